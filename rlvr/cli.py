@@ -1,0 +1,62 @@
+"""The `rlvr` command. Each subcommand imports what it needs when it runs, so `--help` is quick."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; the exit code is 0, 1 after bad input, 130 after Ctrl-C."""
+    chosen = parser().parse_args(arguments)
+    from rlvr.errors import UserError
+
+    try:
+        chosen.run(chosen)
+    except UserError as error:
+        print(f"rlvr {chosen.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="rlvr", description="What to do with runs and sweeps that train.py made."
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in COMMANDS:
+        add(commands)
+    return top
+
+
+def _add_compare(commands: Commands) -> None:
+    command = commands.add_parser(
+        "compare",
+        help="table, chart and MLflow links of a sweep",
+        description="Print one row per run: what differs, base and trained accuracy with the 95 % "
+        "interval, gain and p value. Write the table (Markdown, CSV, JSON) and the chart.",
+    )
+    command.add_argument(
+        "targets",
+        nargs="*",
+        metavar="SWEEP",
+        help="a sweep's directory or its name, `last` (the default), or directories of runs",
+    )
+    command.set_defaults(run=_compare)
+
+
+def _compare(chosen: argparse.Namespace) -> None:
+    from rlvr.sweep.compare import compare
+
+    compare(chosen.targets)
+
+
+# A subcommand is a function that adds its parser and sets `run`; list it here.
+COMMANDS: list[Callable[[Commands], None]] = [_add_compare]
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,280 @@
+"""Every check that needs no model: all problems at once, each with the override that mends it."""
+
+import ast
+import difflib
+import importlib.util
+import inspect
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rlvr.config.schema import Attention, Config, PeftMethod, TrainerConfig
+from rlvr.errors import UserError
+
+LAUNCHERS = ("local", "slurm", "sagemaker")
+# Set by the launcher or the loader, so a YAML node need not name them.
+INJECTED = {"verifier", "stop", "path", "seed", "answer_prefix", "weight", "_target_"}
+
+
+def validate(config: DictConfig) -> None:
+    """Raise one UserError that lists everything wrong with a composed config (without `hydra`)."""
+    problems = [*_missing(config), *_unknown(config, Config, "")]
+    if not problems:
+        problems = [p for check in CHECKS for p in check(config)]
+    if problems:
+        raise UserError("invalid configuration:\n" + "\n".join(f"  {p}" for p in problems))
+
+
+def _missing(config: DictConfig) -> Iterator[str]:
+    for key in sorted(map(str, OmegaConf.missing_keys(config))):
+        yield f"{key} is not set: add {key}=VALUE to the command line"
+
+
+def _unknown(node: DictConfig, schema: type, prefix: str) -> Iterator[str]:
+    """`+trainer.learnin_rate=3` is let through by Hydra even into a typed node."""
+    known = {f.name for f in fields(schema)}
+    hints = get_type_hints(schema)
+    for name in node:
+        key = f"{prefix}{name}"
+        if name == "hydra" and not prefix:
+            continue
+        if name not in known:
+            yield f"{key} is not a known key{nearest(str(name), known)}"
+        elif is_dataclass(hints[name]) and isinstance(hints[name], type):
+            yield from _unknown(node[name], hints[name], f"{key}.")
+
+
+def nearest(word: str, words: set[str]) -> str:
+    """', did you mean ...?' or nothing."""
+    close = difflib.get_close_matches(word, words, n=3, cutoff=0.6)
+    return f": did you mean {' or '.join(close)}?" if close else ""
+
+
+def _values(config: DictConfig) -> Iterator[str]:
+    try:
+        OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        yield f"{error.full_key}: {str(error).splitlines()[0]}"
+
+
+# key, condition, what was expected
+RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("shots", lambda v: v >= 0, "0 or more"),
+    ("dataset.validation_fraction", lambda v: 0 <= v < 1, "at least 0 and below 1"),
+    ("dataset.train_examples", lambda v: v is None or v >= 1, "null or at least 1"),
+    ("peft.r", lambda v: v >= 1, "at least 1"),
+    ("peft.alpha", lambda v: v > 0, "above 0"),
+    ("peft.dropout", lambda v: 0 <= v < 1, "at least 0 and below 1"),
+    ("trainer.learning_rate", lambda v: v > 0, "above 0"),
+    ("trainer.warmup_ratio", lambda v: 0 <= v < 1, "at least 0 and below 1"),
+    ("trainer.num_train_epochs", lambda v: v > 0, "above 0"),
+    ("trainer.max_steps", lambda v: v == -1 or v > 0, "-1 (use num_train_epochs) or above 0"),
+    ("trainer.per_device_train_batch_size", lambda v: v >= 1, "at least 1"),
+    ("trainer.gradient_accumulation_steps", lambda v: v >= 1, "at least 1"),
+    ("trainer.num_generations", lambda v: v >= 2, "at least 2 (a group of one has no advantage)"),
+    ("trainer.max_completion_length", lambda v: v >= 1, "at least 1"),
+    ("trainer.temperature", lambda v: v > 0, "above 0 (training must sample)"),
+    ("trainer.top_p", lambda v: 0 < v <= 1, "above 0 and at most 1"),
+    ("trainer.beta", lambda v: v >= 0, "0 or more"),
+    ("trainer.logging_steps", lambda v: v >= 1, "at least 1"),
+    ("trainer.eval_steps", lambda v: v is None or v >= 1, "null or at least 1"),
+    ("trainer.save_steps", lambda v: v is None or v >= 1, "null or at least 1"),
+    ("trainer.num_processes", lambda v: v is None or v >= 1, "null or at least 1"),
+    ("eval.n", lambda v: v is None or v >= 1, "null (all) or at least 1"),
+    ("eval.k", lambda v: v >= 1, "at least 1"),
+    ("eval.temperature", lambda v: v >= 0, "0 (greedy) or above"),
+    ("eval.top_p", lambda v: 0 < v <= 1, "above 0 and at most 1"),
+    ("eval.batch_size", lambda v: v >= 1, "at least 1"),
+    ("eval.max_completion_length", lambda v: v >= 1, "at least 1"),
+    ("tracking.name", lambda v: v in ("mlflow", "none"), "mlflow or none"),
+)
+
+
+def _ranges(config: DictConfig) -> Iterator[str]:
+    for key, holds, expected in RANGES:
+        value = OmegaConf.select(config, key)
+        if not holds(value):
+            yield f"{key}={value}: must be {expected}"
+
+
+def _batches(config: DictConfig) -> Iterator[str]:
+    """GRPO needs whole groups: TRL says the same, but after the model has loaded."""
+    t = config.trainer
+    processes = t.num_processes or 1
+    batch = t.per_device_train_batch_size * t.gradient_accumulation_steps * processes
+    if t.num_generations >= 2 and batch % t.num_generations:
+        near = max(t.num_generations, batch - batch % t.num_generations)
+        yield (
+            f"trainer.num_generations={t.num_generations} does not divide the batch of {batch} "
+            f"(per_device_train_batch_size {t.per_device_train_batch_size} x "
+            f"gradient_accumulation_steps {t.gradient_accumulation_steps} x "
+            f"processes {processes}): make the batch {near} or {near + t.num_generations}, "
+            "or change num_generations"
+        )
+    if config.eval.k > 1 and config.eval.temperature == 0:
+        yield (
+            f"eval.k={config.eval.k} greedy samples would all be the same: "
+            "set eval.temperature=1.0 (or eval=sampled), or eval.k=1"
+        )
+
+
+def _shots(config: DictConfig) -> Iterator[str]:
+    from rlvr.data.exemplars import exemplars_path
+
+    if config.shots <= 0 or config.dataset.exemplars is None:
+        return
+    path = exemplars_path(config.dataset.exemplars)
+    if not path.is_file():
+        yield f"dataset.exemplars={config.dataset.exemplars}: there is no file {path}"
+        return
+    have = sum(1 for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    if config.shots > have:
+        yield (
+            f"shots={config.shots}: {path.name} has {have} exemplars; use shots=0 to shots={have}, "
+            "or name a longer file with dataset.exemplars=FILE.jsonl"
+        )
+
+
+def _files(config: DictConfig) -> Iterator[str]:
+    if config.dataset.path is not None and not Path(config.dataset.path).expanduser().exists():
+        yield f"dataset.path={config.dataset.path}: no such file or directory"
+    model = config.model.path
+    if model.startswith(("/", "./", "../", "~")) and not Path(model).expanduser().is_dir():
+        yield f"model.path={model}: no such directory (it must hold config.json and weights)"
+
+
+def _targets(config: DictConfig) -> Iterator[str]:
+    nodes = {f"dataset.{name}": config.dataset[name] for name in ("loader", "verifier")}
+    if not config.rewards:
+        yield "rewards is empty: choose rewards=gsm8k or name at least one reward"
+    for name, node in config.rewards.items():
+        nodes[f"rewards.{name}"] = node
+    for key, node in nodes.items():
+        yield from _target(key, node)
+
+
+def _target(key: str, node: Any) -> Iterator[str]:
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        yield f"{key} needs _target_: the dotted name of a Python function or class"
+        return
+    try:
+        target = get_object(node._target_)
+    except Exception as error:  # whatever the user's module raises at import is the message
+        yield f"{key}._target_={node._target_}: {str(error).splitlines()[0]}"
+        return
+    yield from _parameters(key, node, target)
+
+
+def _parameters(key: str, node: DictConfig, target: Any) -> Iterator[str]:
+    parameters = inspect.signature(target).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for name in {str(n) for n in node} - set(parameters) - INJECTED:
+        yield f"{key}.{name} is not a parameter of {node._target_}{nearest(name, set(parameters))}"
+    required = {
+        n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
+    }
+    if inspect.isclass(target) or key == "dataset.loader":
+        for name in required - {str(n) for n in node} - INJECTED:
+            yield f"{key}.{name} is not set: {node._target_} requires it"
+
+
+def _extra(config: DictConfig) -> Iterator[str]:
+    if not config.trainer.extra:
+        return
+    ours = {f.name for f in fields(TrainerConfig)}
+    known = grpo_config_fields()
+    for name in config.trainer.extra:
+        if name in ours:
+            yield f"trainer.extra.{name}: this one is set by trainer.{name}"
+        elif name not in known:
+            hint = nearest(str(name), known)
+            yield f"trainer.extra.{name} is not a field of TRL's GRPOConfig{hint}"
+
+
+@cache
+def grpo_config_fields() -> set[str]:
+    """Field names of GRPOConfig, read from its source: importing it takes six seconds."""
+    sources = (("trl", "trainer/grpo_config.py"), ("trl", "trainer/base_config.py"))
+    names: set[str] = set()
+    for package, file in (*sources, ("transformers", "training_args.py")):
+        spec = importlib.util.find_spec(package)
+        assert spec is not None
+        assert spec.origin is not None
+        tree = ast.parse((Path(spec.origin).parent / file).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                names.add(node.target.id)
+    return names
+
+
+def _attention(config: DictConfig) -> Iterator[str]:
+    """A remote job's machine is not this one, so only local runs are checked here."""
+    if config.launcher.get("name", "local") != "local":
+        return
+    if config.model.attn_implementation is not Attention.flash_attention_2:
+        return
+    if importlib.util.find_spec("flash_attn") is None:
+        yield (
+            "model.attn_implementation=flash_attention_2: flash-attn is not installed; run "
+            "pip install --no-build-isolation 'rlvr[gpu]', or use model.attn_implementation=auto"
+        )
+    elif shutil.which("nvidia-smi") is None:
+        yield (
+            "model.attn_implementation=flash_attention_2: no NVIDIA GPU was found on this machine; "
+            "use model.attn_implementation=auto"
+        )
+
+
+def _peft(config: DictConfig) -> Iterator[str]:
+    if config.peft.method is PeftMethod.qlora and importlib.util.find_spec("bitsandbytes") is None:
+        yield "peft=qlora needs bitsandbytes (Linux only); use peft=lora here"
+    if config.peft.quant_type not in ("nf4", "fp4"):
+        yield f"peft.quant_type={config.peft.quant_type}: must be nf4 or fp4"
+
+
+def _launcher(config: DictConfig) -> Iterator[str]:
+    name = config.launcher.get("name")
+    if name is not None and name not in LAUNCHERS:
+        yield f"launcher.name={name}: must be one of {', '.join(LAUNCHERS)}"
+
+
+def _output(config: DictConfig) -> Iterator[str]:
+    if problem := unwritable(config.output_dir):
+        yield problem
+
+
+def unwritable(output_dir: str) -> str | None:
+    """Why nothing can be written below `output_dir`, or None."""
+    folder = Path(output_dir).expanduser().absolute()
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    if not existing.is_dir():
+        return f"output_dir={output_dir}: {existing} is a file, not a directory"
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            return None
+    except OSError as error:
+        return f"output_dir={output_dir} is not writable ({error.strerror}); set output_dir=DIR"
+
+
+CHECKS = (
+    _values,
+    _ranges,
+    _batches,
+    _shots,
+    _files,
+    _targets,
+    _extra,
+    _attention,
+    _peft,
+    _launcher,
+    _output,
+)

@@ -1,0 +1,195 @@
+"""The schema `conf/` is merged into. Imports neither torch nor trl: composing must stay fast."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import II, MISSING, DictConfig, OmegaConf
+
+
+class Dtype(StrEnum):
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+class Attention(StrEnum):
+    auto = "auto"
+    sdpa = "sdpa"
+    eager = "eager"
+    flash_attention_2 = "flash_attention_2"
+    flex_attention = "flex_attention"
+
+
+class PeftMethod(StrEnum):
+    none = "none"
+    lora = "lora"
+    qlora = "qlora"
+
+
+class Split(StrEnum):
+    test = "test"
+    validation = "validation"
+
+
+class Distributed(StrEnum):
+    auto = "auto"
+    none = "none"
+    ddp = "ddp"
+    zero3 = "zero3"
+
+
+class SharedPrefix(StrEnum):
+    auto = "auto"
+    dense = "dense"
+    tree = "tree"
+    off = "off"
+
+
+@dataclass
+class ModelConfig:
+    """`path` is a hub name, a local directory, or `package:tiny` for the embedded model."""
+
+    path: str = MISSING
+    revision: str | None = None
+    dtype: Dtype = Dtype.auto
+    attn_implementation: Attention = Attention.auto
+    trust_remote_code: bool = False
+
+
+@dataclass
+class PromptConfig:
+    """Fields of `rlvr.data.prompts.PromptTemplate`."""
+
+    instruction: str = ""
+    question: str = "Question: {question}\n"
+    solution: str = "Solution: Let's think step by step."
+    answer_prefix: str = "#### The final answer is"
+    separator: str = "\n\n"
+
+
+@dataclass
+class StopConfig:
+    strings: list[str] = field(default_factory=lambda: ["\nQuestion:"])
+    after_answer: bool = True
+
+
+@dataclass
+class DatasetConfig:
+    name: str = MISSING
+    path: str | None = None
+    loader: dict[str, Any] = MISSING
+    verifier: dict[str, Any] = MISSING
+    num_shots: int = II("shots")
+    exemplars: str | None = None
+    train_examples: int | None = None
+    validation_fraction: float = 0.1
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    stop: StopConfig = field(default_factory=StopConfig)
+
+
+@dataclass
+class PeftConfig:
+    method: PeftMethod = MISSING
+    r: int = 16
+    alpha: int = 16
+    dropout: float = 0.0
+    target_modules: Any = "all-linear"
+    quant_type: str = "nf4"
+    double_quant: bool = True
+
+
+@dataclass
+class TrainerConfig:
+    """The settings people change; any other field of TRL's GRPOConfig goes into `extra`."""
+
+    learning_rate: float = 1.84e-4
+    lr_scheduler_type: str = "cosine"
+    warmup_ratio: float = 0.1
+    num_train_epochs: float = 2.0
+    max_steps: int = -1
+    per_device_train_batch_size: int = 16
+    gradient_accumulation_steps: int = 2
+    num_generations: int = 8
+    max_completion_length: int = 256
+    temperature: float = 1.0
+    top_p: float = 1.0
+    beta: float = 0.0
+    loss_type: str = "grpo"
+    scale_rewards: str = "group"
+    importance_sampling_level: str = "token"
+    epsilon: float = 0.2
+    epsilon_high: float | None = None
+    mask_truncated_completions: bool = False
+    max_grad_norm: float = 1.0
+    bf16: bool | None = None
+    gradient_checkpointing: bool = True
+    use_vllm: bool = False
+    logging_steps: int = 1
+    eval_steps: int | None = None
+    eval_examples: int = 64
+    save_steps: int | None = None
+    resume: bool = True
+    distributed: Distributed = Distributed.auto
+    num_processes: int | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class EvalConfig:
+    """Final evaluation. `temperature: 0` is greedy; `k` samples each give pass@1 to pass@k."""
+
+    split: Split = Split.test
+    n: int | None = None
+    k: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_completion_length: int = II("trainer.max_completion_length")
+    batch_size: int = 32
+    before: bool = True
+    after: bool = True
+
+
+@dataclass
+class TrackingConfig:
+    name: str = "mlflow"
+    uri: str | None = None
+    experiment: str = "grpo-rlvr"
+    system_metrics: bool = False
+
+
+@dataclass
+class Config:
+    """One run. `launcher` is read by the launchers alone and checked by them."""
+
+    shots: int = 8
+    seed: int = 42
+    output_dir: str = "outputs"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    rewards: dict[str, Any] = field(default_factory=dict)
+    peft: PeftConfig = field(default_factory=PeftConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    launcher: dict[str, Any] = field(default_factory=dict)
+
+
+def register() -> None:
+    """Make the schema known to Hydra as `schema`, which `conf/config.yaml` starts from."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def load(path: Path) -> DictConfig:
+    """Read a resolved config, as a job gets it, back onto the schema."""
+    config = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def to_yaml(config: DictConfig) -> str:
+    """The resolved config alone, without Hydra's own node."""
+    return OmegaConf.to_yaml(config, resolve=True)

@@ -1,0 +1,78 @@
+"""The table at the end of a run, and the paired test behind it."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rlvr.evaluation.evaluate import Rows, shares
+from rlvr.evaluation.statistics import paired_test
+from rlvr.result import Result
+
+
+def paired(base: Rows, trained: Rows) -> dict[str, Any]:
+    """Base against trained on the questions both could be verified on."""
+    pairs = [
+        (b, t)
+        for b, t in zip(shares(base), shares(trained), strict=True)
+        if b is not None and t is not None
+    ]
+    return asdict(paired_test([b for b, _ in pairs], [t for _, t in pairs]))
+
+
+def print_result(result: Result, run_dir: Path) -> None:
+    """Base and trained side by side, and where everything is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    scores = {"base": result.base, "trained": result.trained}
+    shown = {name: score for name, score in scores.items() if score}
+    if shown:
+        table = Table(title=_title(result), title_justify="left")
+        table.add_column("")
+        for name in shown:
+            table.add_column(name, justify="right")
+        for label, text in _lines(next(iter(shown.values()))).items():
+            table.add_row(label, *map(text, shown.values()))
+        console.print(table)
+    if result.paired:
+        console.print(_verdict(result))
+    console.print(f"results: {run_dir}")
+
+
+def _title(result: Result) -> str:
+    return f"{result.shots} shots, seed {result.seed}"
+
+
+def _lines(example: dict[str, Any]) -> dict[str, Callable[[dict[str, Any]], str]]:
+    """Row label to a function from a score to its cell."""
+    lines: dict[str, Callable[[dict[str, Any]], str]] = {
+        "accuracy": lambda s: f"{s['accuracy']:.1%}",
+        "95 % interval": lambda s: f"{s['low']:.1%} to {s['high']:.1%}",
+        "questions": lambda s: str(s["n"]),
+        "well-formed answers": lambda s: f"{s['format_rate']:.1%}",
+        "tokens a completion": lambda s: f"{s['mean_length']:.0f}",
+    }
+    for k in example["pass_at_k"]:
+        if k != "1":
+            lines[f"pass@{k}"] = partial(_pass_at, k)
+    return lines
+
+
+def _pass_at(k: str, score: dict[str, Any]) -> str:
+    return f"{score['pass_at_k'][k]:.1%}"
+
+
+def _verdict(result: Result) -> str:
+    assert result.paired
+    assert result.base
+    assert result.trained
+    p = result.paired
+    points = 100 * (result.trained["accuracy"] - result.base["accuracy"])
+    value = "p < 0.001" if p["p_value"] < 0.001 else f"p = {p['p_value']:.3f}"
+    return (
+        f"{points:+.1f} points; {p['trained_only']} questions won, {p['base_only']} lost, "
+        f"of {p['n']}: {value} (exact McNemar test)"
+    )

@@ -1,0 +1,206 @@
+"""One run, top to bottom: data, base evaluation, GRPO, trained evaluation, result."""
+
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from rlvr import config, tracking
+from rlvr.errors import UserError
+from rlvr.quiet import quiet_libraries
+from rlvr.result import Result, code_state, read, versions, write_atomic
+
+if TYPE_CHECKING:
+    from rlvr.data.load import Splits
+    from rlvr.evaluation.evaluate import Rows
+    from rlvr.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+TABLE_ROWS = 200  # of an evaluation, shown in MLflow; the JSONL file has them all
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(cfg: DictConfig, run_dir: Path) -> float:
+    """Train as configured and return the metric a sweeper maximises.
+
+    The metric is the trained accuracy; without trained evaluation the base accuracy, else the mean
+    reward of the last training step. Whatever happens, `run_dir/result.json` says so.
+    """
+    quiet_libraries()
+    from rlvr.training import distributed
+
+    run_dir.mkdir(parents=True, exist_ok=True)
+    count = distributed.processes(cfg)
+    if count > 1 and not distributed.is_rank():
+        return _run_in_ranks(cfg, run_dir, count)
+    return _run_here(cfg, run_dir)
+
+
+def _run_in_ranks(cfg: DictConfig, run_dir: Path, count: int) -> float:
+    from rlvr.training import distributed
+
+    write_atomic(run_dir / "config.yaml", config.to_yaml(cfg))
+    code = distributed.launch(cfg, run_dir, count)
+    result = read(run_dir)
+    if code != 0 or result is None or result.metric is None:
+        why = result.error if result and result.error else f"exit code {code}"
+        raise UserError(f"the run in {count} processes failed: {why}\n  see {run_dir}")
+    return result.metric
+
+
+def _run_here(cfg: DictConfig, run_dir: Path) -> float:
+    started = time.monotonic()
+    git, diff = code_state(ROOT)
+    result = Result(
+        shots=cfg.shots, seed=cfg.seed, overrides=_overrides(run_dir), versions=versions(), git=git
+    )
+    tracker: tracking.Tracker | None = None
+    try:
+        tracker = tracking.open_run(
+            cfg.tracking,
+            name=run_dir.name,
+            params=tracking.params(cfg, result.overrides),
+            tags={"shots": str(cfg.shots), "seed": str(cfg.seed)},
+        )
+        result.run_id = tracker.run_id
+        _log_inputs(cfg, run_dir, tracker, diff)
+        _experiment(cfg, run_dir, result, tracker)
+        result.status = "finished"
+    except BaseException as error:
+        result.fail(error)
+        raise
+    finally:
+        result.seconds = round(time.monotonic() - started, 3)
+        try:
+            _write(result, run_dir)
+        finally:
+            if tracker is not None:
+                tracker.finish(result.status)
+    assert result.metric is not None
+    return result.metric
+
+
+def _overrides(run_dir: Path) -> list[str]:
+    for name in ("overrides.yaml", ".hydra/overrides.yaml"):
+        if (run_dir / name).exists():
+            return [str(o) for o in OmegaConf.to_container(OmegaConf.load(run_dir / name)) or []]
+    return []
+
+
+def _write(result: Result, run_dir: Path) -> None:
+    from rlvr.training import distributed
+
+    if distributed.is_main():
+        result.write(run_dir)
+
+
+def _log_inputs(cfg: DictConfig, run_dir: Path, tracker: tracking.Tracker, diff: str) -> None:
+    """Config, overrides, uncommitted changes and packages: what it takes to run this again."""
+    from rlvr.training import distributed
+
+    if not distributed.is_main():
+        return
+    import importlib.metadata
+
+    packages = sorted(f"{d.name}=={d.version}" for d in importlib.metadata.distributions())
+    write_atomic(run_dir / "config.yaml", config.to_yaml(cfg))
+    write_atomic(run_dir / "requirements.txt", "\n".join(packages) + "\n")
+    write_atomic(run_dir / "git.diff", diff)
+    for name in ("config.yaml", "requirements.txt", "git.diff"):
+        tracker.log_artifact(run_dir / name)
+
+
+def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: tracking.Tracker) -> None:
+    from hydra.utils import instantiate
+
+    from rlvr.data.load import digest, load_splits
+    from rlvr.training.evaluation import evaluate_split
+
+    verifier = instantiate(cfg.dataset.verifier)
+    splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
+    for name in ("train", "validation", "test"):
+        data = getattr(splits, name)
+        result.datasets[name] = {"n": len(data), "digest": digest(data)}
+    trainer = _trainer(cfg, run_dir, splits, tracker)
+    rows: dict[str, Rows] = {}
+    if cfg.eval.before:
+        rows["base"] = evaluate_split(cfg, run_dir, trainer, splits, "base")
+        result.base = _log_score(rows["base"], "base", tracker)
+    _train(cfg, run_dir, trainer, result)
+    if cfg.eval.after:
+        rows["trained"] = evaluate_split(cfg, run_dir, trainer, splits, "trained")
+        result.trained = _log_score(rows["trained"], "trained", tracker)
+    _conclude(run_dir, trainer, result, rows, tracker)
+
+
+def _trainer(
+    cfg: DictConfig, run_dir: Path, splits: "Splits", tracker: tracking.Tracker
+) -> "Trainer":
+    from rlvr.rewards.functions import build_rewards
+    from rlvr.training.arguments import grpo_config
+    from rlvr.training.callbacks import TrackerCallback, silence
+    from rlvr.training.model import load_model, load_tokenizer, lora_config
+    from rlvr.training.trainer import Trainer
+
+    rewards, weights = build_rewards(cfg.rewards, verifier=splits.verifier, stop=splits.stop)
+    args = grpo_config(cfg, run_dir, weights)
+    tokenizer = load_tokenizer(cfg)
+    trainer = Trainer(
+        model=load_model(cfg),
+        tokenizer=tokenizer,
+        args=args,
+        reward_funcs=rewards,
+        stop=splits.stop,
+        train_dataset=splits.train,
+        eval_dataset=splits.validation.take(cfg.trainer.eval_examples),
+        peft_config=lora_config(cfg),
+        callbacks=[TrackerCallback(tracker, run_dir)],
+    )
+    silence(trainer)
+    return trainer
+
+
+def _log_score(rows: "Rows", phase: str, tracker: tracking.Tracker) -> dict[str, Any]:
+    from rlvr.evaluation.evaluate import metrics, score
+
+    summary = score(rows)
+    tracker.log_metrics(metrics(phase, summary))
+    tracker.log_table(rows[:TABLE_ROWS], f"{phase}_completions.json")
+    return asdict(summary)
+
+
+def _train(cfg: DictConfig, run_dir: Path, trainer: "Trainer", result: Result) -> None:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    checkpoints = Path(trainer.args.output_dir)
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    if last and cfg.trainer.resume:
+        log.info("going on from %s", last)
+    for stale in run_dir.glob("eval_trained*.jsonl"):
+        stale.unlink()  # of an earlier attempt, whose weights were others
+    trainer.train(resume_from_checkpoint=last if cfg.trainer.resume else None)
+    trainer.save_model(str(run_dir / "model"))
+    result.paths["model"] = "model"
+
+
+def _conclude(
+    run_dir: Path,
+    trainer: "Trainer",
+    result: Result,
+    rows: dict[str, "Rows"],
+    tracker: tracking.Tracker,
+) -> None:
+    """The paired test, the sweeper's metric, and the table the user sees."""
+    from rlvr.evaluation.report import paired, print_result
+
+    if len(rows) == 2:
+        result.paired = paired(rows["base"], rows["trained"])
+        tracker.log_metrics({"trained/p_value": result.paired["p_value"]})
+    rewards = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
+    scored = result.trained or result.base
+    result.metric = scored["accuracy"] if scored else rewards[-1]
+    tracker.log_metrics({"metric": result.metric})
+    print_result(result, run_dir)

@@ -1,0 +1,107 @@
+"""From our few settings to TRL's GRPOConfig."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from trl import GRPOConfig
+
+from rlvr.config.schema import Distributed
+from rlvr.errors import UserError
+from rlvr.generation import Sampling
+from rlvr.training.distributed import is_rank
+from rlvr.training.model import bf16_available
+
+# Settings that have the same name and meaning in GRPOConfig.
+SAME = (
+    "learning_rate lr_scheduler_type num_train_epochs max_steps per_device_train_batch_size "
+    "gradient_accumulation_steps num_generations max_completion_length temperature top_p beta "
+    "loss_type scale_rewards importance_sampling_level epsilon epsilon_high max_grad_norm "
+    "mask_truncated_completions gradient_checkpointing use_vllm logging_steps"
+).split()
+
+ZERO3: dict[str, Any] = {
+    "zero_optimization": {
+        "stage": 3,
+        "overlap_comm": True,
+        "contiguous_gradients": True,
+        "stage3_gather_16bit_weights_on_model_save": True,
+    },
+    "bf16": {"enabled": "auto"},
+    "gradient_accumulation_steps": "auto",
+    "gradient_clipping": "auto",
+    "train_batch_size": "auto",
+    "train_micro_batch_size_per_gpu": "auto",
+}
+
+
+def grpo_config(cfg: DictConfig, run_dir: Path, reward_weights: list[float]) -> GRPOConfig:
+    """The arguments of one run; raises UserError with TRL's own words where TRL refuses them."""
+    extra = OmegaConf.to_container(cfg.trainer.extra, resolve=True)
+    assert isinstance(extra, dict)
+    values = {
+        **{name: cfg.trainer[name] for name in SAME},
+        **_files(cfg, run_dir),
+        **_device(cfg),
+        "reward_weights": reward_weights,
+        "seed": cfg.seed,
+        "data_seed": cfg.seed,
+        "warmup_steps": cfg.trainer.warmup_ratio,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "log_completions": True,
+        **{str(name): value for name, value in extra.items()},
+    }
+    try:
+        return GRPOConfig(**values)
+    except ValueError as error:
+        raise UserError(f"trainer: {error}") from error
+
+
+def _files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
+    t = cfg.trainer
+    return {
+        "output_dir": str(run_dir / "checkpoints"),
+        "save_strategy": "steps" if t.save_steps else "no",
+        "save_steps": t.save_steps or 500,
+        "save_total_limit": 2,
+        "eval_strategy": "steps" if t.eval_steps else "no",
+        "eval_steps": t.eval_steps,
+        "per_device_eval_batch_size": t.per_device_train_batch_size,
+        "num_generations_eval": 1,
+    }
+
+
+def _device(cfg: DictConfig) -> dict[str, Any]:
+    cuda = torch.cuda.is_available()
+    zero3 = cfg.trainer.distributed is Distributed.zero3
+    return {
+        # DeepSpeed asks accelerate for a device; on a CPU it needs `use_cpu` off and gloo.
+        "use_cpu": not cuda and not zero3,
+        "ddp_backend": "gloo" if is_rank() and not cuda else None,
+        "bf16": bf16_available() if cfg.trainer.bf16 is None else cfg.trainer.bf16,
+        "dataloader_pin_memory": cuda,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "deepspeed": ZERO3 if zero3 else None,
+    }
+
+
+def rollout_sampling(args: GRPOConfig) -> Sampling:
+    """How training draws completions, from the arguments TRL would have used itself."""
+    return Sampling(
+        max_new_tokens=args.max_completion_length,
+        temperature=args.temperature,
+        top_p=args.top_p,
+        top_k=args.top_k or 0,
+        min_p=args.min_p or 0.0,
+        repetition_penalty=args.repetition_penalty,
+    )
+
+
+def evaluation_sampling(cfg: DictConfig) -> Sampling:
+    return Sampling(
+        max_new_tokens=cfg.eval.max_completion_length,
+        temperature=cfg.eval.temperature,
+        top_p=cfg.eval.top_p,
+    )

@@ -1,0 +1,135 @@
+"""Loading the base model and its tokenizer from the hub, a local directory or the package."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from peft import LoraConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import is_flash_attn_2_available
+
+from rlvr.config.schema import Attention, Dtype, PeftMethod
+from rlvr.errors import UserError
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
+
+def resolve_path(path: str) -> str:
+    """`package:tiny` is the embedded model; anything else is a directory or a hub name."""
+    if path.startswith("package:"):
+        return str(ASSETS / path.removeprefix("package:"))
+    return str(Path(path).expanduser()) if Path(path).expanduser().is_dir() else path
+
+
+def dtype(cfg: DictConfig) -> torch.dtype:
+    """`auto` is bfloat16 where the GPU has it, else float32."""
+    if cfg.model.dtype is not Dtype.auto:
+        return getattr(torch, cfg.model.dtype.value)  # type: ignore[no-any-return]
+    return torch.bfloat16 if bf16_available() else torch.float32
+
+
+def bf16_available() -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def attention(cfg: DictConfig) -> str:
+    """The backend `auto` stands for here: flash attention where it can run, else sdpa."""
+    wanted = cfg.model.attn_implementation
+    half = dtype(cfg) in (torch.float16, torch.bfloat16)
+    flash = is_flash_attn_2_available() and half and torch.cuda.get_device_capability() >= (8, 0)
+    if wanted is Attention.flash_attention_2 and not flash:
+        raise UserError(
+            "model.attn_implementation=flash_attention_2 cannot run here: it needs the flash-attn "
+            "package, a GPU of compute capability 8.0 or more and model.dtype=bfloat16 or float16; "
+            "use model.attn_implementation=auto"
+        )
+    if wanted is Attention.auto:
+        return "flash_attention_2" if flash else "sdpa"
+    return str(wanted.value)
+
+
+def load_tokenizer(cfg: DictConfig) -> PreTrainedTokenizerBase:
+    with ReadableHubErrors(cfg):
+        tokenizer = AutoTokenizer.from_pretrained(
+            resolve_path(cfg.model.path),
+            revision=cfg.model.revision,
+            trust_remote_code=cfg.model.trust_remote_code,
+            padding_side="left",
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer  # type: ignore[no-any-return]
+
+
+def load_model(cfg: DictConfig) -> PreTrainedModel:
+    """The base model in the configured dtype, quantised to 4 bits for QLoRA."""
+    with ReadableHubErrors(cfg):
+        return AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
+            resolve_path(cfg.model.path),
+            revision=cfg.model.revision,
+            trust_remote_code=cfg.model.trust_remote_code,
+            dtype=dtype(cfg),
+            attn_implementation=attention(cfg),
+            quantization_config=_quantization(cfg),
+            device_map={"": torch.cuda.current_device()} if _place_now(cfg) else None,
+        )
+
+
+def _place_now(cfg: DictConfig) -> bool:
+    """bitsandbytes quantises while it loads, so it must know the device; others are moved later."""
+    return cfg.peft.method is PeftMethod.qlora and torch.cuda.is_available()
+
+
+def _quantization(cfg: DictConfig) -> BitsAndBytesConfig | None:
+    if cfg.peft.method is not PeftMethod.qlora:
+        return None
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=cfg.peft.quant_type,
+        bnb_4bit_use_double_quant=cfg.peft.double_quant,
+        bnb_4bit_compute_dtype=dtype(cfg),
+        bnb_4bit_quant_storage=dtype(cfg),
+    )
+
+
+def lora_config(cfg: DictConfig) -> LoraConfig | None:
+    """The adapter of `peft=lora` and `peft=qlora`; None for full fine-tuning."""
+    if cfg.peft.method is PeftMethod.none:
+        return None
+    targets = cfg.peft.target_modules
+    return LoraConfig(
+        r=cfg.peft.r,
+        lora_alpha=cfg.peft.alpha,
+        lora_dropout=cfg.peft.dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        task_type="CAUSAL_LM",
+    )
+
+
+class ReadableHubErrors:
+    """Says which key helps when a model cannot be read; anything else passes through."""
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self.model = cfg.model
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        # OSError covers what transformers and huggingface_hub raise for a missing repository, a
+        # missing file and an unreachable hub alike.
+        if isinstance(error, OSError):
+            first = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"model.path={self.model.path} could not be loaded: {first}\n"
+                "  It must be a model on the Hugging Face hub that this machine can reach, or "
+                "a local directory: model.path=DIR with config.json, tokenizer and weights.\n"
+                "  Without network, model=tiny is embedded. A gated model needs HF_TOKEN."
+            ) from error

@@ -1,0 +1,93 @@
+"""TRL's GRPOTrainer with one change: rollouts come from our sampler and obey the stop rule."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+from trl.models import unwrap_model_for_generation
+
+from rlvr.data.stopping import StopRule
+from rlvr.generation import generate
+from rlvr.training.arguments import rollout_sampling
+
+# TRL warns that `rollout_func` may change; constraints.txt pins TRL and the tests run it.
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+
+class Trainer(GRPOTrainer):
+    """GRPO on a few-shot dataset.
+
+    TRL's own generation path takes no stop strings (huggingface/trl#2820), so a base model would
+    run on into an invented next question. Rollouts go through TRL's `rollout_func` instead.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        args: GRPOConfig,
+        reward_funcs: list[Callable[..., Any]],
+        stop: StopRule,
+        train_dataset: Dataset,
+        eval_dataset: Dataset | None = None,
+        peft_config: LoraConfig | None = None,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> None:
+        self.stop = stop
+        if args.use_vllm:
+            args.generation_kwargs = {**(args.generation_kwargs or {}), "stop": list(stop.strings)}
+        super().__init__(
+            model=model,
+            reward_funcs=reward_funcs,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=tokenizer,
+            peft_config=peft_config,
+            callbacks=list(callbacks),
+            rollout_func=None if args.use_vllm else rollout,
+        )
+
+    @contextmanager
+    def inference(self) -> Iterator[PreTrainedModel]:
+        """The bare model, its parameters gathered, without dropout and without checkpointing."""
+        training = self.model.training
+        with unwrap_model_for_generation(
+            self.model_wrapped,
+            self.accelerator,
+            gather_deepspeed3_params=self.args.ds3_gather_for_generation,
+            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+        ) as model:
+            model.eval()
+            yield model
+            model.train(training)
+
+
+def rollout(prompts: list[str], trainer: Trainer) -> dict[str, Any]:
+    """TRL's rollout contract: prompt ids, completion ids, and which tokens the model chose itself.
+
+    A row that ended by the stop rule gets an EOS token, so that TRL does not count it as cut off;
+    the model never sampled that token, so `env_mask` keeps it out of the loss.
+    """
+    tokenizer = trainer.processing_class
+    prompt_ids = tokenizer(text=prompts)["input_ids"]
+    with trainer.inference() as model:
+        sampled = generate(
+            model, tokenizer, prompt_ids, rollout_sampling(trainer.args), trainer.stop
+        )
+    eos = set(trainer.eos_token_ids)
+    added = [
+        ended and ids[-1] not in eos for ids, ended in zip(sampled.ids, sampled.ended, strict=True)
+    ]
+    end = [tokenizer.eos_token_id]
+    return {
+        "prompt_ids": prompt_ids,
+        "completion_ids": [ids + end * a for ids, a in zip(sampled.ids, added, strict=True)],
+        "logprobs": None,
+        "env_mask": [[1] * len(ids) + [0] * a for ids, a in zip(sampled.ids, added, strict=True)],
+    }

@@ -1,0 +1,87 @@
+"""Run one job of a sweep from its resolved config: `python -m rlvr.worker JOB_DIR`.
+
+Exit codes: 0 finished, 1 failed, 143 ended by a signal. A `result.json` is left in every case.
+"""
+
+import logging
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+
+from omegaconf import OmegaConf
+
+from rlvr import result
+from rlvr.errors import UserError
+from rlvr.sweep.processes import end_own_group, end_with_parent
+
+TERMINATED = 143
+LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal to end. Code that ends well on Ctrl-C ends well on this."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    directory = Path((arguments or sys.argv[1:])[0]).resolve()
+    end_on_signals()
+    if "LOCAL_RANK" not in os.environ:  # another rank may have failed already and said so
+        (directory / result.FILE).unlink(missing_ok=True)
+    try:
+        end_with_parent()
+        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stdout)
+        run_job(directory)
+        if not (directory / result.FILE).is_file():
+            raise RuntimeError(f"the run returned and left no {result.FILE}")
+        return 0
+    except KeyboardInterrupt as error:
+        ensure_result(directory, error)
+        end_own_group()
+        return TERMINATED
+    except BaseException as error:  # an import error or sys.exit is a failed run too
+        report(error)
+        ensure_result(directory, error)
+        return 1
+
+
+def end_on_signals() -> None:
+    """SIGTERM ends a job; so does SIGUSR2, by which Slurm says that the time is nearly up."""
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGUSR2, _terminate)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    why = " (time limit or preemption)" if number == signal.SIGUSR2 else ""
+    raise Terminated(f"ended by {signal.Signals(number).name}{why}")
+
+
+def run_job(directory: Path) -> None:
+    from rlvr import config
+    from rlvr.run import run
+
+    run(config.load(directory / "config.yaml"), directory)
+
+
+def report(error: BaseException) -> None:
+    if isinstance(error, UserError):
+        print(f"error: {error}", file=sys.stderr, flush=True)
+    else:
+        traceback.print_exception(error)
+
+
+def ensure_result(directory: Path, error: BaseException) -> None:
+    """Keep the run's own result; write one where it could not."""
+    if (directory / result.FILE).is_file():
+        return
+    overrides = directory / "overrides.yaml"
+    listed = [str(o) for o in OmegaConf.load(overrides)] if overrides.is_file() else []
+    record = result.Result(overrides=listed, run_id=os.environ.get("RLVR_RUN_ID"))
+    record.fail(error)
+    record.write(directory)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

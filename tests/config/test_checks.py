@@ -1,0 +1,119 @@
+"""Every option of `conf/` composes and validates; every mistake gets one message that mends it."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf, open_dict
+
+from rlvr import config
+from rlvr.config.checks import grpo_config_fields
+from rlvr.errors import UserError
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+OPTIONS = sorted(
+    f"{file.parent.relative_to(CONF)}={file.stem}"
+    for file in CONF.glob("*/*.yaml")
+    if file.parent.name != "local"
+)
+NEEDED = {
+    "dataset=jsonl": ["dataset.path=."],
+    "dataset=reasoning_gym": ["dataset.loader.task=chain_sum"],
+}
+
+
+def composed(*overrides):
+    config.register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+def problems(cfg):
+    with pytest.raises(UserError) as error:
+        config.validate(cfg)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_composes_and_validates(option):
+    cfg = composed(option, *NEEDED.get(option, []))
+    config.validate(cfg)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_says_how_to_use_it(option):
+    lines = (CONF / (option.replace("=", "/") + ".yaml")).read_text().splitlines()
+    assert any("python train.py" in line and line.startswith("#") for line in lines[:4])
+
+
+def test_the_default_is_the_reference_recipe():
+    cfg = composed()
+    t = cfg.trainer
+    assert (cfg.model.path, cfg.shots, cfg.dataset.num_shots) == ("Qwen/Qwen2.5-0.5B", 8, 8)
+    assert (cfg.rewards.format.weight, cfg.rewards.correctness.weight) == (0.5, 1.0)
+    assert (cfg.peft.method.value, cfg.peft.r, cfg.peft.alpha) == ("qlora", 16, 16)
+    assert cfg.peft.target_modules == "all-linear"
+    assert (t.learning_rate, t.lr_scheduler_type, t.warmup_ratio) == (1.84e-4, "cosine", 0.1)
+    assert (t.num_train_epochs, t.per_device_train_batch_size) == (2, 16)
+    assert t.gradient_accumulation_steps == 2
+    assert cfg.dataset.validation_fraction == 0.1
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("shots=-1", "shots=-1: must be 0 or more"),
+        ("shots=9", "has 8 exemplars; use shots=0 to shots=8"),
+        ("+trainer.learnin_rate=3", "trainer.learnin_rate is not a known key: did you mean learn"),
+        ("+shot=3", "shot is not a known key: did you mean shots?"),
+        ("trainer.num_generations=7", "does not divide the batch of 32"),
+        ("trainer.num_generations=1", "at least 2 (a group of one has no advantage)"),
+        ("trainer.temperature=0", "above 0 (training must sample)"),
+        ("+trainer.extra.top_j=3", "top_j is not a field of TRL's GRPOConfig: did you mean top_"),
+        ("+trainer.extra.beta=3", "trainer.extra.beta: this one is set by trainer.beta"),
+        ("eval.k=4", "eval.k=4 greedy samples would all be the same"),
+        ("dataset.path=/no/such", "dataset.path=/no/such: no such file or directory"),
+        ("dataset.exemplars=/no/such.jsonl", "there is no file /no/such.jsonl"),
+        ("model.path=./no-such", "model.path=./no-such: no such directory"),
+        ("model.path=???", "model.path is not set: add model.path=VALUE"),
+        ("model.attn_implementation=flash_attention_2", "attn_implementation=auto"),
+        ("rewards.format._target_=rlvr.nothing.Here", "rewards.format._target_=rlvr.nothing.Here"),
+        ("+rewards.correctness.wieght=3", "rewards.correctness.wieght is not a parameter"),
+        ("+dataset.loader.subsett=x", "dataset.loader.subsett is not a parameter"),
+        ("peft.quant_type=int8", "peft.quant_type=int8: must be nf4 or fp4"),
+        ("output_dir=/proc/version", "/proc/version is a file, not a directory"),
+        ("tracking.name=wandb", "tracking.name=wandb: must be mlflow or none"),
+    ],
+)
+def test_a_mistake_is_named_with_its_mend(override, expected):
+    assert expected in problems(composed(override))
+
+
+def test_all_problems_are_listed_at_once():
+    text = problems(composed("shots=-1", "trainer.num_generations=7", "eval.batch_size=0"))
+    assert len(text.splitlines()) == 4
+
+
+def test_an_unknown_launcher_name_is_refused():
+    cfg = composed()
+    with open_dict(cfg):
+        cfg.launcher.name = "kubernetes"
+    assert "launcher.name=kubernetes" in problems(cfg)
+
+
+def test_field_names_read_from_source_are_grpo_configs_own():
+    import dataclasses
+
+    from trl import GRPOConfig
+
+    names = {f.name for f in dataclasses.fields(GRPOConfig) if f.init}
+    assert names <= grpo_config_fields()
+
+
+def test_a_resolved_config_loads_back_the_same(tmp_path):
+    cfg = composed("shots=3", "trainer.learning_rate=1e-5")
+    (tmp_path / "config.yaml").write_text(config.to_yaml(cfg))
+    again = config.load(tmp_path / "config.yaml")
+    assert OmegaConf.to_container(again) == OmegaConf.to_container(cfg, resolve=True)
+    assert again.dataset.num_shots == 3
+    config.validate(again)

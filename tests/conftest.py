@@ -1,0 +1,34 @@
+"""Child processes of tests find the package and the Hydra plugins the way train.py makes them."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PATHS = [str(ROOT), str(ROOT / "launchers")]
+
+sys.path[:0] = [path for path in PATHS if path not in sys.path]
+inherited = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(PATHS + inherited))
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """The embedded model's tokenizer, built in code."""
+    from rlvr.assets.make_tiny import build_tokenizer
+
+    return build_tokenizer()
+
+
+@pytest.fixture
+def random_model(tokenizer):
+    """A random Qwen2 of the embedded model's shape, the same at every call."""
+    import torch
+    from transformers import Qwen2ForCausalLM
+
+    from rlvr.assets.make_tiny import build_config
+
+    torch.manual_seed(0)
+    return Qwen2ForCausalLM(build_config(tokenizer)).eval()

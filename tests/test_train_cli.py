@@ -1,0 +1,71 @@
+"""`python train.py` as a user types it, in real processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("torch", "transformers", "trl", "peft", "mlflow", "sagemaker", "datasets", "submitit")
+
+
+def train(*arguments, **environment):
+    command = [sys.executable, str(ROOT / "train.py"), *arguments]
+    env = os.environ | environment
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
+
+
+def test_help_lists_groups_and_options_and_loads_nothing_heavy():
+    code = (
+        f"import sys, runpy; sys.argv = ['train.py', '--help']\n"
+        f"try: runpy.run_path({str(ROOT / 'train.py')!r}, run_name='__main__')\n"
+        f"except SystemExit: pass\n"
+        f"print('HEAVY', sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "dataset: gsm8k" in out.stdout
+    assert "trainer: bnpo, cispo, dapo, dr_grpo, grpo, gspo" in out.stdout
+    assert "shots: 8" in out.stdout
+    assert "HEAVY []" in out.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["shots=banana"], "Value 'banana' of type 'str' could not be converted to Integer"),
+        (["shots=-1"], "shots=-1: must be 0 or more"),
+        (["trainer.learnin_rate=3"], "Key 'learnin_rate' not in 'TrainerConfig'"),
+        (["model=nope"], "Could not find 'model/nope'"),
+        (["shots=4,8"], "add --multirun"),
+        (["output_dir=/proc/nope"], "output_dir=/proc/nope"),
+        (["shots=4,99", "-m"], "shots=99"),
+    ],
+)
+def test_a_mistake_costs_a_message_and_no_traceback(arguments, expected, tmp_path):
+    out = train(*arguments, RLVR_OUTPUT_DIR=str(tmp_path))
+    text = out.stdout + out.stderr
+    assert out.returncode == 1
+    assert expected in text
+    assert "Traceback" not in text
+
+
+def test_the_multirun_flag_may_stand_anywhere():
+    sys.path.insert(0, str(ROOT))
+    import train as entry
+
+    assert entry.multirun_first(["a=1", "-m", "b=2"]) == ["-m", "a=1", "b=2"]
+    assert entry.multirun_first(["a=1", "--multirun"]) == ["--multirun", "a=1"]
+    assert entry.multirun_first(["a=1"]) == ["a=1"]
+
+
+def test_a_typo_in_a_yaml_file_names_the_file(tmp_path):
+    import shutil
+
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "conf/trainer/grpo.yaml").write_text("learnin_rate: 3\n")
+    out = train("--config-dir", str(tmp_path / "conf"), "--config-path", str(tmp_path / "conf"))
+    assert "In 'trainer/grpo'" in out.stderr
+    assert "Key 'learnin_rate' not in 'TrainerConfig'" in out.stderr
+    assert "Traceback" not in out.stderr

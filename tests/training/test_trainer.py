@@ -1,0 +1,109 @@
+"""Our trainer is stock TRL but for the stop rule; what the rule adds never enters the loss."""
+
+import copy
+
+import pytest
+import torch
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+
+from rlvr.data.stopping import StopRule
+from rlvr.training.trainer import Trainer, rollout
+
+PROMPTS = [f"Question: {n} + {n + 1}?\nSolution: Let's think step by step." for n in range(8)]
+
+
+def share_of_ones(completions, **_):
+    return [text.count("1") / (len(text) + 1) for text in completions]
+
+
+def arguments(folder, **changes):
+    values = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": 8,
+        "num_generations": 4,
+        "num_generations_eval": 1,
+        "max_completion_length": 12,
+        "max_steps": 2,
+        "learning_rate": 1e-3,
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "dataloader_pin_memory": False,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "seed": 3,
+    }
+    return GRPOConfig(**{**values, **changes})
+
+
+@pytest.fixture
+def dataset():
+    return Dataset.from_dict({"prompt": PROMPTS, "gold": ["1"] * len(PROMPTS)})
+
+
+def ours(model, tokenizer, dataset, folder, stop, **changes):
+    return Trainer(
+        model=model,
+        tokenizer=tokenizer,
+        args=arguments(folder, **changes),
+        reward_funcs=[share_of_ones],
+        stop=stop,
+        train_dataset=dataset,
+        eval_dataset=dataset,
+    )
+
+
+def test_without_a_stop_two_steps_are_stock_steps(random_model, tokenizer, dataset, tmp_path):
+    stock_model = copy.deepcopy(random_model)
+    ours(random_model, tokenizer, dataset, tmp_path / "a", StopRule()).train()
+    GRPOTrainer(
+        model=stock_model,
+        reward_funcs=[share_of_ones],
+        args=arguments(tmp_path / "b"),
+        train_dataset=dataset,
+        processing_class=tokenizer,
+    ).train()
+    for (name, mine), theirs in zip(
+        random_model.named_parameters(), stock_model.parameters(), strict=True
+    ):
+        assert torch.equal(mine, theirs), name
+
+
+def test_stopped_rows_count_as_ended_and_their_eos_is_masked(
+    random_model, tokenizer, dataset, tmp_path
+):
+    every_character = StopRule(tuple(chr(c) for c in range(32, 127)))
+    trainer = ours(random_model, tokenizer, dataset, tmp_path, every_character)
+    out = rollout(PROMPTS[:3], trainer)
+    for ids, mask in zip(out["completion_ids"], out["env_mask"], strict=True):
+        assert len(ids) == len(mask)
+        if mask[-1] == 0:
+            assert ids[-1] == tokenizer.eos_token_id
+            assert all(mask[:-1])
+    assert any(mask[-1] == 0 for mask in out["env_mask"])
+    trainer.train()
+    logged = [entry for entry in trainer.state.log_history if "reward" in entry]
+    assert all(entry["completions/clipped_ratio"] == 0 for entry in logged)
+
+
+def test_evaluation_draws_one_completion_a_prompt(random_model, tokenizer, dataset, tmp_path):
+    trainer = ours(random_model, tokenizer, dataset, tmp_path, StopRule())
+    metrics = trainer.evaluate()
+    assert 0 <= metrics["eval_reward"] <= 1
+
+
+def test_inference_restores_training_mode_and_checkpointing(
+    random_model, tokenizer, dataset, tmp_path
+):
+    trainer = ours(
+        random_model, tokenizer, dataset, tmp_path, StopRule(), gradient_checkpointing=True
+    )
+    trainer.model.train()
+    trainer.model.gradient_checkpointing_enable()
+    with trainer.inference() as model:
+        assert not model.training
+        assert not model.is_gradient_checkpointing
+    assert trainer.model.training
+    assert trainer.model.is_gradient_checkpointing

@@ -1,0 +1,51 @@
+"""Train with verifiable rewards: `python train.py shots=4,8 -m`. See `python train.py --help`."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+PATHS = [str(ROOT), str(ROOT / "launchers")]
+sys.path[:0] = [p for p in PATHS if p not in sys.path]
+# Child processes unpickle Hydra's plugins before this file runs, so they need the path too.
+inherited = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(PATHS + inherited))
+os.environ.setdefault("RLVR_OUTPUT_DIR", str(ROOT / "outputs"))
+
+import hydra  # noqa: E402
+from omegaconf import DictConfig  # noqa: E402
+
+from rlvr import config  # noqa: E402
+
+
+def multirun_first(arguments: list[str]) -> list[str]:
+    """Hydra 1.3 rejects `a=1 -m b=2` (facebookresearch/hydra#3053): move the flag to the front."""
+    flags = [a for a in arguments if a in ("-m", "--multirun")]
+    return flags[:1] + [a for a in arguments if a not in ("-m", "--multirun")]
+
+
+def train(cfg: DictConfig) -> float:
+    from hydra.core.hydra_config import HydraConfig
+
+    from rlvr.run import run
+
+    config.validate(cfg)
+    return run(cfg, Path(HydraConfig.get().runtime.output_dir))
+
+
+# Launchers start this module on each job's resolved config, wherever the job runs.
+train.worker_module = "rlvr.worker"  # type: ignore[attr-defined]
+
+
+def output_dir(arguments: list[str]) -> str:
+    given = [a.removeprefix("output_dir=") for a in arguments if a.startswith("output_dir=")]
+    return given[-1] if given else os.environ["RLVR_OUTPUT_DIR"]
+
+
+if __name__ == "__main__":
+    config.register()
+    sys.argv[1:] = multirun_first(sys.argv[1:])
+    # Hydra makes the run's directory before it hands over, and fails with a traceback.
+    if problem := config.unwritable(output_dir(sys.argv[1:])):
+        sys.exit(problem)
+    hydra.main(version_base="1.3", config_path="conf", config_name="config")(train)()
