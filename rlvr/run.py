@@ -143,7 +143,7 @@ def _trainer(
     from rlvr.training.arguments import grpo_config
     from rlvr.training.callbacks import TrackerCallback, silence
     from rlvr.training.model import load_model, load_tokenizer, lora_config
-    from rlvr.training.trainer import Trainer
+    from rlvr.training.trainer import Trainer, at_least_one_batch
 
     rewards, weights = build_rewards(cfg.rewards, verifier=splits.verifier, stop=splits.stop)
     args = grpo_config(cfg, run_dir, weights)
@@ -154,7 +154,7 @@ def _trainer(
         args=args,
         reward_funcs=rewards,
         stop=splits.stop,
-        train_dataset=splits.train,
+        train_dataset=at_least_one_batch(splits.train, args),
         eval_dataset=splits.validation.take(cfg.trainer.eval_examples),
         peft_config=lora_config(cfg),
         callbacks=[TrackerCallback(tracker, run_dir)],

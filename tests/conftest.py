@@ -32,3 +32,28 @@ def random_model(tokenizer):
 
     torch.manual_seed(0)
     return Qwen2ForCausalLM(build_config(tokenizer)).eval()
+
+
+@pytest.fixture
+def saved_model(random_model, tokenizer, tmp_path):
+    """A directory that `model.path` can name."""
+    folder = tmp_path / "random-model"
+    random_model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def compose_config():
+    """Compose conf/ with overrides, as train.py does, without Hydra's own node."""
+    from hydra import compose, initialize_config_dir
+
+    from rlvr import config
+
+    config.register()
+
+    def composed(*overrides):
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            return compose("config", list(overrides))
+
+    return composed

@@ -18,18 +18,22 @@ class StopRule:
     answer_prefix: str | None = None
 
     @cached_property
-    def _pattern(self) -> re.Pattern[str] | None:
-        parts = [re.escape(s) for s in self.strings]
-        if self.answer_prefix:
-            parts.append(rf"(?:\A|(?<=\n)){re.escape(self.answer_prefix)}[^\n]*(?P<end>\n)")
-        return re.compile("|".join(parts)) if parts else None
+    def _answer_line(self) -> re.Pattern[str] | None:
+        """The prefix and the first line with text from there on, which may be the next one."""
+        if not self.answer_prefix:
+            return None
+        return re.compile(rf"(?:\A|(?<=\n)){re.escape(self.answer_prefix)}\s*\S[^\n]*\n")
 
     def find(self, text: str) -> int | None:
-        """Index at which `text` is to be cut, or None while it may go on. Linear in len(text)."""
-        match = self._pattern.search(text) if self._pattern else None
-        if match is None:
-            return None
-        return match.start("end") if self.answer_prefix and match["end"] else match.start()
+        """Index at which `text` is to be cut, or None while it may go on. Linear in len(text).
+
+        The stop that is complete first counts, so that streamed and finished text agree.
+        """
+        starts = ((text.find(s), s) for s in self.strings)
+        stops = [(start + len(s), start) for start, s in starts if start >= 0]  # (end, cut)
+        if self._answer_line and (line := self._answer_line.search(text)):
+            stops.append((line.end(), line.end() - 1))
+        return min(stops)[1] if stops else None
 
     def cut(self, text: str) -> str:
         """`text` up to where it stops; unchanged when it never does."""

@@ -1,5 +1,6 @@
 """TRL's GRPOTrainer with one change: rollouts come from our sampler and obey the stop rule."""
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,12 @@ class Trainer(GRPOTrainer):
             model.eval()
             yield model
             model.train(training)
+
+
+def at_least_one_batch(train: Dataset, args: GRPOConfig) -> Dataset:
+    """Repeat a tiny training set: TRL drops incomplete batches, so one example would train nothing."""
+    unique = args.generation_batch_size // args.num_generations
+    return train if len(train) >= unique else train.repeat(math.ceil(unique / len(train)))
 
 
 def rollout(prompts: list[str], trainer: Trainer) -> dict[str, Any]:

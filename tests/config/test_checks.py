@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
 from rlvr import config
@@ -22,12 +21,6 @@ NEEDED = {
 }
 
 
-def composed(*overrides):
-    config.register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", list(overrides))
-
-
 def problems(cfg):
     with pytest.raises(UserError) as error:
         config.validate(cfg)
@@ -35,8 +28,8 @@ def problems(cfg):
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_every_option_composes_and_validates(option):
-    cfg = composed(option, *NEEDED.get(option, []))
+def test_every_option_composes_and_validates(compose_config, option):
+    cfg = compose_config(option, *NEEDED.get(option, []))
     config.validate(cfg)
 
 
@@ -46,8 +39,8 @@ def test_every_option_says_how_to_use_it(option):
     assert any("python train.py" in line and line.startswith("#") for line in lines[:4])
 
 
-def test_the_default_is_the_reference_recipe():
-    cfg = composed()
+def test_the_default_is_the_reference_recipe(compose_config):
+    cfg = compose_config()
     t = cfg.trainer
     assert (cfg.model.path, cfg.shots, cfg.dataset.num_shots) == ("Qwen/Qwen2.5-0.5B", 8, 8)
     assert (cfg.rewards.format.weight, cfg.rewards.correctness.weight) == (0.5, 1.0)
@@ -85,17 +78,17 @@ def test_the_default_is_the_reference_recipe():
         ("tracking.name=wandb", "tracking.name=wandb: must be mlflow or none"),
     ],
 )
-def test_a_mistake_is_named_with_its_mend(override, expected):
-    assert expected in problems(composed(override))
+def test_a_mistake_is_named_with_its_mend(compose_config, override, expected):
+    assert expected in problems(compose_config(override))
 
 
-def test_all_problems_are_listed_at_once():
-    text = problems(composed("shots=-1", "trainer.num_generations=7", "eval.batch_size=0"))
+def test_all_problems_are_listed_at_once(compose_config):
+    text = problems(compose_config("shots=-1", "trainer.num_generations=7", "eval.batch_size=0"))
     assert len(text.splitlines()) == 4
 
 
-def test_an_unknown_launcher_name_is_refused():
-    cfg = composed()
+def test_an_unknown_launcher_name_is_refused(compose_config):
+    cfg = compose_config()
     with open_dict(cfg):
         cfg.launcher.name = "kubernetes"
     assert "launcher.name=kubernetes" in problems(cfg)
@@ -110,8 +103,8 @@ def test_field_names_read_from_source_are_grpo_configs_own():
     assert names <= grpo_config_fields()
 
 
-def test_a_resolved_config_loads_back_the_same(tmp_path):
-    cfg = composed("shots=3", "trainer.learning_rate=1e-5")
+def test_a_resolved_config_loads_back_the_same(compose_config, tmp_path):
+    cfg = compose_config("shots=3", "trainer.learning_rate=1e-5")
     (tmp_path / "config.yaml").write_text(config.to_yaml(cfg))
     again = config.load(tmp_path / "config.yaml")
     assert OmegaConf.to_container(again) == OmegaConf.to_container(cfg, resolve=True)

@@ -1,0 +1,61 @@
+"""The solved questions shown before every question, read from a JSONL file in file order."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rlvr.data.prompts import Exemplar
+from rlvr.errors import UserError
+
+PACKAGE = "package:"
+PACKAGE_DIRECTORY = Path(__file__).with_name("exemplars")
+
+
+def exemplars_path(spec: str) -> Path:
+    """The file that `dataset.exemplars` names: "package:gsm8k" or a path."""
+    if spec.startswith(PACKAGE):
+        return PACKAGE_DIRECTORY / f"{spec.removeprefix(PACKAGE)}.jsonl"
+    return Path(spec).expanduser()
+
+
+def load_exemplars(spec: str, shots: int) -> list[Exemplar]:
+    """The first `shots` exemplars; every row of the file is checked, whatever `shots` is.
+
+    UserError for a missing file, a bad row, or fewer rows than `shots`.
+    """
+    from rlvr.data.jsonl import read_jsonl
+
+    path = exemplars_path(spec)
+    if not path.is_file():
+        packaged = ", ".join(
+            f"{PACKAGE}{p.stem}" for p in sorted(PACKAGE_DIRECTORY.glob("*.jsonl"))
+        )
+        raise UserError(
+            f"dataset.exemplars={spec}: there is no file {path}. Name a JSONL file with question, "
+            f"solution and answer in each row, or one of: {packaged}."
+        )
+    rows = [parse_exemplar(row, where) for where, row in read_jsonl(path)]
+    return first_shots(rows, shots, str(path))
+
+
+def first_shots(exemplars: Sequence[Exemplar], shots: int, source: str) -> list[Exemplar]:
+    """The first `shots` of them; UserError when there are fewer."""
+    if shots > len(exemplars):
+        raise UserError(
+            f"shots={shots}: {source} has {len(exemplars)} exemplars. Use shots={len(exemplars)} "
+            "or fewer, or name a longer file with dataset.exemplars=FILE.jsonl."
+        )
+    return list(exemplars[:shots])
+
+
+def parse_exemplar(row: Mapping[str, Any], where: str) -> Exemplar:
+    """One row as an Exemplar; a numeric answer is written out as text."""
+    for key in ("question", "solution", "answer"):
+        value = row.get(key)
+        number = key == "answer" and isinstance(value, int | float) and not isinstance(value, bool)
+        if not number and not (isinstance(value, str) and value.strip()):
+            raise UserError(
+                f"{where}: {key} is {value!r}; an exemplar needs the texts question, solution "
+                "and answer."
+            )
+    return Exemplar(row["question"].strip(), row["solution"].strip(), str(row["answer"]).strip())

@@ -1,0 +1,217 @@
+"""From a dataset's loader to the three splits of a run: checked golds, prompts, one stop rule.
+
+A loader returns {"train": rows, "test": rows} and, where it has them, "validation" and "exemplars".
+A row holds `question`, `gold` (the raw answer) and any further columns; under ROW_KEY it may say
+where it came from ("train.jsonl:17"), which error messages repeat.
+"""
+
+import hashlib
+import json
+import logging
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hydra.utils import get_method
+from omegaconf import DictConfig, OmegaConf
+
+from rlvr.data.exemplars import first_shots, load_exemplars, parse_exemplar
+from rlvr.data.prompts import Exemplar, PromptBuilder, PromptTemplate
+from rlvr.data.stopping import StopRule
+from rlvr.errors import UserError
+from rlvr.rewards.verdict import Verifier
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+ROW_KEY = "_row"
+# Columns that this package sets, or that TRL reads or passes to every reward function itself.
+RESERVED = frozenset(
+    {"prompt", "question", "gold", "prompts", "completion", "completions", "completion_ids"}
+    | {"image", "images", "environment", "environments", "trainer_state", "log_extra", "log_metric"}
+)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a run reads. Columns: `prompt`, `question`, canonical `gold`, the dataset's own."""
+
+    train: "Dataset"
+    validation: "Dataset"
+    test: "Dataset"
+    prompt_builder: PromptBuilder
+    stop: StopRule
+    verifier: Verifier
+
+
+def load_splits(cfg_dataset: DictConfig, *, seed: int, verifier: Verifier) -> Splits:
+    """Load, check and split one dataset; UserError names the row or the key that is wrong.
+
+    The validation split depends on `seed` and `validation_fraction` alone, never on the shots or
+    on `train_examples`. The test split keeps the loader's order.
+    """
+    cfg = cfg_dataset
+    template = _template(cfg)
+    loaded = _call_loader(cfg, seed)
+    exemplars = _exemplars(cfg, loaded.pop("exemplars", None), verifier)
+    rows = {split: _checked(part, split, verifier) for split, part in loaded.items()}
+    rows = _split(cfg, rows, seed)
+    _check_leaks(exemplars, rows)
+    _check_columns([row for part in rows.values() for row in part])
+    builder = PromptBuilder(template, exemplars)
+    tables = {split: _table(part, builder) for split, part in rows.items()}
+    return Splits(**tables, prompt_builder=builder, stop=_stop_rule(cfg), verifier=verifier)
+
+
+def digest(dataset: "Iterable[Mapping[str, Any]]") -> str:
+    """16 hex digits over all rows in order, prompts left out: equal data, whatever the shots."""
+    sha = hashlib.sha256()
+    for row in dataset:
+        kept = {key: value for key, value in row.items() if key != "prompt"}
+        sha.update(json.dumps(kept, sort_keys=True, default=str).encode() + b"\n")
+    return sha.hexdigest()[:16]
+
+
+def _call_loader(cfg: DictConfig, seed: int) -> dict[str, list[Row]]:
+    """Not `hydra.utils.call`, which would wrap a UserError into an InstantiationException."""
+    params: dict[str, Any] = OmegaConf.to_container(cfg.loader, resolve=True)  # type: ignore[assignment]
+    loaded = dict(get_method(params.pop("_target_"))(path=cfg.path, seed=seed, **params))
+    for split in ("train", "test"):
+        if not loaded.get(split):
+            raise UserError(f"dataset {cfg.name}: its loader returned no {split} rows.")
+    return loaded
+
+
+def _template(cfg: DictConfig) -> PromptTemplate:
+    template = PromptTemplate(**OmegaConf.to_container(cfg.prompt, resolve=True))  # type: ignore[arg-type]
+    probe = "\0"
+    try:
+        shown = template.ask(probe)
+    except (KeyError, IndexError, ValueError) as error:
+        shown = f"({type(error).__name__})"
+    if probe not in shown:
+        raise UserError(
+            f"dataset.prompt.question={template.question!r}: expected the placeholder {{question}} "
+            "and no other; write literal braces as {{ and }}."
+        )
+    return template
+
+
+def _stop_rule(cfg: DictConfig) -> StopRule:
+    strings = tuple(str(s) for s in cfg.stop.strings)
+    if not all(strings):
+        raise UserError("dataset.stop.strings: an empty string would stop every text at its start.")
+    return StopRule(strings, cfg.prompt.answer_prefix if cfg.stop.after_answer else None)
+
+
+def _exemplars(
+    cfg: DictConfig, generated: Sequence[Row] | None, verifier: Verifier
+) -> list[Exemplar]:
+    shots = cfg.num_shots
+    if cfg.exemplars is not None:
+        exemplars = load_exemplars(cfg.exemplars, shots)
+    elif generated is None and shots:
+        raise UserError(
+            f"shots={shots}: dataset {cfg.name} has no exemplars. Use shots=0, or "
+            "dataset.exemplars=FILE.jsonl with question, solution and answer in each row."
+        )
+    else:
+        parsed = [parse_exemplar(r, f"exemplar {n}") for n, r in enumerate(generated or (), 1)]
+        exemplars = first_shots(parsed, shots, f"dataset {cfg.name}")
+    for number, exemplar in enumerate(exemplars, 1):
+        _canonical(verifier, exemplar.answer, f"{cfg.exemplars or cfg.name}, exemplar {number}")
+    return exemplars
+
+
+def _checked(rows: Sequence[Row], split: str, verifier: Verifier) -> list[Row]:
+    """Copies of the rows with canonical golds."""
+    checked = []
+    for number, row in enumerate(rows, start=1):
+        where = row.get(ROW_KEY, f"{split} row {number}")
+        if not isinstance(row.get("question"), str) or not row["question"].strip():
+            raise UserError(f"{where}: the question is {row.get('question')!r}; expected text.")
+        others = {k: v for k, v in row.items() if k not in (ROW_KEY, "question", "gold")}
+        gold = _canonical(verifier, row.get("gold"), where)
+        checked.append({"question": row["question"], "gold": gold, **others})
+    return checked
+
+
+def _canonical(verifier: Verifier, gold: object, where: str) -> str:
+    try:
+        return verifier.canonical(gold)
+    except ValueError as error:
+        shown = repr(gold) if len(repr(gold)) <= 80 else repr(gold)[:77] + "..."
+        raise UserError(
+            f"{where}: the gold answer {shown} is not accepted: {error}. "
+            "Mend or remove the row, or choose another dataset.verifier."
+        ) from None
+
+
+def _split(cfg: DictConfig, rows: dict[str, list[Row]], seed: int) -> dict[str, list[Row]]:
+    """Training rows from the front of one seeded permutation, validation rows from its end."""
+    train = rows["train"][:]
+    random.Random(f"{seed}/split").shuffle(train)
+    validation = rows.get("validation")
+    if validation is None:
+        held_out = round(len(train) * cfg.validation_fraction)
+        held_out = max(held_out, 1) if cfg.validation_fraction and len(train) > 1 else 0
+        cut = len(train) - held_out
+        train, validation = train[:cut], train[cut:]
+    wanted = cfg.train_examples
+    if wanted is not None and wanted > len(train):
+        raise UserError(
+            f"dataset.train_examples={wanted}: dataset {cfg.name} has {len(train)} training rows "
+            f"(its validation split takes {len(validation)}); use {len(train)} or fewer, or null."
+        )
+    return {"train": train[:wanted], "validation": validation, "test": rows["test"]}
+
+
+def _check_leaks(exemplars: Sequence[Exemplar], rows: Mapping[str, Sequence[Row]]) -> None:
+    """An exemplar among the test questions is an error; lesser overlaps are said once."""
+    seen = {split: {_plain(r["question"]) for r in part} for split, part in rows.items()}
+    for number, exemplar in enumerate(exemplars, 1):
+        if _plain(exemplar.question) in seen["test"]:
+            raise UserError(
+                f"exemplar {number} is also a test question: {exemplar.question[:80]!r}. "
+                "Remove it from dataset.exemplars or from the test split."
+            )
+    shown = sum(_plain(e.question) in seen["train"] | seen["validation"] for e in exemplars)
+    if shown:
+        log.warning("%d exemplars are also training or validation questions", shown)
+    for split in ("train", "validation"):
+        if common := len(seen[split] & seen["test"]):
+            log.warning("%d %s questions are also test questions", common, split)
+
+
+def _plain(question: str) -> str:
+    return " ".join(question.casefold().split())
+
+
+def _table(rows: Sequence[Row], builder: PromptBuilder) -> "Dataset":
+    from datasets import Dataset
+
+    columns = _columns(rows) or {"question": [], "gold": []}
+    return Dataset.from_dict({"prompt": [builder(q) for q in columns["question"]], **columns})
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """All columns that any row has, None where a row lacks one."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _check_columns(rows: Sequence[Row]) -> None:
+    import pyarrow
+
+    for name, values in _columns(rows).items():
+        try:
+            pyarrow.array(values)
+        except (pyarrow.ArrowException, OverflowError) as error:
+            raise UserError(
+                f"column {name!r} mixes kinds of values: {str(error).splitlines()[0]}. "
+                "Write the column with one type throughout, or remove it."
+            ) from None

@@ -1,0 +1,140 @@
+"""One real run on CPU: GRPO of a random model, both evaluations, and a truthful result."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from rlvr import config
+from rlvr.errors import UserError
+from rlvr.result import read
+from rlvr.run import run
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = [
+    *("dataset=word_problems", "shots=2", "tracking=none", "eval=sampled", "eval.n=6", "eval.k=2"),
+    *("trainer.max_steps=2", "trainer.per_device_train_batch_size=8", "eval.batch_size=8"),
+    *("trainer.gradient_accumulation_steps=1", "trainer.num_generations=4"),
+    *("trainer.max_completion_length=16", "trainer.gradient_checkpointing=false"),
+]
+
+
+@pytest.fixture
+def small(compose_config, saved_model):
+    def composed(*overrides):
+        return compose_config(f"model.path={saved_model}", "peft=none", *SMALL, *overrides)
+
+    return composed
+
+
+def test_a_run_leaves_everything_it_promises(small, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path / "run"
+    metric = run(small(), folder)
+    result = read(folder)
+    assert result.status == "finished"
+    assert result.metric == metric == result.trained["accuracy"]
+    assert result.base["n"] == result.trained["n"] == result.paired["n"] == 6
+    assert set(result.base["pass_at_k"]) == {"1", "2"}
+    assert result.seconds > 0
+    assert set(result.datasets) == {"train", "validation", "test"}
+    assert result.versions["trl"] == "1.16.0"
+    for phase in ("base", "trained"):
+        rows = [json.loads(x) for x in (folder / f"eval_{phase}.jsonl").read_text().splitlines()]
+        assert len(rows) == 6
+        assert all(len(row["completion"]) == 2 for row in rows)
+    logged = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert {"reward/total", "reward/format", "reward/correctness"} <= set(logged[0])
+    assert OmegaConf.load(folder / "config.yaml").shots == 2
+    AutoModelForCausalLM.from_pretrained(folder / "model")
+
+
+def test_an_adapter_is_saved_that_peft_loads(small, tmp_path, saved_model):
+    from peft import AutoPeftModelForCausalLM
+
+    run(small("peft=lora", "rewards=random", "eval=none"), tmp_path / "run")
+    assert (tmp_path / "run/model/adapter_model.safetensors").stat().st_size > 1000
+    model = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "run/model")
+    moved = [p for n, p in model.named_parameters() if "lora_B" in n and p.abs().sum() > 0]
+    assert moved, "training must have changed the adapter"
+
+
+def test_without_evaluations_the_metric_is_the_last_reward(small, tmp_path):
+    metric = run(small("eval=none"), tmp_path / "run")
+    logged = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    rewards = [entry["reward/total"] for entry in logged if "reward/total" in entry]
+    assert metric == pytest.approx(rewards[-1])
+
+
+def test_a_failure_is_recorded_and_raised(small, tmp_path):
+    cfg = small("dataset=jsonl", "dataset.path=.")
+    with pytest.raises(UserError):
+        run(cfg, tmp_path / "run")
+    result = read(tmp_path / "run")
+    assert result.status == "failed"
+    assert "train.jsonl" in result.error
+    assert "Traceback" in result.traceback
+
+
+def test_the_same_seed_gives_the_same_run(small, tmp_path):
+    for name in ("a", "b"):
+        run(small("peft=lora"), tmp_path / name)
+    a, b = read(tmp_path / "a"), read(tmp_path / "b")
+    assert (a.base, a.trained) == (b.base, b.trained)
+    rows = [(tmp_path / name / "eval_trained.jsonl").read_text() for name in ("a", "b")]
+    assert rows[0] == rows[1]
+
+
+def test_training_goes_on_from_its_last_checkpoint(small, tmp_path, caplog):
+    cfg = small("trainer.save_steps=1", "eval=none", "trainer.max_steps=1")
+    run(cfg, tmp_path / "run")
+    cfg = small("trainer.save_steps=1", "eval=none", "trainer.max_steps=3")
+    with caplog.at_level("INFO"):
+        run(cfg, tmp_path / "run")
+    assert "going on from" in caplog.text
+    lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in lines]
+    assert steps.count(1) <= 2  # step 1 itself and the closing summary of the first run
+    assert max(steps) == 3
+
+
+def job(folder, cfg):
+    folder.mkdir()
+    (folder / "config.yaml").write_text(config.to_yaml(cfg))
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "rlvr.worker", str(folder)]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "zero3"])
+def test_two_processes_train_one_model(small, tmp_path, strategy):
+    cfg = small("trainer.num_processes=2", f"trainer.distributed={strategy}", "eval.k=1")
+    process = job(tmp_path / "run", cfg)
+    output, _ = process.communicate(timeout=280)
+    assert process.returncode == 0, output.decode()[-3000:]
+    result = read(tmp_path / "run")
+    assert result.status == "finished"
+    assert result.base["n"] == 6
+    rows = (tmp_path / "run/eval_base.jsonl").read_text().splitlines()
+    assert 0 < len(rows) < 6, "each rank answers its own share"
+    assert (tmp_path / "run/model/model.safetensors").stat().st_size > 100_000
+
+
+def test_sigterm_leaves_a_killed_result(small, tmp_path):
+    process = job(tmp_path / "run", small("trainer.max_steps=500", "eval=none"))
+    progress = tmp_path / "run/progress.json"
+    deadline = time.monotonic() + 120
+    while not progress.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert read(tmp_path / "run").status == "killed"

@@ -1,0 +1,60 @@
+"""Loading: where a model comes from, what it is loaded as, what the user reads on failure."""
+
+import pytest
+import torch
+
+from rlvr.errors import UserError
+from rlvr.training.model import (
+    ASSETS,
+    attention,
+    dtype,
+    load_model,
+    load_tokenizer,
+    lora_config,
+    resolve_path,
+)
+
+
+def test_paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    assert resolve_path("package:tiny") == str(ASSETS / "tiny")
+    assert resolve_path("~/mine") == str(tmp_path / "mine")
+    assert resolve_path("Qwen/Qwen2.5-0.5B") == "Qwen/Qwen2.5-0.5B"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what `auto` means without a GPU")
+def test_auto_on_a_cpu_is_float32_and_sdpa(compose_config):
+    cfg = compose_config()
+    assert dtype(cfg) is torch.float32
+    assert attention(cfg) == "sdpa"
+    with pytest.raises(UserError, match="cannot run here"):
+        attention(compose_config("model.attn_implementation=flash_attention_2"))
+
+
+def test_qlora_loads_four_bits_and_adapts_every_linear_layer(compose_config, saved_model):
+    from peft import get_peft_model
+
+    cfg = compose_config("peft=qlora", f"model.path={saved_model}", "model.dtype=bfloat16")
+    model = load_model(cfg)
+    assert model.is_loaded_in_4bit
+    adapted = get_peft_model(model, lora_config(cfg))
+    trained = {n.split(".lora_")[0] for n, p in adapted.named_parameters() if p.requires_grad}
+    assert {name.rsplit(".", 1)[1] for name in trained} == {
+        *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    }
+    assert adapted.peft_config["default"].r == adapted.peft_config["default"].lora_alpha == 16
+
+
+def test_full_fine_tuning_has_no_adapter(compose_config):
+    assert lora_config(compose_config("peft=none")) is None
+
+
+@pytest.mark.parametrize("load", [load_model, load_tokenizer])
+def test_an_unreachable_hub_names_the_local_way_out(compose_config, load, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=r"model\.path=DIR") as error:
+        load(compose_config("model.path=nobody/nothing", "peft=none"))
+    assert "nobody/nothing" in str(error.value)
+    assert "model=tiny" in str(error.value)
