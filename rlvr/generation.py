@@ -125,6 +125,7 @@ def generate(
         attention_mask=mask.to(model.device),
         generation_config=generation_config(tokenizer, sampling, eos),
         stopping_criteria=StoppingCriteriaList([criterion]),
+        synced_gpus=False,  # every process has whole weights here and its own number of batches
     )
     return _completions(output[:, ids.shape[1] :].tolist(), criterion, set(eos), tokenizer, stop)
 

@@ -108,9 +108,16 @@ def test_long_answers_are_worth_less() -> None:
     assert 0.9 > rewards[0] > 2 * rewards[-1] > 0
 
 
+def test_a_negator_may_be_part_of_a_term() -> None:
+    gold = VERIFIER.canonical("diagnosis: COPD; treatment: stop smoking")
+    assert judge("This is COPD, and he should stop smoking.", gold).correct
+    assert judge("This is COPD, and he should not stop smoking.", gold).reward == 0.25
+
+
 def test_golds_without_roles_are_plain_sets() -> None:
     gold = VERIFIER.canonical("mitosis; meiosis")
     assert judge("One kind of division is mitosis.\n\nThe other one is meiosis.", gold).correct
+    assert judge(VERIFIER.example(gold), gold).correct
 
 
 def test_canonical_gold() -> None:
@@ -159,6 +166,7 @@ def test_shipped_questions(row: dict[str, str]) -> None:
     """A short textbook answer gets all; the question, or its terms alone, nothing near it."""
     gold = VERIFIER.canonical(row["terms"])
     assert judge(row["reference"], gold).correct, row
+    assert judge(VERIFIER.example(gold), gold).correct, row
     assert judge(row["question"], gold).reward < 0.5
     terms = [spelling for term in gold.split("; ") for spelling in term.split(": ")[1].split(" | ")]
     assert judge(" ".join(terms), gold).reward == 0.0
