@@ -34,7 +34,7 @@ def run(cfg: DictConfig, run_dir: Path) -> float:
 
     run_dir.mkdir(parents=True, exist_ok=True)
     count = distributed.processes(cfg)
-    if count > 1 and not distributed.is_rank():
+    if distributed.needs_launch(cfg, count):
         return _run_in_ranks(cfg, run_dir, count)
     return _run_here(cfg, run_dir)
 
@@ -203,4 +203,5 @@ def _conclude(
     scored = result.trained or result.base
     result.metric = scored["accuracy"] if scored else rewards[-1]
     tracker.log_metrics({"metric": result.metric})
-    print_result(result, run_dir)
+    if trainer.is_world_process_zero():
+        print_result(result, run_dir)

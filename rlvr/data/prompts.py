@@ -33,7 +33,7 @@ class PromptTemplate:
 
 @dataclass(frozen=True)
 class PromptBuilder:
-    """Turns a question into a prompt: the same exemplars in the same order before every question."""
+    """Turns a question into a prompt: the same exemplars, in the same order, before each one."""
 
     template: PromptTemplate
     exemplars: Sequence[Exemplar] = ()

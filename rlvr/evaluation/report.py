@@ -30,7 +30,7 @@ def print_result(result: Result, run_dir: Path) -> None:
     scores = {"base": result.base, "trained": result.trained}
     shown = {name: score for name, score in scores.items() if score}
     if shown:
-        table = Table(title=_title(result), title_justify="left")
+        table = Table(title=f"{result.shots} shots, seed {result.seed}", title_justify="left")
         table.add_column("")
         for name in shown:
             table.add_column(name, justify="right")
@@ -40,10 +40,6 @@ def print_result(result: Result, run_dir: Path) -> None:
     if result.paired:
         console.print(_verdict(result))
     console.print(f"results: {run_dir}")
-
-
-def _title(result: Result) -> str:
-    return f"{result.shots} shots, seed {result.seed}"
 
 
 def _lines(example: dict[str, Any]) -> dict[str, Callable[[dict[str, Any]], str]]:

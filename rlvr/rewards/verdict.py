@@ -1,4 +1,4 @@
-"""What a verifier says of one completion. Rewards, evaluation and health metrics all read verdicts."""
+"""What a verifier says of one completion: rewards, evaluation and health all read verdicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -21,20 +21,6 @@ SAME = (
     "mask_truncated_completions gradient_checkpointing use_vllm logging_steps"
 ).split()
 
-ZERO3: dict[str, Any] = {
-    "zero_optimization": {
-        "stage": 3,
-        "overlap_comm": True,
-        "contiguous_gradients": True,
-        "stage3_gather_16bit_weights_on_model_save": True,
-    },
-    "bf16": {"enabled": "auto"},
-    "gradient_accumulation_steps": "auto",
-    "gradient_clipping": "auto",
-    "train_batch_size": "auto",
-    "train_micro_batch_size_per_gpu": "auto",
-}
-
 
 def grpo_config(cfg: DictConfig, run_dir: Path, reward_weights: list[float]) -> GRPOConfig:
     """The arguments of one run; raises UserError with TRL's own words where TRL refuses them."""
@@ -83,7 +69,6 @@ def _device(cfg: DictConfig) -> dict[str, Any]:
         "bf16": bf16_available() if cfg.trainer.bf16 is None else cfg.trainer.bf16,
         "dataloader_pin_memory": cuda,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
-        "deepspeed": ZERO3 if zero3 else None,
     }
 
 
