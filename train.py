@@ -48,4 +48,7 @@ if __name__ == "__main__":
     # Hydra makes the run's directory before it hands over, and fails with a traceback.
     if problem := config.unwritable(output_dir(sys.argv[1:])):
         sys.exit(problem)
-    hydra.main(version_base="1.3", config_path="conf", config_name="config")(train)()
+    try:
+        hydra.main(version_base="1.3", config_path="conf", config_name="config")(train)()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -91,9 +91,14 @@ def _overrides(run_dir: Path) -> list[str]:
 
 
 def _write(result: Result, run_dir: Path) -> None:
+    """Rank 0 writes, unless torchrun ended it because another rank failed and has said why."""
     from rlvr.training import distributed
 
-    if distributed.is_main():
+    if result.status == "killed" and distributed.is_rank():
+        earlier = read(run_dir)
+        if earlier and earlier.status == "failed":
+            return
+    if distributed.is_main() or result.status == "failed":
         result.write(run_dir)
 
 

@@ -1,0 +1,36 @@
+"""What every launcher of ours is to Hydra: a thin shell around rlvr's sweep controller."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from rlvr.sweep.controller import Runner, Sweep
+
+
+class SweepLauncher(Launcher):
+    sweep: "Sweep"
+
+    def make_runner(self) -> "Runner":
+        raise NotImplementedError
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        from rlvr.sweep.controller import Sweep
+
+        self.sweep = Sweep(
+            self.make_runner(),
+            hydra_context=hydra_context,
+            task_function=task_function,
+            config=config,
+        )
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        return self.sweep.launch(job_overrides, initial_job_idx)

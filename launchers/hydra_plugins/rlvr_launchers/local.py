@@ -1,0 +1,15 @@
+"""`hydra/launcher=rlvr_local`: every job of a sweep in its own process on this machine."""
+
+from typing import TYPE_CHECKING
+
+from hydra_plugins.rlvr_launchers._base import SweepLauncher
+
+if TYPE_CHECKING:
+    from rlvr.sweep.controller import Runner
+
+
+class LocalLauncher(SweepLauncher):
+    def make_runner(self) -> "Runner":
+        from hydra_plugins.rlvr_launchers._local import LocalRunner
+
+        return LocalRunner()

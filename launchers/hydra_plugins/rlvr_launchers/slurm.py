@@ -1,0 +1,15 @@
+"""`hydra/launcher=rlvr_slurm`: every job of a sweep as a Slurm job, through submitit."""
+
+from typing import TYPE_CHECKING
+
+from hydra_plugins.rlvr_launchers._base import SweepLauncher
+
+if TYPE_CHECKING:
+    from rlvr.sweep.controller import Runner
+
+
+class SlurmLauncher(SweepLauncher):
+    def make_runner(self) -> "Runner":
+        from hydra_plugins.rlvr_launchers._slurm import SlurmRunner
+
+        return SlurmRunner()

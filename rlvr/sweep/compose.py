@@ -1,0 +1,165 @@
+"""From Hydra's overrides to jobs: compose, check and name every one before any starts."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import filter_overrides
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from rlvr.errors import UserError
+
+# These choose where a run happens and is recorded, not what it computes.
+NO_RESULT = ("launcher", "tracking", "output_dir")
+
+
+@dataclass
+class Request:
+    """One job as asked for. `config` still has Hydra's node."""
+
+    overrides: list[str]
+    name: str
+    config: DictConfig
+
+    def place(self, sweep_dir: Path, index: int) -> Path:
+        """Give the job its number; returns the directory that follows from it."""
+        hydra = self.config.hydra
+        with read_write(hydra), open_dict(hydra):
+            hydra.job.num = index
+            hydra.job.id = str(index)
+            hydra.sweep.dir = str(sweep_dir)
+            directory = sweep_dir / str(hydra.sweep.subdir)
+            hydra.runtime.output_dir = str(directory.absolute())
+        return directory
+
+
+def compose(
+    loader: ConfigLoader, master: DictConfig, job_overrides: Sequence[Sequence[str]]
+) -> list[Request]:
+    swept = _swept_keys(loader, master)
+    requests = []
+    for given in job_overrides:
+        overrides = [o for o in filter_overrides(given) if not o.startswith("launcher.resume=")]
+        config = loader.load_sweep_config(master, list(given))
+        name = _name(overrides, swept) or str(config.hydra.job.name)
+        requests.append(Request(overrides, name, config))
+    return requests
+
+
+def _swept_keys(loader: ConfigLoader, master: DictConfig) -> set[str]:
+    parser = OverridesParser.create(config_loader=loader)
+    given = parser.parse_overrides(list(master.hydra.overrides.task))
+    keys = {str(o.key_or_group) for o in given if o.is_sweep_override()}
+    params = OmegaConf.select(master, "hydra.sweeper.params") or {}
+    return keys | {str(key).lstrip("+~") for key in params}
+
+
+def override_key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def _name(overrides: list[str], swept: set[str]) -> str:
+    varied = [o for o in overrides if override_key(o) in swept]
+    fixed = [o for o in overrides if override_key(o).split(".")[0] != "launcher"]
+    return ",".join(varied or fixed)
+
+
+def sweep_name(loader: ConfigLoader, master: DictConfig) -> str:
+    """Where the sweep is recorded and what varies in it: `2025-01-31_12-00-00 shots,seed`."""
+    swept = ",".join(sorted(_swept_keys(loader, master)))
+    return f"{Path(str(master.hydra.sweep.dir)).name} {swept}".strip()
+
+
+def check_one_launcher(master: DictConfig, requests: list[Request]) -> None:
+    """Hydra takes the launcher from the master config and would silently run every job there."""
+    used = _launcher(master)
+    for request in requests:
+        asked = _launcher(request.config)
+        if asked != used:
+            raise UserError(
+                f"a sweep runs on one launcher: this one has hydra/launcher={used}, but job "
+                f"{request.name!r} selects {asked}. Start one sweep per launcher, and select it "
+                "for the whole sweep (launcher=NAME, without a comma)."
+            )
+    names = {str(OmegaConf.select(request.config, "launcher.name")) for request in requests}
+    if len(names) > 1:
+        raise UserError(f"a sweep runs on one launcher, not on {', '.join(sorted(names))}")
+
+
+def _launcher(config: DictConfig) -> str:
+    return str(config.hydra.runtime.choices.get("hydra/launcher"))
+
+
+def validate(
+    requests: list[Request], check: Callable[[DictConfig], None], first_index: int = 0
+) -> None:
+    """Check every job; raises one UserError with all problems, each once, with its jobs."""
+    problems: dict[str, list[str]] = {}
+    for index, request in enumerate(requests, first_index):
+        try:
+            with hydra_config(request.config):
+                check(task_config(request.config))
+                resolved(request.config)
+        except (UserError, OmegaConfBaseException) as error:
+            problems.setdefault(str(error), []).append(f"#{index} {request.name}")
+    if problems:
+        bad = sum(len(jobs) for jobs in problems.values())
+        text = "\n".join(_describe(message, jobs) for message, jobs in problems.items())
+        raise UserError(f"{bad} of {len(requests)} jobs cannot run, so none was started:\n{text}")
+
+
+def _describe(message: str, jobs: list[str]) -> str:
+    shown = jobs[:4] + ([f"and {len(jobs) - 4} more"] if len(jobs) > 4 else [])
+    indented = message.strip().replace("\n", "\n    ")
+    return f"  job {'; '.join(shown)}\n    {indented}"
+
+
+@contextmanager
+def hydra_config(config: DictConfig) -> Iterator[None]:
+    """Let `${hydra:...}` see this job's node, as it does inside a job."""
+    previous = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(config)
+    try:
+        yield
+    finally:
+        HydraConfig.instance().cfg = previous
+
+
+def task_config(config: DictConfig) -> DictConfig:
+    """What the task function gets: everything but Hydra's node."""
+    task = copy.deepcopy(config)
+    with read_write(task), open_dict(task):
+        del task["hydra"]
+    return task
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """Plain values of the job's config, without Hydra's node; missing ones stay `???`."""
+    with hydra_config(config):
+        return {str(key): _plain(config, str(key)) for key in config if key != "hydra"}
+
+
+def _plain(config: DictConfig, key: str) -> Any:
+    return "???" if OmegaConf.is_missing(config, key) else plain(config[key])
+
+
+def plain(value: Any) -> Any:
+    if OmegaConf.is_config(value):
+        return OmegaConf.to_container(value, resolve=True, enum_to_str=True)
+    return value
+
+
+def config_hash(values: dict[str, Any], directory: Path) -> str:
+    """sha256 of what decides the job's result; its own directory does not."""
+    kept = {key: value for key, value in values.items() if key not in NO_RESULT}
+    text = json.dumps(kept, sort_keys=True, default=str).replace(str(directory.absolute()), "")
+    return hashlib.sha256(text.encode()).hexdigest()

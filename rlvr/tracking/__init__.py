@@ -1,0 +1,21 @@
+"""MLflow as rlvr uses it: who creates and ends which run. Imports mlflow on first use."""
+
+from rlvr.tracking.links import links
+from rlvr.tracking.params import params
+from rlvr.tracking.runs import create_sweep, describe_sweep, end_run
+from rlvr.tracking.store import output_dir, resolve_uri
+from rlvr.tracking.tracker import RUN_ID_VARIABLE, NullTracker, Tracker, open_run
+
+__all__ = [
+    "RUN_ID_VARIABLE",
+    "NullTracker",
+    "Tracker",
+    "create_sweep",
+    "describe_sweep",
+    "end_run",
+    "links",
+    "open_run",
+    "output_dir",
+    "params",
+    "resolve_uri",
+]

@@ -1,0 +1,181 @@
+"""The controller's side: a sweep's parent and child runs exist before any job starts."""
+
+import colorsys
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlvr.tracking.names import chunks, clean_name, clean_params, finite_metrics, without_secrets
+from rlvr.tracking.store import (
+    TrackingConfig,
+    connect,
+    database_file,
+    open_experiment,
+    resolve_uri,
+    server_errors,
+    unreachable,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+ENDED = ("FINISHED", "FAILED", "KILLED")
+PARAMS_PER_CALL = 100
+
+# Okabe and Ito's palette, darkened where it is too light for a line on white.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#4d4d4d")
+
+
+def create_sweep(
+    tracking: TrackingConfig,
+    *,
+    sweep_id: str,
+    name: str,
+    jobs: Sequence[Mapping[str, Any]],
+    resume: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Create the parent run (RUNNING) and one child per job (SCHEDULED), and say what they are:
+    `uri`, `experiment_id`, `parent_run_id` and `run_ids` in the order of `jobs`.
+
+    A job is `{"name": str, "params": {}, "tags": {}}`. `resume` is what an earlier call returned
+    as far as it is to be used again: `parent_run_id`, and `run_ids` as {job index: run id}.
+    With `tracking=none` all values are None.
+    """
+    if tracking.name == "none":
+        nothing = {"uri": None, "experiment_id": None, "parent_run_id": None}
+        return {**nothing, "run_ids": [None] * len(jobs)}
+    uri = resolve_uri(tracking.uri)
+    client, experiment = open_experiment(uri, tracking.experiment)
+    earlier = resume or {}
+    try:
+        parent = _parent(client, experiment, earlier.get("parent_run_id"), name, sweep_id)
+        children = earlier.get("run_ids") or {}
+        run_ids = [
+            _child(client, experiment, children.get(index), job, index, parent, sweep_id)
+            for index, job in enumerate(jobs)
+        ]
+    except server_errors() as error:
+        from rlvr.errors import UserError
+
+        raise UserError(unreachable(uri, error)) from error
+    found = {"uri": uri, "experiment_id": experiment, "parent_run_id": parent}
+    return {**found, "run_ids": run_ids}
+
+
+def create_run(client: "MlflowClient", experiment: str, name: str, tags: Mapping[str, Any]) -> str:
+    """A run with the tags MLflow's UI shows as its user and source."""
+    from mlflow.tracking.context import default_context
+
+    own = {clean_name(key): without_secrets(str(value)) for key, value in tags.items()}
+    known = default_context.DefaultRunContext().tags()
+    return str(client.create_run(experiment, run_name=name, tags={**known, **own}).info.run_id)
+
+
+def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
+    """Log the parameters the run does not have yet: MLflow refuses to change one."""
+    from mlflow.entities import Param
+
+    known = client.get_run(run_id).data.params
+    new = [Param(k, v) for k, v in clean_params(params).items() if k not in known]
+    for batch in chunks(new, PARAMS_PER_CALL):
+        client.log_batch(run_id, params=batch)
+
+
+def end_run(
+    uri: str | None, run_id: str | None, status: str, *, only_if_running: bool = True
+) -> None:
+    """End a run as finished, failed or killed. One that has ended keeps its status, unless
+    `only_if_running` is False. A store out of reach costs a warning, never the sweep."""
+    if uri is None or run_id is None or not reachable(uri):
+        return
+    try:
+        client = connect(uri)
+        if only_if_running and client.get_run(run_id).info.status in ENDED:
+            return
+        client.set_terminated(run_id, status.upper())
+    except server_errors() as error:
+        log.warning("MLflow run %s could not be marked %s: %s", run_id, status, error)
+
+
+def describe_sweep(
+    uri: str | None,
+    parent_run_id: str | None,
+    *,
+    note: str,
+    metrics: Mapping[str, float | None],
+    artifacts: Sequence[Path],
+) -> None:
+    """Put a sweep's result on its parent run: description (Markdown), best values, files."""
+    if uri is None or parent_run_id is None or not reachable(uri):
+        return
+    try:
+        client = connect(uri)
+        client.set_tag(parent_run_id, "mlflow.note.content", note)
+        for name, value in finite_metrics(metrics).items():
+            client.log_metric(parent_run_id, name, value)
+        for path in artifacts:
+            client.log_artifact(parent_run_id, str(path))
+    except server_errors() as error:
+        log.warning("The comparison could not be logged to MLflow: %s", error)
+
+
+def reachable(uri: str) -> bool:
+    """False for a SQLite store that is not on this machine: connecting would create it."""
+    database = database_file(uri)
+    return database is None or database.exists()
+
+
+def colour(index: int) -> str:
+    """A colour per job: a fixed palette first, then hues at the golden angle."""
+    if index < len(_COLOURS):
+        return _COLOURS[index]
+    red, green, blue = colorsys.hls_to_rgb(index * 0.618 % 1.0, 0.42, 0.65)
+    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
+
+
+def _parent(
+    client: "MlflowClient", experiment: str, earlier: str | None, name: str, sweep_id: str
+) -> str:
+    if earlier and _exists(client, earlier):
+        client.update_run(earlier, status="RUNNING")
+        return earlier
+    return create_run(client, experiment, name, {"sweep_id": sweep_id, "rlvr.kind": "sweep"})
+
+
+def _child(
+    client: "MlflowClient",
+    experiment: str,
+    earlier: str | None,
+    job: Mapping[str, Any],
+    index: int,
+    parent: str,
+    sweep_id: str,
+) -> str:
+    if earlier and _exists(client, earlier):
+        return earlier
+    tags = {
+        **job.get("tags", {}),
+        "mlflow.parentRunId": parent,
+        "mlflow.runColor": colour(index),
+        "sweep_id": sweep_id,
+        "job_index": index,
+    }
+    run_id = create_run(client, experiment, job["name"], tags)
+    log_params(client, run_id, job.get("params", {}))
+    client.update_run(run_id, status="SCHEDULED")
+    return run_id
+
+
+def _exists(client: "MlflowClient", run_id: str) -> bool:
+    """False for a run that was deleted, or whose store was."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise

@@ -1,0 +1,56 @@
+"""rlvr.worker with another run: cheap, and as bad as its config asks for."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from rlvr import result, worker
+from rlvr.sweep.manifest import FILE, load
+
+
+def run_job(directory: Path) -> None:
+    cfg = OmegaConf.load(directory / "config.yaml")
+    seen = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "RLVR_RUN_ID", "MARK")
+    about = {"pid": os.getpid(), "manifest": manifest_state(directory), "start": time.time()}
+    about["env"] = {name: os.environ.get(name) for name in seen}
+    with (directory / "attempts.jsonl").open("a") as file:
+        file.write(json.dumps(about) + "\n")
+    if cfg.child:
+        pid = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "60")
+        (directory / "child.pid").write_text(str(pid))
+    act(str(cfg.do), float(cfg.seconds))
+    record = result.Result(status="finished", metric=float(cfg.value), shots=cfg.shots)
+    record.write(directory)
+
+
+def act(what: str, seconds: float) -> None:
+    print(f"about to {what}")
+    if what == "raise":
+        raise ValueError("this job was told to fail")
+    if what == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if what == "exit":
+        os._exit(7)
+    if what == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while what == "wait" and not Path(os.environ["RLVR_OUTPUT_DIR"], "go").exists():
+        time.sleep(0.05)
+    time.sleep(seconds)
+
+
+def manifest_state(directory: Path) -> str:
+    sweep = next(p for p in directory.parents if (p / FILE).exists())
+    return next(j.state for j in load(sweep).jobs if (sweep / j.dir) == directory)
+
+
+worker.run_job = run_job
+
+if __name__ == "__main__":
+    sys.exit(worker.main())

@@ -1,0 +1,83 @@
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import pytest
+from hydra.conf import HydraConf
+from hydra.core.utils import setup_globals
+from omegaconf import OmegaConf
+
+from rlvr.errors import UserError
+from rlvr.sweep import compose
+from rlvr.sweep.compose import Request, config_hash, resolved
+
+
+class Colour(Enum):
+    red = 1
+
+
+@dataclass
+class Settings:
+    colour: Colour = Colour.red
+
+
+def request(**values) -> Request:
+    setup_globals()
+    node = OmegaConf.structured(HydraConf)
+    node.runtime.choices = {"hydra/launcher": "rlvr_local"}
+    node.sweep.dir, node.sweep.subdir = "unset", "${hydra.job.num}"
+    config = OmegaConf.create({"hydra": node, **values})
+    return Request([], "name", config)
+
+
+def test_resolved_is_plain_and_without_hydra(tmp_path):
+    asked = request(
+        a=1,
+        b="${a}",
+        where="${hydra:runtime.output_dir}",
+        s=OmegaConf.structured(Settings),
+        m="???",
+    )
+    directory = asked.place(tmp_path, 3)
+    assert directory == tmp_path / "3"
+    values = {"a": 1, "b": 1, "where": str(directory), "s": {"colour": "red"}, "m": "???"}
+    assert resolved(asked.config) == values
+
+
+def test_hash_sees_what_decides_the_result_only(tmp_path):
+    base = {"shots": 4, "launcher": {"n_jobs": 1}, "output_dir": "/x", "file": f"{tmp_path}/0/log"}
+    same = base | {"launcher": {"n_jobs": 2}, "output_dir": "/y", "tracking": {"uri": "z"}}
+    same["file"] = f"{tmp_path}/7/log"
+    assert config_hash(base, tmp_path / "0") == config_hash(same, tmp_path / "7")
+    assert config_hash(base, tmp_path / "0") != config_hash(base | {"shots": 5}, tmp_path / "0")
+    assert config_hash(dict(reversed(base.items())), tmp_path / "0") == config_hash(
+        base, tmp_path / "0"
+    )
+
+
+def test_validate_tells_each_problem_once_with_its_jobs():
+    requests = [request(x=x) for x in (1, 2, 3)]
+    for number, asked in enumerate(requests):
+        asked.name = f"x={number}"
+
+    def check(config):
+        if config.x > 1:
+            raise UserError("x is too large\nand wrong")
+
+    with pytest.raises(UserError) as error:
+        compose.validate(requests, check)
+    assert str(error.value) == (
+        "2 of 3 jobs cannot run, so none was started:\n"
+        "  job #1 x=1; #2 x=2\n    x is too large\n    and wrong"
+    )
+
+
+def test_validate_reports_an_interpolation_that_leads_nowhere():
+    with pytest.raises(UserError, match="1 of 1 jobs cannot run"):
+        compose.validate([request(x="${nothing}")], lambda config: None)
+
+
+def test_checks_see_the_config_without_hydra(tmp_path: Path):
+    seen = []
+    compose.validate([request(x=1)], lambda config: seen.extend(config))
+    assert seen == ["x"]
