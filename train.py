@@ -28,7 +28,9 @@ def train(cfg: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
 
     from rlvr.run import run
+    from rlvr.worker import end_on_signals
 
+    end_on_signals()
     config.validate(cfg)
     return run(cfg, Path(HydraConfig.get().runtime.output_dir))
 

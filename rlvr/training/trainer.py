@@ -70,7 +70,7 @@ class Trainer(GRPOTrainer):
 
 
 def at_least_one_batch(train: Dataset, args: GRPOConfig) -> Dataset:
-    """Repeat a tiny training set: TRL drops incomplete batches, so one example would train nothing."""
+    """Repeat a tiny training set: TRL drops incomplete batches, and with them a single example."""
     unique = args.generation_batch_size // args.num_generations
     return train if len(train) >= unique else train.repeat(math.ceil(unique / len(train)))
 

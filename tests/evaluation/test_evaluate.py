@@ -14,7 +14,7 @@ VERIFIER = NumericVerifier(answer_prefix="#### The final answer is")
 
 
 class Script:
-    """Answers prompt `i` with the i-th list of numbers in turn; runs on into a wrong next answer."""
+    """Answers prompt i from the i-th list in turn, then runs on into a wrong next answer."""
 
     def __init__(self, answers):
         self.answers = {f"p{i}": iter(a) for i, a in enumerate(answers)}
