@@ -50,6 +50,8 @@ if __name__ == "__main__":
     # Hydra makes the run's directory before it hands over, and fails with a traceback.
     if problem := config.unwritable(output_dir(sys.argv[1:])):
         sys.exit(problem)
+    # Jobs, the default MLflow store and `launcher.resume=last` all look below it.
+    os.environ["RLVR_OUTPUT_DIR"] = str(Path(output_dir(sys.argv[1:])).expanduser().absolute())
     try:
         hydra.main(version_base="1.3", config_path="conf", config_name="config")(train)()
     except KeyboardInterrupt:

@@ -55,8 +55,33 @@ def _compare(chosen: argparse.Namespace) -> None:
     compare(chosen.targets)
 
 
+def _add_evaluate(commands: Commands) -> None:
+    command = commands.add_parser(
+        "evaluate",
+        help="ask trained models with other numbers of exemplars",
+        description="Evaluate the trained model of a run, or of each finished run of a sweep, with "
+        "each number of shots: accuracy and 95 % interval, train shots x evaluation shots.",
+    )
+    command.add_argument("target", metavar="RUN", help="a run, a sweep or its name, or `last`")
+    command.add_argument("--shots", type=_counts, help="such as 0,2,4,8 (default: as trained)")
+    command.add_argument("--n", type=int, help="questions (default: as in the run)")
+    command.set_defaults(run=_evaluate)
+
+
+def _counts(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _evaluate(chosen: argparse.Namespace) -> None:
+    from rlvr.evaluation.command import evaluate_runs, print_matrix, runs_of
+
+    runs = runs_of(chosen.target)
+    cells = evaluate_runs(runs, chosen.shots, chosen.n)
+    print_matrix(cells, runs[0] if len(runs) == 1 else runs[0].parent)
+
+
 # A subcommand is a function that adds its parser and sets `run`; list it here.
-COMMANDS: list[Callable[[Commands], None]] = [_add_compare]
+COMMANDS: list[Callable[[Commands], None]] = [_add_compare, _add_evaluate]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -16,6 +16,7 @@ from rlvr.result import Result, code_state, read, versions, write_atomic
 if TYPE_CHECKING:
     from rlvr.data.load import Splits
     from rlvr.evaluation.evaluate import Rows
+    from rlvr.rewards.preflight import Preflight
     from rlvr.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ def _run_here(cfg: DictConfig, run_dir: Path) -> float:
             name=run_dir.name,
             params=tracking.params(cfg, result.overrides),
             tags={"shots": str(cfg.shots), "seed": str(cfg.seed)},
+            log_system_metrics=cfg.tracking.system_metrics,
         )
         result.run_id = tracker.run_id
         _log_inputs(cfg, run_dir, tracker, diff)
@@ -129,7 +131,11 @@ def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: trackin
     for name in ("train", "validation", "test"):
         data = getattr(splits, name)
         result.datasets[name] = {"n": len(data), "digest": digest(data)}
+        tracker.log_dataset(data, f"{cfg.dataset.name}-{name}", name)
+    preflight = _check_golds(cfg, run_dir, splits, tracker)
     trainer = _trainer(cfg, run_dir, splits, tracker)
+    if preflight is not None:
+        _check_rollouts(preflight, run_dir, trainer, splits)
     rows: dict[str, Rows] = {}
     if cfg.eval.before:
         rows["base"] = evaluate_split(cfg, run_dir, trainer, splits, "base")
@@ -141,12 +147,41 @@ def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: trackin
     _conclude(run_dir, trainer, result, rows, tracker)
 
 
+def _check_golds(
+    cfg: DictConfig, run_dir: Path, splits: "Splits", tracker: tracking.Tracker
+) -> "Preflight | None":
+    """The pre-flight check before the model loads; marks a run with control rewards as one."""
+    from rlvr.rewards.functions import build_rewards
+    from rlvr.rewards.preflight import check_golds, control_names
+    from rlvr.rewards.preflight_report import conclude
+
+    rewards, weights = build_rewards(cfg.rewards, verifier=splits.verifier, stop=splits.stop)
+    if control := control_names(rewards, weights):
+        tracker.set_tags({"control": ", ".join(control)})
+    if not cfg.trainer.preflight:
+        return None
+    report = check_golds(rewards, weights, splits)
+    conclude(report, run_dir)
+    return report
+
+
+def _check_rollouts(
+    report: "Preflight", run_dir: Path, trainer: "Trainer", splits: "Splits"
+) -> None:
+    from rlvr.rewards.preflight_report import conclude
+    from rlvr.training.base_rollouts import check_rollouts
+
+    check_rollouts(report, trainer, splits)
+    conclude(report, run_dir)
+
+
 def _trainer(
     cfg: DictConfig, run_dir: Path, splits: "Splits", tracker: tracking.Tracker
 ) -> "Trainer":
     from rlvr.rewards.functions import build_rewards
     from rlvr.training.arguments import grpo_config
     from rlvr.training.callbacks import TrackerCallback, silence
+    from rlvr.training.health import HealthMonitor
     from rlvr.training.model import load_model, load_tokenizer, lora_config
     from rlvr.training.trainer import Trainer, at_least_one_batch
 
@@ -163,6 +198,7 @@ def _trainer(
         eval_dataset=splits.validation.take(cfg.trainer.eval_examples),
         peft_config=lora_config(cfg),
         callbacks=[TrackerCallback(tracker, run_dir)],
+        health=HealthMonitor(rewards, weights, splits, run_dir) if cfg.trainer.health else None,
     )
     silence(trainer)
     return trainer
@@ -201,6 +237,8 @@ def _conclude(
     """The paired test, the sweeper's metric, and the table the user sees."""
     from rlvr.evaluation.report import paired, print_result
 
+    if trainer.health is not None:
+        trainer.health.report(tracker)
     if len(rows) == 2:
         result.paired = paired(rows["base"], rows["trained"])
         tracker.log_metrics({"trained/p_value": result.paired["p_value"]})

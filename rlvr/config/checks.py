@@ -42,12 +42,12 @@ def _unknown(node: DictConfig, schema: type, prefix: str) -> Iterator[str]:
     """`+trainer.learnin_rate=3` is let through by Hydra even into a typed node."""
     known = {f.name for f in fields(schema)}
     hints = get_type_hints(schema)
-    for name in node:
+    for name in map(str, node):
         key = f"{prefix}{name}"
         if name == "hydra" and not prefix:
             continue
         if name not in known:
-            yield f"{key} is not a known key{nearest(str(name), known)}"
+            yield f"{key} is not a known key{nearest(name, known)}"
         elif is_dataclass(hints[name]) and isinstance(hints[name], type):
             yield from _unknown(node[name], hints[name], f"{key}.")
 

@@ -128,6 +128,8 @@ class TrainerConfig:
     bf16: bool | None = None
     gradient_checkpointing: bool = True
     use_vllm: bool = False
+    preflight: bool = True
+    health: bool = True
     logging_steps: int = 1
     eval_steps: int | None = None
     eval_examples: int = 64

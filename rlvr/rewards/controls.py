@@ -2,6 +2,7 @@
 
 What a model learns from them it did not learn from the answers (Shao et al. 2025, Spurious
 Rewards, arXiv 2506.10947). `format_only` needs no code: it is the format reward on its own.
+`control = True` tells the pre-flight check that a reward is not meant to pay right answers.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ class Random:
     """1 with the given probability, else 0: a function of seed, prompt and completion alone."""
 
     __name__ = "random"
+    control = True
 
     def __init__(self, stop: StopRule, seed: int = 0, probability: float = 0.5) -> None:
         if not 0 <= probability <= 1:
@@ -44,6 +46,7 @@ class Inverted(VerdictReward):
     """1 for a well-formed wrong answer, 0 for a right one and for no answer at all."""
 
     __name__ = "inverted"
+    control = True
 
     def pay(self, verdict: Verdict) -> float:
         return float(verdict.format_ok and verdict.reason is not Reason.CORRECT)

@@ -56,10 +56,11 @@ def draw(comparison: Comparison, path: Path) -> Path | None:
     if not any(row.base or row.trained for row in comparison.rows):
         return None
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     layout = choose_layout(comparison)
-    figure = Figure(figsize=(8.0, 5.0), dpi=150, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    engine = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    figure = Figure(figsize=(8.0, 5.0), dpi=150, layout=engine)
     axes = figure.subplots()
     positions = _positions(comparison.rows, layout.x)
     lines = [*_base_series(comparison, layout, positions)]

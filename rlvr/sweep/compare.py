@@ -38,14 +38,14 @@ def compare(targets: list[str]) -> None:
     from rlvr.tracking import output_dir
 
     sweeps = output_dir() / "sweeps"
-    found = [_locate(target, sweeps) for target in targets or ["last"]]
+    found = [locate(target, sweeps) for target in targets or ["last"]]
     if len(found) == 1 and (found[0] / manifest.FILE).is_file():
         report(found[0])
     else:
         report_runs(found, output_dir() / "comparisons" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
 
 
-def _locate(target: str, sweeps: Path) -> Path:
+def locate(target: str, sweeps: Path) -> Path:
     if target == "last":
         return manifest.find("last", root=sweeps)
     for directory in (Path(target).expanduser(), sweeps / target):

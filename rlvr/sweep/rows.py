@@ -252,6 +252,4 @@ def _value(row: Row, key: str) -> Any:
     if key in row.settings:
         return row.settings[key]
     text = row.overrides.get(key)
-    return (
-        None if text is None else OmegaConf.to_container(OmegaConf.from_dotlist([f"v={text}"]))["v"]
-    )
+    return None if text is None else OmegaConf.from_dotlist([f"value={text}"]).value

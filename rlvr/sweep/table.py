@@ -5,7 +5,7 @@ import io
 import json
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rlvr.readable import duration, p_value, percent
 from rlvr.sweep.rows import Comparison, Row, short_names, shown
@@ -150,7 +150,7 @@ def _draw(comparison: Comparison, found: list[Column]) -> "Table":
     for header, cell in found:
         texts = [cell(row) for row in comparison.rows]
         right = all(text[:1] in f"{BEST}+-<0123456789" for text in texts) and header != "name"
-        justify = "right" if right or header == TRAINED else "left"
+        justify: Literal["left", "right"] = "right" if right or header == TRAINED else "left"
         table.add_column(escape(header), justify=justify, no_wrap=header != "name")
     for row in comparison.rows:
         table.add_row(*(_cell(header, cell(row), row, comparison) for header, cell in found))

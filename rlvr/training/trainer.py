@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
@@ -15,6 +16,7 @@ from trl.models import unwrap_model_for_generation
 from rlvr.data.stopping import StopRule
 from rlvr.generation import generate
 from rlvr.training.arguments import rollout_sampling
+from rlvr.training.health import HealthMonitor
 
 # TRL warns that `rollout_func` may change; constraints.txt pins TRL and the tests run it.
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
@@ -38,8 +40,10 @@ class Trainer(GRPOTrainer):
         eval_dataset: Dataset | None = None,
         peft_config: LoraConfig | None = None,
         callbacks: Sequence[TrainerCallback] = (),
+        health: HealthMonitor | None = None,
     ) -> None:
         self.stop = stop
+        self.health = health
         if args.use_vllm:
             args.generation_kwargs = {**(args.generation_kwargs or {}), "stop": list(stop.strings)}
         super().__init__(
@@ -53,6 +57,31 @@ class Trainer(GRPOTrainer):
             callbacks=list(callbacks),
             rollout_func=None if args.use_vllm else rollout,
         )
+
+    def _calculate_rewards(
+        self,
+        inputs: list[dict[str, Any]],
+        prompts: list[Any],
+        completions: list[Any],
+        completion_ids_list: list[list[int]],
+    ) -> torch.Tensor:
+        """Rewards of all processes, (n, rewards); the monitor sees this process's part of them."""
+        rewards: torch.Tensor = super()._calculate_rewards(
+            inputs, prompts, completions, completion_ids_list
+        )
+        if self.health is not None and self.model.training:
+            start = self.accelerator.process_index * len(prompts)
+            local = rewards[start : start + len(prompts)].double().cpu().numpy()
+            step = self.state.global_step + 1
+            self.health.observe(
+                inputs, completions, completion_ids_list, local, step, self._log_metric
+            )
+        return rewards
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if self.health is not None and self.model.training and "reward" in self._metrics["train"]:
+            self.health.conclude(self._metrics["train"], self.state.global_step)
+        super().log(logs, start_time)
 
     @contextmanager
     def inference(self) -> Iterator[PreTrainedModel]:
