@@ -21,7 +21,7 @@ quickstart: $(V)/.ok ## a real 2 x 2 sweep of the embedded model, compared: CPU,
 	$(V)/bin/python train.py experiment=quickstart -m
 
 test: $(V)/.ok ## the whole test suite
-	$(V)/bin/python -m pytest -q
+	$(V)/bin/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(V)/.ok ## ruff and mypy
 	$(V)/bin/ruff check .

@@ -206,7 +206,7 @@ def _result(directory: Path) -> Result | None:
 def _settings(directory: Path) -> dict[str, Any]:
     for name in ("config.yaml", ".hydra/config.yaml"):
         if (directory / name).is_file():
-            tree = OmegaConf.to_container(OmegaConf.load(directory / name), resolve=False)
+            tree: Any = OmegaConf.to_container(OmegaConf.load(directory / name), resolve=False)
             return dict(flatten(tree)) if isinstance(tree, dict) else {}
     return {}
 
