@@ -80,8 +80,28 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     print_matrix(cells, runs[0] if len(runs) == 1 else runs[0].parent)
 
 
+def _add_check(commands: Commands) -> None:
+    command = commands.add_parser(
+        "check",
+        help="check a configuration, its data and its rewards before training",
+        description="Compose the configuration as train.py would, read the data, try the rewards "
+        "on gold answers and on spoilt ones, and say what the run will take.",
+    )
+    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for train.py")
+    command.add_argument(
+        "--rollouts", action="store_true", help="load the base model too and pay a few rollouts"
+    )
+    command.set_defaults(run=_check)
+
+
+def _check(chosen: argparse.Namespace) -> None:
+    from rlvr.check import check
+
+    check(chosen.overrides, rollouts=chosen.rollouts)
+
+
 # A subcommand is a function that adds its parser and sets `run`; list it here.
-COMMANDS: list[Callable[[Commands], None]] = [_add_compare, _add_evaluate]
+COMMANDS: list[Callable[[Commands], None]] = [_add_check, _add_compare, _add_evaluate]
 
 if __name__ == "__main__":
     sys.exit(main())

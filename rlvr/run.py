@@ -133,7 +133,7 @@ def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: trackin
         result.datasets[name] = {"n": len(data), "digest": digest(data)}
         tracker.log_dataset(data, f"{cfg.dataset.name}-{name}", name)
     preflight = _check_golds(cfg, run_dir, splits, tracker)
-    trainer = _trainer(cfg, run_dir, splits, tracker)
+    trainer = build_trainer(cfg, run_dir, splits, tracker)
     if preflight is not None:
         _check_rollouts(preflight, run_dir, trainer, splits)
     rows: dict[str, Rows] = {}
@@ -175,7 +175,7 @@ def _check_rollouts(
     conclude(report, run_dir)
 
 
-def _trainer(
+def build_trainer(
     cfg: DictConfig, run_dir: Path, splits: "Splits", tracker: tracking.Tracker
 ) -> "Trainer":
     from rlvr.rewards.functions import build_rewards

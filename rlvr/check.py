@@ -1,0 +1,160 @@
+"""`rlvr check`: everything that can go wrong before training does, found in seconds."""
+
+import math
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from rlvr import config, plan
+from rlvr.errors import UserError
+from rlvr.readable import duration
+
+if TYPE_CHECKING:
+    from rlvr.data.load import Splits
+    from rlvr.rewards.preflight import Preflight
+
+PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+
+
+def check(overrides: Sequence[str], *, rollouts: bool = False) -> None:
+    """Compose and check one configuration, its data and rewards; UserError says what is wrong.
+
+    With `rollouts` the base model is loaded too and answers a few questions.
+    """
+    from hydra.utils import instantiate
+    from rich.console import Console
+
+    from rlvr.data.load import load_splits
+    from rlvr.rewards.functions import build_rewards
+    from rlvr.rewards.preflight import check_golds
+    from rlvr.rewards.preflight_report import conclude
+
+    cfg = compose(overrides)
+    config.validate(cfg)
+    verifier = instantiate(cfg.dataset.verifier)
+    splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
+    rewards, weights = build_rewards(cfg.rewards, verifier=verifier, stop=splits.stop)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(*describe(cfg, splits), sep="\n")
+    report = check_golds(rewards, weights, splits)
+    conclude(report)
+    if rollouts:
+        _check_rollouts(cfg, splits, report)
+    console.print("All checks passed.")
+
+
+def compose(overrides: Sequence[str]) -> DictConfig:
+    """The configuration that train.py would run; Hydra's errors become UserError."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    root = project_root()
+    paths = [str(root), str(root / "launchers")]  # the user's rewards, and Hydra's plugins
+    sys.path[:0] = [path for path in paths if path not in sys.path]
+    config.register()
+    try:
+        with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+            return hydra_compose("config", list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
+        raise UserError(f"{error}{cause}\n(one configuration at a time, no sweep)") from error
+
+
+def project_root() -> Path:
+    """The folder with train.py and conf/: the current one, or the package's own repository."""
+    for folder in (Path.cwd(), PACKAGE_ROOT):
+        if (folder / "conf/config.yaml").is_file() and (folder / "train.py").is_file():
+            return folder
+    raise UserError(
+        f"there is no conf/config.yaml beside a train.py in {Path.cwd()}: start rlvr check in the "
+        "directory of the project."
+    )
+
+
+def describe(cfg: DictConfig, splits: "Splits") -> Iterator[str]:
+    """What will happen, one line each."""
+    sizes = ", ".join(f"{len(getattr(splits, s))} {s}" for s in ("train", "validation", "test"))
+    tokens = plan.prompt_tokens(cfg, splits)
+    prompts = f"; prompts of {min(tokens)} to {max(tokens)} tokens" if tokens else ""
+    yield f"data        {cfg.dataset.name}: {sizes} questions, {cfg.dataset.num_shots} shots{prompts}"
+    steps = plan.steps(cfg, len(splits.train))
+    yield (
+        f"training    {steps.count} steps of {steps.questions} questions x "
+        f"{cfg.trainer.num_generations} completions = {steps.count * steps.completions} rollouts "
+        f"of at most {cfg.trainer.max_completion_length} tokens"
+    )
+    yield f"evaluation  {_evaluation(cfg, splits)}"
+    yield f"model       {_model(cfg)}"
+
+
+def _evaluation(cfg: DictConfig, splits: "Splits") -> str:
+    times = [name for name in ("before", "after") if cfg.eval[name]]
+    if not times:
+        return "none"
+    split = getattr(splits, cfg.eval.split.value)
+    count = min(len(split), cfg.eval.n or len(split))
+    kind = "greedy" if cfg.eval.temperature == 0 else "sampled"
+    answers = f"{cfg.eval.k} {kind} answer{'s' * (cfg.eval.k > 1)}"
+    when = " and ".join(times)
+    return f"{count} {cfg.eval.split.value} questions, {answers} each, {when} training"
+
+
+def _model(cfg: DictConfig) -> str:
+    folder = plan.model_files(cfg.model.path)
+    weights = plan.shapes(folder) if folder else {}
+    if not weights:
+        return f"{cfg.model.path}: its files are not on this machine, so its size is not known"
+    parameters = sum(map(math.prod, weights.values()))
+    kind = _dtype(cfg)
+    least = plan.memory(cfg, weights, plan.BYTES[kind])
+    return (
+        f"{cfg.model.path}: {_large(parameters)} parameters; weights, gradients and optimizer take "
+        f"{_large(least)}B in {kind} (peft={cfg.peft.method.value}), activations come on top"
+    )
+
+
+def _dtype(cfg: DictConfig) -> str:
+    """`auto` becomes bfloat16 on a GPU, which a remote job is taken to have."""
+    if cfg.model.dtype.value != "auto":
+        return str(cfg.model.dtype.value)
+    gpu = cfg.launcher.get("name", "local") != "local" or shutil.which("nvidia-smi")
+    return "bfloat16" if gpu else "float32"
+
+
+def _large(value: float) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 1e3:.3g} k"
+
+
+def _check_rollouts(cfg: DictConfig, splits: "Splits", report: "Preflight") -> None:
+    from rlvr.quiet import quiet_libraries
+    from rlvr.rewards.preflight_report import conclude
+    from rlvr.run import build_trainer
+    from rlvr.tracking import NullTracker
+
+    quiet_libraries()
+    from rlvr.training.base_rollouts import check_rollouts
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = build_trainer(cfg, Path(folder), splits, NullTracker())
+        started = time.monotonic()
+        check_rollouts(report, trainer, splits)
+    seconds = time.monotonic() - started
+    conclude(report)
+    assert report.rollouts is not None
+    rate = report.rollouts["completions"] / seconds
+    steps = plan.steps(cfg, len(splits.train))
+    print(
+        f"{rate:.1f} rollouts a second here: the {steps.count * steps.completions} of training "
+        f"take {duration(steps.count * steps.completions / rate)}, the updates come on top."
+    )
