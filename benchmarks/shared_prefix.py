@@ -1,0 +1,393 @@
+"""Shared-prefix GRPO against stock TRL: time and memory of an update, of sampling, of a step.
+
+    python benchmarks/shared_prefix.py                          the whole table (hours on two cores)
+    python benchmarks/shared_prefix.py --shots 8 --batch 16     one cell
+    python benchmarks/shared_prefix.py --model DIR              real weights instead of random ones
+
+Stock and shared alternate in one process, and the medians are compared: CPU seconds of the process
+(seconds on a GPU) and wall seconds. Peak memory is that of a process of its own for each. Tokens
+are random; their numbers are those of GSM8K with eight exemplars under SmolLM2's tokenizer. Stock
+cells that would not fit into memory are estimated, skipped and marked.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+EXEMPLAR, QUESTION, COMPLETION = 88, (73, 25), (110, 40)  # tokens; mean and standard deviation
+SHAPES = {
+    "smollm2-135m": (49152, 576, 1536, 30, 9, 3),
+    "qwen2.5-0.5b": (151936, 896, 4864, 24, 14, 2),
+}
+STOCK_BYTES = 6.2  # per token, layer, hidden unit and byte of its type: measured with LoRA
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shots", type=int, nargs="+", default=[0, 2, 4, 8])
+    parser.add_argument("--batch", type=int, nargs="+", default=[8, 16, 32], help="rows")
+    parser.add_argument("--group", type=int, default=8, help="rows of one question")
+    parser.add_argument("--shape", choices=SHAPES, default="smollm2-135m")
+    parser.add_argument("--layers", type=int, help="fewer layers than the shape has")
+    parser.add_argument("--model", help="a directory with weights; random ones without it")
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--new-tokens", type=int, default=64, help="sampled per row")
+    parser.add_argument("--shared-prefix", default="auto", choices=["auto", "dense", "tree"])
+    parser.add_argument("--phases", nargs="+", default=["update", "memory", "sample"])
+    parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks/shared_prefix"))
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def rows(shots, batch, group, vocabulary):
+    """Prompts and completions of random tokens, always the same for a cell."""
+    import random
+
+    rng = random.Random(0)
+
+    def tokens(n):
+        return [rng.randrange(10, vocabulary) for _ in range(n)]
+
+    def length(mean, deviation):
+        return max(20, round(rng.gauss(mean, deviation)))
+
+    prefix = tokens(EXEMPLAR * shots)
+    prompts = [prefix + tokens(length(*QUESTION)) for _ in range(max(1, batch // group))]
+    return [(prompts[i * len(prompts) // batch], tokens(length(*COMPLETION))) for i in range(batch)]
+
+
+def counts(cell):
+    """Tokens: as stock pads them, as they are, and as distinct ones."""
+    from rlvr.training.shared_prefix.trie import pack, rows_of
+
+    ids, mask, width = padded(cell)
+    return ids.numel(), int(mask.sum()), len(pack(rows_of(ids, mask, width)))
+
+
+def padded(cell):
+    import torch
+
+    left, right = max(len(p) for p, _ in cell), max(len(c) for _, c in cell)
+    ids = torch.zeros(len(cell), left + right, dtype=torch.long)
+    for i, (prompt, completion) in enumerate(cell):
+        ids[i, left - len(prompt) : left + len(completion)] = torch.tensor(prompt + completion)
+    return ids, (ids > 0).long(), right
+
+
+def load(args):
+    import torch
+    from transformers import AutoModelForCausalLM, Qwen2Config
+
+    dtype = getattr(torch, args.dtype)
+    if args.model:
+        return AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype)
+    vocabulary, hidden, inner, layers, heads, kv = SHAPES[args.shape]
+    config = Qwen2Config(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_hidden_layers=args.layers or layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config, dtype=dtype)
+
+
+def tokenizer(vocabulary):
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.WordLevel({str(i): i for i in range(vocabulary)}, unk_token="0"))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="0", eos_token="2", padding_side="left"
+    )
+
+
+def trainer(args, batch, shared):
+    """A trainer with LoRA r16 on all linear layers."""
+    from datasets import Dataset
+    from peft import LoraConfig
+    from trl import GRPOConfig, GRPOTrainer
+
+    from rlvr.training.shared_prefix.update import SharedPrefixGRPOTrainer, Sharing
+
+    model = load(args)
+    common = {
+        "model": model,
+        "reward_funcs": [lambda completions, **_: [0.0] * len(completions)],
+        "args": GRPOConfig(
+            output_dir=str(args.output / "trainer"),
+            per_device_train_batch_size=batch,
+            num_generations=min(args.group, batch),
+            report_to="none",
+            bf16=False,
+            use_cpu=not cuda(),
+            gradient_checkpointing=False,
+        ),
+        "train_dataset": Dataset.from_dict({"prompt": ["0"]}),
+        "processing_class": tokenizer(model.config.vocab_size),
+        "peft_config": LoraConfig(r=16, lora_alpha=16, target_modules="all-linear"),
+    }
+    if not shared:
+        made = GRPOTrainer(**common)
+    else:
+        sharing = Sharing(args.shared_prefix, skip_zero_advantage=False, self_check=False)
+        made = SharedPrefixGRPOTrainer(**common, sharing=sharing)
+    made.model.train()
+    made.current_gradient_accumulation_steps = 1
+    return made
+
+
+def cuda():
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def update(made, cell):
+    """Forward and backward of TRL's loss on the cell's rows."""
+    import torch
+
+    ids, mask, width = (
+        x.to(made.accelerator.device) if hasattr(x, "to") else x for x in padded(cell)
+    )
+    inputs = {
+        "prompt_ids": ids[:, :-width],
+        "prompt_mask": mask[:, :-width],
+        "completion_ids": ids[:, -width:],
+        "completion_mask": mask[:, -width:],
+        "advantages": torch.linspace(-1, 1, len(ids), device=ids.device),
+        "num_items_in_batch": mask[:, -width:].sum(),
+    }
+    made._compute_loss(made.model, inputs).backward()
+    made.model.zero_grad()
+
+
+def clock(work):
+    """CPU seconds (GPU: seconds) and wall seconds of `work()`."""
+    import torch
+
+    cpu, wall = time.process_time(), time.perf_counter()
+    work()
+    if cuda():
+        torch.cuda.synchronize()
+    wall = time.perf_counter() - wall
+    return {"cpu": wall if cuda() else time.process_time() - cpu, "wall": wall}
+
+
+def alternate(works, repeats):
+    """Median times of each named piece of work, after one unmeasured round."""
+    measured = {name: [] for name in works}
+    for turn in range(repeats + 1):
+        for name, work in works.items():
+            times = clock(work)
+            if turn:
+                measured[name].append(times)
+    return {
+        name: {k: statistics.median(t[k] for t in times) for k in ("cpu", "wall")}
+        for name, times in measured.items()
+    }
+
+
+def time_update(args, cell, variants):
+    made = {name: trainer(args, len(cell), name == "shared") for name in variants}
+    works = {name: (lambda one=one: update(one, cell)) for name, one in made.items()}
+    return alternate(works, args.repeats)
+
+
+def time_sampling(args, cell, variants):
+    """Prefill alone, and prefill with decoding, of the policy with its adapter."""
+    import torch
+
+    from rlvr.data.stopping import StopRule
+    from rlvr.generation import Sampling, generate, pad_left
+    from rlvr.training.shared_prefix.generation import generate_shared, prefill
+
+    one = trainer(args, len(cell), True)
+    model, core = one.model.eval(), one.model.get_base_model()
+    prompts = [prompt for prompt, _ in cell]
+    arguments = (model, one.processing_class, prompts)
+    ids, mask = (x.to(model.device) for x in pad_left(prompts, 0))
+
+    @torch.no_grad()
+    def prefills(name):
+        if name == "shared":
+            return prefill(core, list(dict.fromkeys(map(tuple, prompts))))
+        return core(input_ids=ids, attention_mask=mask, use_cache=True, logits_to_keep=1)
+
+    def samples(name):
+        sample = generate_shared if name == "shared" else generate
+        sample(*arguments, Sampling(args.new_tokens), StopRule())
+
+    works = {}
+    for name in variants:
+        works[f"{name} prefill"] = lambda name=name: prefills(name)
+        works[f"{name} sample"] = lambda name=name: samples(name)
+    return alternate(works, args.repeats)
+
+
+def peak_memory(args, cell, variants):
+    """Peak memory in GB of a process that does one update; that of its GPU where there is one."""
+    import torch
+
+    (name,) = variants
+    update(trainer(args, len(cell), name == "shared"), cell)
+    if cuda():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+WORK = {"update": time_update, "memory": peak_memory, "sample": time_sampling}
+
+
+def stock_memory(args, tokens):
+    """GB that stock needs for an update, from the activations it keeps."""
+    _, hidden, _, layers, _, _ = SHAPES[args.shape]
+    size = 4 if args.dtype == "float32" else 2
+    kept = tokens * hidden * (args.layers or layers) * size * STOCK_BYTES * 10
+    return 1.5 + kept / 2**30
+
+
+def free_memory():
+    import torch
+
+    if cuda():
+        return torch.cuda.mem_get_info()[0] / 2**30
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return int(next(x for x in lines if x.startswith("MemAvailable")).split()[1]) / 2**20
+
+
+def run(args, phase, shots, batch, variants):
+    """One measurement in a process of its own."""
+    job = json.dumps({"phase": phase, "shots": shots, "batch": batch, "variants": variants})
+    command = [sys.executable, __file__, *sys.argv[1:], "--worker", job]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def work(args):
+    import torch
+
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(args.threads)
+    job = json.loads(args.worker)
+    cell = rows(job["shots"], job["batch"], args.group, SHAPES[args.shape][0])
+    print(json.dumps(WORK[job["phase"]](args, cell, job["variants"])))
+
+
+def measure(args, shots, batch):
+    padded_tokens, raw, distinct = counts(rows(shots, batch, args.group, SHAPES[args.shape][0]))
+    need, have = stock_memory(args, padded_tokens), free_memory()
+    both = ["stock", "shared"]
+    result = {"shots": shots, "batch": batch, "padded": padded_tokens, "raw": raw}
+    result |= {"distinct": distinct, "bound": raw / distinct, "stock_estimate": need}
+    variants = both if need < 0.9 * have else ["shared"]
+    if "update" in args.phases:
+        result["update"] = run(args, "update", shots, batch, variants)
+    if "memory" in args.phases:
+        result["memory"] = {v: run(args, "memory", shots, batch, [v]) for v in variants}
+    if "sample" in args.phases:
+        result["sample"] = run(args, "sample", shots, batch, both)
+    return result
+
+
+def ratio(times, name=""):
+    stock, shared = times.get(f"stock{name}"), times.get(f"shared{name}")
+    return stock["cpu"] / shared["cpu"] if stock and shared else None
+
+
+def summary(args, cell):
+    """The columns of one line of the table; None where stock was not run."""
+    line = {"shots": cell["shots"], "rows": cell["batch"], "token ratio": cell["bound"]}
+    if update := cell.get("update"):
+        line |= {"stock s": update.get("stock", {}).get("cpu"), "shared s": update["shared"]["cpu"]}
+        line["update x"] = ratio(update)
+    if memory := cell.get("memory"):
+        line |= {"stock GB": memory.get("stock"), "shared GB": memory["shared"]}
+    if sample := cell.get("sample"):
+        line["prefill x"] = ratio(sample, " prefill")
+        speed = {}
+        for name in ("stock", "shared"):
+            seconds = sample[f"{name} sample"]["cpu"] - sample[f"{name} prefill"]["cpu"]
+            speed[name] = cell["batch"] * (args.new_tokens - 1) / seconds
+        line |= {f"{name} tok/s": value for name, value in speed.items()}
+        if update and ratio(update):
+            step = {n: sample[f"{n} sample"]["cpu"] + update[n]["cpu"] for n in speed}
+            line["step x"] = step["stock"] / step["shared"]
+    return line
+
+
+def table(lines):
+    def text(value):
+        if value is None:
+            return "does not fit"
+        return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    head = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    return "\n".join(head + [f"| {' | '.join(text(x.get(n)) for n in names)} |" for x in lines])
+
+
+def chart(lines, path):
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    for batch in dict.fromkeys(line["rows"] for line in lines):
+        mine = [line for line in lines if line["rows"] == batch]
+        shots = [line["shots"] for line in mine]
+        (bound,) = axes[0].plot(shots, [x["token ratio"] for x in mine], "--", alpha=0.5)
+        found = [(x["shots"], x["update x"]) for x in mine if x.get("update x")]
+        label, colour = f"{batch} rows", bound.get_color()
+        axes[0].plot(*zip(*found, strict=True), "o-", color=colour, label=label)
+        axes[1].plot(shots, [x["shared s"] for x in mine], "o-", color=colour, label=label)
+        stock = [(x["shots"], x["stock s"]) for x in mine if x["stock s"]]
+        axes[1].plot(*zip(*stock, strict=True), "x:", color=colour)
+    axes[0].set(title="Update: times faster than stock TRL", xlabel="shots")
+    axes[1].set(title="Update: seconds (dotted: stock TRL)", xlabel="shots", yscale="log")
+    for axis in axes:
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.text(0.5, 0.01, "dashed: ratio of all tokens to distinct tokens", ha="center", size=8)
+    figure.tight_layout(rect=(0, 0.03, 1, 1))
+    figure.savefig(path, dpi=150)
+
+
+def main():
+    args = options()
+    if args.worker:
+        return work(args)
+    args.output.mkdir(parents=True, exist_ok=True)
+    cells, lines = [], []
+    for batch in args.batch:
+        for shots in args.shots:
+            cells.append(measure(args, shots, batch))
+            lines.append(summary(args, cells[-1]))
+            print(lines[-1], flush=True)
+            settings = {k: v for k, v in vars(args).items() if k not in ("worker", "output")}
+            record = json.dumps({"settings": settings, "cells": cells}, indent=1)
+            (args.output / "results.json").write_text(record)
+    (args.output / "table.md").write_text(table(lines) + "\n")
+    if "update" in args.phases:
+        chart(lines, args.output / "chart.png")
+    print(table(lines))
+    return None
+
+
+if __name__ == "__main__":
+    main()

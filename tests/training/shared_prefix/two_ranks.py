@@ -1,0 +1,50 @@
+"""Run by torchrun: a rank's part of a DDP update, stock and shared; rank 0 saves the gradients."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import harness
+import torch
+from transformers import TrainerCallback
+
+from rlvr.training.shared_prefix.update import Sharing
+
+
+class Save(TrainerCallback):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_pre_optimizer_step(self, args: Any, *_: Any, model: Any, **__: Any) -> None:
+        gradients = torch.cat([p.grad.flatten() for p in model.parameters()])
+        if args.process_index == 0:
+            torch.save(gradients, self.path)
+
+
+def reward(prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
+    """The first question's group is all equal, so the rank that has it has nothing to train."""
+    first = harness.few_shot(3, groups=2)[0][0]
+    rewards = harness.reward(completion_ids)
+    equal = " ".join(map(str, first))
+    return [1.0 if p == equal else r for p, r in zip(prompts, rewards, strict=True)]
+
+
+def main(directory: Path) -> None:
+    torch.set_num_threads(1)
+    batch = harness.few_shot(3, groups=2)
+    for name, sharing in (("stock", None), ("ours", Sharing("tree", token_budget=35))):
+        trainer = harness.build(
+            directory / name,
+            batch,
+            sharing,
+            reward=reward,
+            per_device_train_batch_size=4,
+            max_grad_norm=0.0,
+            ddp_backend="gloo",
+        )
+        trainer.add_callback(Save(directory / f"{name}.pt"))
+        trainer.train()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
