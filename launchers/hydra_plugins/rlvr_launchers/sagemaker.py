@@ -1,0 +1,41 @@
+"""`hydra/launcher=rlvr_sagemaker`: every job of a sweep as its own SageMaker training job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from omegaconf import OmegaConf
+
+from hydra_plugins.rlvr_launchers._base import SweepLauncher
+
+if TYPE_CHECKING:
+    from rlvr.sweep.controller import Runner
+
+
+class SageMakerLauncher(SweepLauncher):
+    def make_runner(self) -> "Runner":
+        from hydra_plugins.rlvr_launchers._sagemaker import SageMakerRunner
+
+        return SageMakerRunner()
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        if OmegaConf.select(self.sweep.master, "launcher.dry_run"):
+            from rlvr.cloud.dry_run import print_requests
+
+            print_requests(self.sweep, job_overrides, initial_job_idx)
+            raise SystemExit(0)  # there is nothing to return that a sweeper could use
+        return super().launch(job_overrides, initial_job_idx)
+
+
+@dataclass
+class SageMakerConf:
+    _target_: str = "hydra_plugins.rlvr_launchers.sagemaker.SageMakerLauncher"
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="rlvr_sagemaker", node=SageMakerConf, provider="rlvr"
+)

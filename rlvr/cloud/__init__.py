@@ -1,0 +1,1 @@
+"""Running jobs on Amazon SageMaker. Nothing here loads the AWS SDKs at import."""

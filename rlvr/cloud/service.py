@@ -1,0 +1,177 @@
+"""The AWS clients of one region, and what their errors mean for a job."""
+
+import logging
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from rlvr.errors import UserError
+
+BUSY = {
+    "ThrottlingException",
+    "Throttling",
+    "ThrottledException",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "SlowDown",
+    "ServiceUnavailable",
+    "InternalFailure",
+    "InternalServerError",
+    "InternalError",
+    "503",
+    "500",
+}
+QUOTA = "ResourceLimitExceeded"
+IN_USE = "ResourceInUse"
+GROUP = "/aws/sagemaker/TrainingJobs"
+
+
+@dataclass
+class Service:
+    """Boto3 clients with the SDK's retries; clients are made in one thread only."""
+
+    region: str
+
+    @classmethod
+    def connect(cls, region: str | None) -> "Service":
+        """Raises UserError when no region is configured."""
+        import boto3
+
+        for noisy in ("sagemaker", "botocore", "boto3", "urllib3", "s3transfer"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        # the service itself refuses a wrong role; the SDK's own check costs three IAM calls
+        os.environ.setdefault("SAGEMAKER_VALIDATE_ROLE", "false")
+        # botocore itself reads AWS_DEFAULT_REGION only
+        found = region or os.environ.get("AWS_REGION") or boto3.Session().region_name
+        if not found:
+            raise UserError(
+                "no AWS region: set launcher.region=us-east-1 (or yours), AWS_REGION, or a region "
+                "in ~/.aws/config"
+            )
+        return cls(found)
+
+    @cached_property
+    def session(self) -> Any:
+        import boto3
+
+        return boto3.Session(region_name=self.region)
+
+    @cached_property
+    def sagemaker(self) -> Any:
+        return self._client("sagemaker")
+
+    @cached_property
+    def s3(self) -> Any:
+        return self._client("s3")
+
+    @cached_property
+    def logs(self) -> Any:
+        return self._client("logs")
+
+    @cached_property
+    def account(self) -> str:
+        return str(self._client("sts").get_caller_identity()["Account"])
+
+    def _client(self, service: str) -> Any:
+        from botocore.config import Config
+
+        return self.session.client(
+            service, config=Config(retries={"mode": "standard", "max_attempts": 5})
+        )
+
+    def describe(self, name: str) -> dict[str, Any] | None:
+        """DescribeTrainingJob, or None for a job that does not exist."""
+        from botocore.exceptions import ClientError
+
+        try:
+            found: dict[str, Any] = self.sagemaker.describe_training_job(TrainingJobName=name)
+        except ClientError as error:
+            message = error.response["Error"]["Message"]
+            missing = "not found" in message or "does not exist" in message
+            if code(error) == "ResourceNotFound" or (
+                code(error) == "ValidationException" and missing
+            ):
+                return None
+            raise
+        return found
+
+    def stop(self, name: str) -> bool:
+        """Ask the job to stop; False when it had ended already."""
+        from botocore.exceptions import ClientError
+
+        try:
+            self.sagemaker.stop_training_job(TrainingJobName=name)
+        except ClientError as error:
+            if code(error) == "ValidationException":
+                return False
+            raise
+        return True
+
+    def release(self, name: str) -> None:
+        """Give back the instance that is kept, and paid for, after the job."""
+        self.sagemaker.update_training_job(
+            TrainingJobName=name, ResourceConfig={"KeepAlivePeriodInSeconds": 0}
+        )
+
+    def search(self, tag: str, value: str) -> list[dict[str, Any]]:
+        """All training jobs with this tag, newest first."""
+        expression = {"Filters": [{"Name": f"Tags.{tag}", "Operator": "Equals", "Value": value}]}
+        pages = self.sagemaker.get_paginator("search").paginate(
+            Resource="TrainingJob", SearchExpression=expression
+        )
+        jobs = [result["TrainingJob"] for page in pages for result in page["Results"]]
+        return sorted(jobs, key=lambda job: str(job["CreationTime"]), reverse=True)
+
+    def console(self, name: str) -> str:
+        return (
+            f"https://{self.region}.console.aws.amazon.com/sagemaker/home?region={self.region}"
+            f"#/jobs/{name}"
+        )
+
+    def stop_command(self, name: str) -> str:
+        return f"aws sagemaker stop-training-job --region {self.region} --training-job-name {name}"
+
+
+def code(error: Any) -> str:
+    return str(error.response["Error"]["Code"])
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether the same call may well succeed later: throttled, overloaded or cut off."""
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return code(error) in BUSY or status >= 500
+    return isinstance(error, BotoCoreError) and not isinstance(error, NoCredentialsError)
+
+
+def aws_errors() -> tuple[type[Exception], ...]:
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return (ClientError, BotoCoreError, Boto3Error)
+
+
+def explain(error: Exception) -> str:
+    """One line for the user, with what to do about the usual causes."""
+    from botocore.exceptions import ClientError, NoCredentialsError
+
+    if isinstance(error, NoCredentialsError):
+        return "no AWS credentials: run `aws configure` or `aws sso login`, or set AWS_PROFILE"
+    if not isinstance(error, ClientError):
+        return f"{type(error).__name__}: {error}"
+    hints = {
+        "AccessDeniedException": " (see the IAM policies in docs/sagemaker.md)",
+        "AccessDenied": " (see the IAM policies in docs/sagemaker.md)",
+        "ExpiredTokenException": " (log in again, then resume the sweep with launcher.resume=last)",
+        "ExpiredToken": " (log in again, then resume the sweep with launcher.resume=last)",
+        "NoSuchBucket": " (create it, or set launcher.bucket)",
+        QUOTA: " (ask for more in Service Quotas)",
+    }
+    message = error.response["Error"]["Message"]
+    hint = hints.get(code(error), "")
+    if "warm pool" in message:
+        hint = " (ask for more in Service Quotas, or set launcher.warm_pool=0)"
+    return f"{code(error)}: {message}{hint}"

@@ -1,0 +1,155 @@
+"""The `launcher` node of conf/launcher/sagemaker.yaml, typed and checked."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any, get_args, get_origin, get_type_hints
+
+from rlvr.errors import UserError
+from rlvr.tracking.names import without_secrets
+
+ON_INTERRUPT = ("ask", "stop", "detach")
+_SECRET_NAME = re.compile(
+    r"(^|[._-])(token|secret|password|passwd|credentials?|api[_-]?key|access[_-]?key)s?($|[._-])",
+    re.IGNORECASE,
+)
+
+
+def _from_env(name: str) -> Any:
+    return field(default_factory=lambda: os.environ.get(f"RLVR_SAGEMAKER_{name}"))
+
+
+@dataclass
+class Settings:
+    """One job's launcher settings, explained in the YAML. Times are seconds, volumes GB."""
+
+    name: str = "sagemaker"
+    resume: str | None = None
+    n_jobs: int = 8
+    project: str = "rlvr"
+    role: str | None = _from_env("ROLE")
+    region: str | None = None
+    bucket: str | None = _from_env("BUCKET")
+    prefix: str = "rlvr"
+    instance_type: str = "auto"
+    fallback_instance_types: list[str] = field(default_factory=list)
+    instance_count: int = 1
+    volume_gb: int = 100
+    image: str = "auto"
+    max_runtime: int = 18_000
+    spot: bool = False
+    max_wait: int | None = None
+    warm_pool: int = 3600
+    subnets: list[str] = field(default_factory=list)
+    security_groups: list[str] = field(default_factory=list)
+    network_isolation: bool = False
+    encrypt_traffic: bool = False
+    kms_key: str | None = None
+    volume_kms_key: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    multi_node_environment: dict[str, str] = field(default_factory=dict)
+    hf_token_secret: str | None = None
+    requirements: str | None = field(
+        default_factory=lambda: os.environ.get("RLVR_SAGEMAKER_REQUIREMENTS", "auto") or None
+    )
+    extra_requirements: list[str] = field(default_factory=list)
+    exclude: list[str] = field(default_factory=list)
+    max_code_mb: int = 50
+    prices: str | None = None
+    retries: int = 3
+    poll_seconds: float = field(
+        default_factory=lambda: float(os.environ.get("RLVR_SAGEMAKER_POLL_SECONDS", "15"))
+    )
+    on_interrupt: str = "ask"
+    dry_run: bool = False
+
+    @classmethod
+    def read(cls, node: dict[str, Any]) -> "Settings":
+        """Raises one UserError that lists everything wrong with the node."""
+        unknown = sorted(set(node) - KEYS)
+        problems = [f"launcher.{key} is not a setting of the sagemaker launcher" for key in unknown]
+        problems += [p for key in set(node) & KEYS for p in _type_problem(key, node[key])]
+        if not problems:
+            settings = cls(**{k: _converted(k, v) for k, v in node.items()})
+            problems = list(settings._problems())
+            if not problems:
+                return settings
+        raise UserError("invalid launcher settings:\n" + "\n".join(f"  {p}" for p in problems))
+
+    @property
+    def wait_limit(self) -> int:
+        """The most seconds a spot job may take, waiting for capacity included."""
+        return self.max_wait or 2 * self.max_runtime
+
+    def _problems(self) -> Iterator[str]:
+        if not self.role:
+            yield (
+                "launcher.role is not set: give the ARN of the role the jobs run as, by "
+                "launcher.role=ARN or the environment variable RLVR_SAGEMAKER_ROLE"
+            )
+        for key in ("n_jobs", "instance_count", "volume_gb", "max_runtime", "max_code_mb"):
+            if getattr(self, key) < 1:
+                yield f"launcher.{key}={getattr(self, key)}: must be at least 1"
+        if self.poll_seconds <= 0:
+            yield f"launcher.poll_seconds={self.poll_seconds}: must be above 0"
+        if not 0 <= self.warm_pool <= 21_600:
+            yield f"launcher.warm_pool={self.warm_pool}: must be 0 (off) to 21600 seconds"
+        if self.on_interrupt not in ON_INTERRUPT:
+            yield f"launcher.on_interrupt={self.on_interrupt}: must be {', '.join(ON_INTERRUPT)}"
+        if self.spot and self.max_wait is not None and self.max_wait < self.max_runtime:
+            yield f"launcher.max_wait={self.max_wait}: must be at least max_runtime"
+        if bool(self.subnets) != bool(self.security_groups):
+            yield "launcher.subnets and launcher.security_groups must be given together"
+        yield from self._secrets()
+
+    def _secrets(self) -> Iterator[str]:
+        """Anyone who may describe a job reads its environment and tags."""
+        for where in ("environment", "multi_node_environment", "tags"):
+            for key, value in getattr(self, where).items():
+                if _SECRET_NAME.search(key) or without_secrets(value) != value:
+                    yield (
+                        f"launcher.{where}.{key} looks like a secret, and whoever may describe the "
+                        "job could read it: put it into AWS Secrets Manager (for the Hugging Face "
+                        "token: launcher.hf_token_secret=ARN)"
+                    )
+
+
+def spot_problem(settings: Settings, config: dict[str, Any]) -> str | None:
+    """Spot without checkpoints may never finish: every interruption starts from nothing."""
+    trainer = config.get("trainer")
+    if settings.spot and isinstance(trainer, dict) and not trainer.get("save_steps"):
+        return "launcher.spot=true needs checkpoints: set trainer.save_steps, such as 10"
+    return None
+
+
+KEYS = frozenset(f.name for f in fields(Settings))
+_HINTS = get_type_hints(Settings)
+
+
+def _type_problem(key: str, value: Any) -> Iterator[str]:
+    hint = _HINTS[key]
+    allowed = get_args(hint) if type(None) in get_args(hint) else (hint,)
+    if any(_is(value, kind) for kind in allowed):
+        return
+    names = " or ".join("null" if k is type(None) else getattr(k, "__name__", "") for k in allowed)
+    yield f"launcher.{key}={value}: must be {names}"
+
+
+def _is(value: Any, kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    if origin is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if origin is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, origin)
+
+
+def _converted(key: str, value: Any) -> Any:
+    """YAML reads `NCCL_DEBUG: 1` as a number; the service takes strings only."""
+    if isinstance(value, dict):
+        return {str(k): str(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [str(v) for v in value]
+    return value

@@ -1,0 +1,77 @@
+"""rlvr.worker with a pretended training: metrics, checkpoints and progress as the real one has."""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from rlvr import result, worker
+
+
+def run_job(directory: Path) -> None:
+    cfg = OmegaConf.load(directory / "config.yaml")
+    token = os.environ.get("HF_TOKEN", "")
+    print("token", hashlib.sha256(token.encode()).hexdigest() if token else None)
+    if cfg.dataset.path:
+        print("data", (Path(cfg.dataset.path) / "train.jsonl").read_text().strip())
+    begin(str(cfg.do))
+    step = last_checkpoint(directory)
+    while step < cfg.steps:
+        step += 1
+        time.sleep(cfg.seconds)
+        train(directory, step, cfg.steps)
+        if step % cfg.save_steps == 0:
+            save(directory / "checkpoints" / f"checkpoint-{step}")
+    (directory / "model").mkdir(exist_ok=True)
+    (directory / "model" / "adapter.txt").write_text(f"shots={cfg.shots}")
+    score = {"accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 10, "correct": 5}
+    record = result.Result(
+        status="finished",
+        metric=cfg.shots / 10,
+        shots=cfg.shots,
+        trained=score | {"pass_at_k": {"1": 0.5}, "reasons": {"correct": 5, "wrong": 5}},
+        run_id=os.environ.get("RLVR_RUN_ID"),
+    )
+    record.write(directory)
+
+
+def begin(do: str) -> None:
+    if do == "raise":
+        raise ValueError('this job was told to fail; it\'s "quoted" & $odd')
+    if do == "oom":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if do == "ignore":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def last_checkpoint(directory: Path) -> int:
+    found = [int(p.name.split("-")[1]) for p in (directory / "checkpoints").glob("checkpoint-*")]
+    print("going on after step", max(found, default=0))
+    return max(found, default=0)
+
+
+def train(directory: Path, step: int, steps: int) -> None:
+    reward = step / steps
+    with (directory / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": step, "reward/total": reward}) + "\n")
+    state = {"phase": "train", "step": step, "max_steps": steps, "reward": reward}
+    result.write_atomic(directory / "progress.json", json.dumps(state))
+    print(f"step {step}")
+
+
+def save(checkpoint: Path) -> None:
+    """As transformers does: not atomically, the trainer's state last."""
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "weights.bin").write_bytes(b"x" * 1000)
+    (checkpoint / "trainer_state.json").write_text("{}")
+
+
+worker.run_job = run_job
+
+if __name__ == "__main__":
+    sys.exit(worker.main())
