@@ -1,13 +1,16 @@
 """Shared-prefix GRPO against stock TRL: time and memory of an update, of sampling, of a step.
 
-    python benchmarks/shared_prefix.py                          the whole table (hours on two cores)
-    python benchmarks/shared_prefix.py --shots 8 --batch 16     one cell
-    python benchmarks/shared_prefix.py --model DIR              real weights instead of random ones
+    python benchmarks/shared_prefix.py                        the whole table (hours on two cores)
+    python benchmarks/shared_prefix.py --checkpointing        likewise; more cells of stock fit
+    python benchmarks/shared_prefix.py --shots 8 --batch 16 --layers 8      one cell
+    python benchmarks/shared_prefix.py --model DIR            real weights instead of random ones
 
 Stock and shared alternate in one process, and the medians are compared: CPU seconds of the process
 (seconds on a GPU) and wall seconds. Peak memory is that of a process of its own for each. Tokens
-are random; their numbers are those of GSM8K with eight exemplars under SmolLM2's tokenizer. Stock
-cells that would not fit into memory are estimated, skipped and marked.
+are random; their numbers are those of GSM8K with eight exemplars under SmolLM2's tokenizer. Cells
+in which stock would not fit into memory say so. "token ratio" is all tokens over distinct tokens,
+what the update would gain if time were proportional to tokens; stock also computes padding and, on
+a CPU, the vocabulary for every prompt token.
 """
 
 import argparse
@@ -18,6 +21,7 @@ import subprocess
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 EXEMPLAR, QUESTION, COMPLETION = 88, (73, 25), (110, 40)  # tokens; mean and standard deviation
@@ -25,7 +29,8 @@ SHAPES = {
     "smollm2-135m": (49152, 576, 1536, 30, 9, 3),
     "qwen2.5-0.5b": (151936, 896, 4864, 24, 14, 2),
 }
-STOCK_BYTES = 6.2  # per token, layer, hidden unit and byte of its type: measured with LoRA
+# What stock was seen to need: GB whatever the batch, and bytes per token, layer and unit of width.
+FIXED, KEPT = 3.0, 51
 
 
 def options():
@@ -37,6 +42,7 @@ def options():
     parser.add_argument("--layers", type=int, help="fewer layers than the shape has")
     parser.add_argument("--model", help="a directory with weights; random ones without it")
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
+    parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--new-tokens", type=int, default=64, help="sampled per row")
@@ -147,6 +153,9 @@ def trainer(args, batch, shared):
         sharing = Sharing(args.shared_prefix, skip_zero_advantage=False, self_check=False)
         made = SharedPrefixGRPOTrainer(**common, sharing=sharing)
     made.model.train()
+    if args.checkpointing:
+        made.model.gradient_checkpointing_enable({"use_reentrant": False})
+        made.model.enable_input_require_grads()
     made.current_gradient_accumulation_steps = 1
     return made
 
@@ -176,67 +185,62 @@ def update(made, cell):
     made.model.zero_grad()
 
 
-def clock(work):
-    """CPU seconds (GPU: seconds) and wall seconds of `work()`."""
+def clock():
+    """CPU seconds of this process, or seconds where a GPU works."""
     import torch
 
-    cpu, wall = time.process_time(), time.perf_counter()
-    work()
     if cuda():
         torch.cuda.synchronize()
-    wall = time.perf_counter() - wall
-    return {"cpu": wall if cuda() else time.process_time() - cpu, "wall": wall}
+        return time.perf_counter()
+    return time.process_time()
 
 
 def alternate(works, repeats):
-    """Median times of each named piece of work, after one unmeasured round."""
-    measured = {name: [] for name in works}
+    """Median of each number that each piece of work returns, after one round of warming up."""
+    results = {name: [] for name in works}
     for turn in range(repeats + 1):
         for name, work in works.items():
-            times = clock(work)
+            result = work()
             if turn:
-                measured[name].append(times)
+                results[name].append(result)
     return {
-        name: {k: statistics.median(t[k] for t in times) for k in ("cpu", "wall")}
-        for name, times in measured.items()
+        name: {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
+        for name, rounds in results.items()
     }
 
 
 def time_update(args, cell, variants):
+    """CPU and wall seconds of an update."""
     made = {name: trainer(args, len(cell), name == "shared") for name in variants}
-    works = {name: (lambda one=one: update(one, cell)) for name, one in made.items()}
-    return alternate(works, args.repeats)
+
+    def once(name):
+        begin, wall = clock(), time.perf_counter()
+        update(made[name], cell)
+        return {"cpu": clock() - begin, "wall": time.perf_counter() - wall}
+
+    return alternate({name: partial(once, name) for name in variants}, args.repeats)
 
 
 def time_sampling(args, cell, variants):
-    """Prefill alone, and prefill with decoding, of the policy with its adapter."""
-    import torch
-
+    """CPU seconds until the prompts are read and, from then on, per sampled token."""
     from rlvr.data.stopping import StopRule
-    from rlvr.generation import Sampling, generate, pad_left
-    from rlvr.training.shared_prefix.generation import generate_shared, prefill
+    from rlvr.generation import Sampling, generate
+    from rlvr.training.shared_prefix.generation import generate_shared
 
     one = trainer(args, len(cell), True)
-    model, core = one.model.eval(), one.model.get_base_model()
-    prompts = [prompt for prompt, _ in cell]
-    arguments = (model, one.processing_class, prompts)
-    ids, mask = (x.to(model.device) for x in pad_left(prompts, 0))
+    model, prompts = one.model.eval(), [prompt for prompt, _ in cell]
+    ends = []
+    model.get_base_model().register_forward_hook(lambda *_: ends.append(clock()))
+    sample = {"stock": generate, "shared": generate_shared}
 
-    @torch.no_grad()
-    def prefills(name):
-        if name == "shared":
-            return prefill(core, list(dict.fromkeys(map(tuple, prompts))))
-        return core(input_ids=ids, attention_mask=mask, use_cache=True, logits_to_keep=1)
+    def once(name):
+        ends.clear()
+        begin = clock()
+        sample[name](model, one.processing_class, prompts, Sampling(args.new_tokens), StopRule())
+        token = (ends[-1] - ends[0]) / (len(ends) - 1) / len(cell)
+        return {"prefill": ends[0] - begin, "token": token, "all": ends[-1] - begin}
 
-    def samples(name):
-        sample = generate_shared if name == "shared" else generate
-        sample(*arguments, Sampling(args.new_tokens), StopRule())
-
-    works = {}
-    for name in variants:
-        works[f"{name} prefill"] = lambda name=name: prefills(name)
-        works[f"{name} sample"] = lambda name=name: samples(name)
-    return alternate(works, args.repeats)
+    return alternate({name: partial(once, name) for name in variants}, args.repeats)
 
 
 def peak_memory(args, cell, variants):
@@ -254,11 +258,11 @@ WORK = {"update": time_update, "memory": peak_memory, "sample": time_sampling}
 
 
 def stock_memory(args, tokens):
-    """GB that stock needs for an update, from the activations it keeps."""
-    _, hidden, _, layers, _, _ = SHAPES[args.shape]
-    size = 4 if args.dtype == "float32" else 2
-    kept = tokens * hidden * (args.layers or layers) * size * STOCK_BYTES * 10
-    return 1.5 + kept / 2**30
+    """GB of a process in which stock updates on `tokens` padded tokens."""
+    _, hidden, inner, layers, _, _ = SHAPES[args.shape]
+    layers = args.layers or layers
+    kept = KEPT * (hidden + inner) * (1 if args.checkpointing else layers)
+    return FIXED + tokens * (kept + 4 * hidden * layers) / 2**30
 
 
 def free_memory():
@@ -270,7 +274,7 @@ def free_memory():
     return int(next(x for x in lines if x.startswith("MemAvailable")).split()[1]) / 2**20
 
 
-def run(args, phase, shots, batch, variants):
+def run(phase, shots, batch, variants):
     """One measurement in a process of its own."""
     job = json.dumps({"phase": phase, "shots": shots, "batch": batch, "variants": variants})
     command = [sys.executable, __file__, *sys.argv[1:], "--worker", job]
@@ -296,37 +300,35 @@ def measure(args, shots, batch):
     result |= {"distinct": distinct, "bound": raw / distinct, "stock_estimate": need}
     variants = both if need < 0.9 * have else ["shared"]
     if "update" in args.phases:
-        result["update"] = run(args, "update", shots, batch, variants)
+        result["update"] = run("update", shots, batch, variants)
     if "memory" in args.phases:
-        result["memory"] = {v: run(args, "memory", shots, batch, [v]) for v in variants}
+        result["memory"] = {v: run("memory", shots, batch, [v]) for v in variants}
     if "sample" in args.phases:
-        result["sample"] = run(args, "sample", shots, batch, both)
+        result["sample"] = run("sample", shots, batch, both)
     return result
 
 
-def ratio(times, name=""):
-    stock, shared = times.get(f"stock{name}"), times.get(f"shared{name}")
-    return stock["cpu"] / shared["cpu"] if stock and shared else None
+def ratio(measured, key):
+    if "stock" not in measured:
+        return None
+    return measured["stock"][key] / measured["shared"][key]
 
 
-def summary(args, cell):
+def summary(cell):
     """The columns of one line of the table; None where stock was not run."""
     line = {"shots": cell["shots"], "rows": cell["batch"], "token ratio": cell["bound"]}
-    if update := cell.get("update"):
+    update, sample = cell.get("update"), cell.get("sample")
+    if update:
         line |= {"stock s": update.get("stock", {}).get("cpu"), "shared s": update["shared"]["cpu"]}
-        line["update x"] = ratio(update)
+        line |= {"update x": ratio(update, "cpu"), "wall x": ratio(update, "wall")}
     if memory := cell.get("memory"):
         line |= {"stock GB": memory.get("stock"), "shared GB": memory["shared"]}
-    if sample := cell.get("sample"):
-        line["prefill x"] = ratio(sample, " prefill")
-        speed = {}
-        for name in ("stock", "shared"):
-            seconds = sample[f"{name} sample"]["cpu"] - sample[f"{name} prefill"]["cpu"]
-            speed[name] = cell["batch"] * (args.new_tokens - 1) / seconds
-        line |= {f"{name} tok/s": value for name, value in speed.items()}
-        if update and ratio(update):
-            step = {n: sample[f"{n} sample"]["cpu"] + update[n]["cpu"] for n in speed}
-            line["step x"] = step["stock"] / step["shared"]
+    if sample:
+        line |= {"prefill x": ratio(sample, "prefill"), "decode x": ratio(sample, "token")}
+        line["shared tok/s"] = 1 / sample["shared"]["token"]
+    if update and sample:
+        step = {n: update[n]["cpu"] + sample[n]["all"] for n in update.keys() & sample.keys()}
+        line["step x"] = step["stock"] / step["shared"] if "stock" in step else None
     return line
 
 
@@ -377,7 +379,7 @@ def main():
     for batch in args.batch:
         for shots in args.shots:
             cells.append(measure(args, shots, batch))
-            lines.append(summary(args, cells[-1]))
+            lines.append(summary(cells[-1]))
             print(lines[-1], flush=True)
             settings = {k: v for k, v in vars(args).items() if k not in ("worker", "output")}
             record = json.dumps({"settings": settings, "cells": cells}, indent=1)

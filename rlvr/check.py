@@ -84,7 +84,8 @@ def describe(cfg: DictConfig, splits: "Splits") -> Iterator[str]:
     sizes = ", ".join(f"{len(getattr(splits, s))} {s}" for s in ("train", "validation", "test"))
     tokens = plan.prompt_tokens(cfg, splits)
     prompts = f"; prompts of {min(tokens)} to {max(tokens)} tokens" if tokens else ""
-    yield f"data        {cfg.dataset.name}: {sizes} questions, {cfg.dataset.num_shots} shots{prompts}"
+    data = cfg.dataset
+    yield f"data        {data.name}: {sizes} questions, {data.num_shots} shots{prompts}"
     steps = plan.steps(cfg, len(splits.train))
     yield (
         f"training    {steps.count} steps of {steps.questions} questions x "

@@ -183,6 +183,7 @@ def build_trainer(
     from rlvr.training.callbacks import TrackerCallback, silence
     from rlvr.training.health import HealthMonitor
     from rlvr.training.model import load_model, load_tokenizer, lora_config
+    from rlvr.training.shared_prefix.update import Sharing
     from rlvr.training.trainer import Trainer, at_least_one_batch
 
     rewards, weights = build_rewards(cfg.rewards, verifier=splits.verifier, stop=splits.stop)
@@ -198,6 +199,13 @@ def build_trainer(
         eval_dataset=splits.validation.take(cfg.trainer.eval_examples),
         peft_config=lora_config(cfg),
         callbacks=[TrackerCallback(tracker, run_dir)],
+        sharing=Sharing(
+            cfg.trainer.shared_prefix.value,
+            cfg.trainer.skip_zero_advantage,
+            cfg.trainer.self_check,
+            cfg.trainer.token_budget,
+        ),
+        prefix_cache=cfg.trainer.prefix_cache,
         health=HealthMonitor(rewards, weights, splits, run_dir) if cfg.trainer.health else None,
     )
     silence(trainer)

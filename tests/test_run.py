@@ -19,7 +19,16 @@ from rlvr.run import run
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = [
-    *("dataset=word_problems", "shots=2", "tracking=none", "eval=sampled", "eval.n=6", "eval.k=2"),
+    *(
+        "model=tiny",
+        "dataset=word_problems",
+        "dataset.loader.largest=12",
+        "shots=2",
+        "tracking=none",
+        "eval=sampled",
+        "eval.n=6",
+        "eval.k=2",
+    ),
     *("trainer.max_steps=2", "trainer.per_device_train_batch_size=8", "eval.batch_size=8"),
     *("trainer.gradient_accumulation_steps=1", "trainer.num_generations=4"),
     *("trainer.max_completion_length=16", "trainer.gradient_checkpointing=false"),
@@ -27,9 +36,9 @@ SMALL = [
 
 
 @pytest.fixture
-def small(compose_config, saved_model):
+def small(compose_config):
     def composed(*overrides):
-        return compose_config(f"model.path={saved_model}", "peft=none", *SMALL, *overrides)
+        return compose_config("peft=none", *SMALL, *overrides)
 
     return composed
 
@@ -57,7 +66,7 @@ def test_a_run_leaves_everything_it_promises(small, tmp_path):
     AutoModelForCausalLM.from_pretrained(folder / "model")
 
 
-def test_an_adapter_is_saved_that_peft_loads(small, tmp_path, saved_model):
+def test_an_adapter_is_saved_that_peft_loads(small, tmp_path):
     from peft import AutoPeftModelForCausalLM
 
     run(small("peft=lora", "rewards=random", "eval=none"), tmp_path / "run")
@@ -74,8 +83,8 @@ def test_without_evaluations_the_metric_is_the_last_reward(small, tmp_path):
     assert metric == pytest.approx(rewards[-1])
 
 
-def test_a_failure_is_recorded_and_raised(small, tmp_path):
-    cfg = small("dataset=jsonl", "dataset.path=.")
+def test_a_failure_is_recorded_and_raised(compose_config, tmp_path):
+    cfg = compose_config("dataset=jsonl", "dataset.path=.", "tracking=none")
     with pytest.raises(UserError):
         run(cfg, tmp_path / "run")
     result = read(tmp_path / "run")

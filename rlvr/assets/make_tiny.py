@@ -34,7 +34,7 @@ MALFORMED = ("", "\nThe answer is {}", "\n#### {}")
 MAX_SHOTS = 8
 MAX_LENGTH = 1024
 SEED = 7
-THREADS = 2
+THREADS = 1  # another count adds in another order and so makes a slightly different model
 
 
 @cache
@@ -224,7 +224,7 @@ def main(directory: Path = DIRECTORY) -> None:
     for stage in STAGES:
         train(model, tokenizer, stage)
     model.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
+    build_tokenizer().save_pretrained(directory)  # the used one remembers how it padded
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 from rlvr.cloud import collect, history, leaving, payload, pricing
 from rlvr.cloud.logs import LogFollower
 from rlvr.cloud.remote import Remote
-from rlvr.cloud.service import IN_USE, QUOTA, Service, aws_errors, code, explain, is_busy
+from rlvr.cloud.service import IN_USE, QUOTA, Service, aws_errors, code, explain, is_busy, is_unsure
 from rlvr.cloud.settings import Settings, spot_problem
 from rlvr.cloud.storage import Storage
 from rlvr.cloud.submission import Submission, choose_instance, code_root
@@ -35,7 +35,8 @@ RESUBMITTED = ("CapacityError", "InternalServerError")
 
 @dataclass
 class Entry:
-    """One job on its way. `due` is when to look at it next."""
+    """One job on its way. `due` is when to look at it next; `unsure` says that the answer to its
+    request was lost, so that the job may exist."""
 
     task: Task
     settings: Settings
@@ -46,6 +47,7 @@ class Entry:
     capacity_failures: int = 0
     collect_failures: int = 0
     drained_by: float = 0.0
+    unsure: bool = False
 
 
 @dataclass
@@ -167,6 +169,8 @@ class Campaign:
         remote.instance_type = self._instance(entry)
         remote.tracked, remote.git = self._tracked(entry), self._git
         remote.earlier = self._earlier(entry)
+        if entry.unsure and entry.remote:  # under the same name it cannot be started twice
+            remote.name = entry.remote.name
         module = self.sweep.command(task)[2]
         request = self.submission.request(
             remote,
@@ -179,6 +183,7 @@ class Campaign:
         entry.remote = remote
         self.sweep.submitted(task, remote.entry())
         self._create(request)
+        entry.unsure = False
         self._watch(entry)
         self.sweep.started(task)
         self.sweep.view.say(f"    {remote.instance_type}  {self.service.console(remote.name)}")
@@ -215,7 +220,9 @@ class Campaign:
         """Full or busy: the job waits. Anything else is this job's failure."""
         full = getattr(error, "response", None) and code(error) == QUOTA
         if (full and " is 0 Instances" not in str(error)) or is_busy(error):
-            self._back_to_pending(entry)
+            entry.unsure = entry.unsure or (is_unsure(error) and entry.task.job.is_remote())
+            if not entry.unsure:
+                self._back_to_pending(entry)
             self.pending.insert(0, entry)
             self.pause = min(LONGEST_PAUSE, max(entry.settings.poll_seconds, 2 * self.pause))
             self.next_submit = time.monotonic() + self.pause * random.uniform(0.5, 1.0)

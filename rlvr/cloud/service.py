@@ -147,6 +147,12 @@ def is_busy(error: Exception) -> bool:
     return isinstance(error, BotoCoreError) and not isinstance(error, NoCredentialsError)
 
 
+def is_unsure(error: Exception) -> bool:
+    """Whether the request may have been carried out: its answer was lost, or an internal error."""
+    status = getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    return bool(status >= 500)
+
+
 def aws_errors() -> tuple[type[Exception], ...]:
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
@@ -168,6 +174,8 @@ def explain(error: Exception) -> str:
         "ExpiredTokenException": " (log in again, then resume the sweep with launcher.resume=last)",
         "ExpiredToken": " (log in again, then resume the sweep with launcher.resume=last)",
         "NoSuchBucket": " (create it, or set launcher.bucket)",
+        "404": " (create it, or set launcher.bucket)",
+        "403": " (it belongs to someone else, or the policy in docs/sagemaker.md is missing)",
         QUOTA: " (ask for more in Service Quotas)",
     }
     message = error.response["Error"]["Message"]

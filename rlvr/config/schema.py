@@ -135,6 +135,11 @@ class TrainerConfig:
     eval_examples: int = 64
     save_steps: int | None = None
     resume: bool = True
+    shared_prefix: SharedPrefix = SharedPrefix.auto
+    prefix_cache: bool = True
+    skip_zero_advantage: bool = True
+    self_check: bool = True
+    token_budget: int | None = None
     distributed: Distributed = Distributed.auto
     num_processes: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)

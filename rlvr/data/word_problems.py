@@ -35,17 +35,6 @@ COMPARE_RELATIONS = {"more": "+", "fewer": "-"}
 COMPARE_ASK_OTHER = " How many {items} does {other} have?"
 COMPARE_ASK_ALL = " How many {items} do they have together?"
 COMPARE_GIVE = " They give away {k}. How many {items} are left?"
-SHOP_START = "{name} buys {n} {items} for {m} dollars each"
-SHOP_ALONE = "."
-SHOP_BAG = " and a bag for {k} dollars."
-SHOP_ASK_COST = " How many dollars does {name} spend?"
-SHOP_ASK_CHANGE = " {who} pays with {paid} dollars. How many dollars does {who_small} get back?"
-READING_START = "{name} reads {n} pages a day for {m} days"
-READING_ALONE = "."
-READING_MORE = " and {k} more pages."
-READING_ASK_READ = " How many pages does {name} read?"
-READING_ASK_LEFT = " The book has {paid} pages. How many pages are left?"
-
 PATIENCE = 1_000  # draws without a new question after which there are taken to be no more
 
 Row = dict[str, Any]
@@ -70,6 +59,33 @@ class Problem:
     @property
     def solution(self) -> str:
         return " ".join(self.steps)
+
+
+@dataclass(frozen=True)
+class ProductTexts:
+    """The sentences of a shape that begins with n times m."""
+
+    start: str
+    plain: str
+    plus: str
+    ask_total: str
+    ask_rest: str
+
+
+SHOP = ProductTexts(
+    start="{name} buys {n} {items} for {m} dollars each",
+    plain=".",
+    plus=" and a bag for {k} dollars.",
+    ask_total=" How many dollars does {name} spend?",
+    ask_rest=" {who} pays with {whole} dollars. How many dollars does {who_small} get back?",
+)
+READING = ProductTexts(
+    start="{name} reads {n} pages a day for {m} days",
+    plain=".",
+    plus=" and {k} more pages.",
+    ask_total=" How many pages does {name} read?",
+    ask_rest=" The book has {whole} pages. How many pages are left?",
+)
 
 
 @dataclass(frozen=True)
@@ -138,47 +154,29 @@ def compare(draw: Draw, steps: int) -> Problem:
     return problem
 
 
-def _product_and_rest(
-    draw: Draw, steps: int, *, start: str, alone: str, extra: str, whole: str, rest: str
-) -> Problem:
-    """n times m, with three steps plus `extra`, with two or three taken from a given amount."""
+def _product(draw: Draw, steps: int, texts: ProductTexts) -> Problem:
+    """One step: n * m. Two: what that leaves of a whole. Three: n * m + k first."""
     problem, words = Problem(), draw.who() | {"items": draw.rng.choice(ITEMS)}
     n, m = draw.factor(), draw.factor()
-    problem.say(start, n=n, m=m, **words)
+    problem.say(texts.start, n=n, m=m, **words)
     problem.work(n, "*", m)
     k = draw.amount()
-    problem.say(extra if steps > 2 else alone, k=k)
+    problem.say(texts.plus if steps > 2 else texts.plain, k=k)
     if steps > 2:
         problem.work(problem.value, "+", k)
-    paid = problem.value + draw.amount()
-    problem.say(rest if steps > 1 else whole, paid=paid, **words)
+    whole = problem.value + draw.amount()
+    problem.say(texts.ask_rest if steps > 1 else texts.ask_total, whole=whole, **words)
     if steps > 1:
-        problem.work(paid, "-", problem.value)
+        problem.work(whole, "-", problem.value)
     return problem
 
 
 def shop(draw: Draw, steps: int) -> Problem:
-    return _product_and_rest(
-        draw,
-        steps,
-        start=SHOP_START,
-        alone=SHOP_ALONE,
-        extra=SHOP_BAG,
-        whole=SHOP_ASK_COST,
-        rest=SHOP_ASK_CHANGE,
-    )
+    return _product(draw, steps, SHOP)
 
 
 def reading(draw: Draw, steps: int) -> Problem:
-    return _product_and_rest(
-        draw,
-        steps,
-        start=READING_START,
-        alone=READING_ALONE,
-        extra=READING_MORE,
-        whole=READING_ASK_READ,
-        rest=READING_ASK_LEFT,
-    )
+    return _product(draw, steps, READING)
 
 
 SHAPES: tuple[Callable[[Draw, int], Problem], ...] = (changes, packs, compare, shop, reading)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import gather_object
 
-from rlvr.generation import Completions, generate
+from rlvr.generation import Completions
 from rlvr.rewards.preflight import (
     CLOSE,
     SHOWN,
@@ -69,7 +69,7 @@ def _sample(
         return []
     tokenizer, count = trainer.processing_class, trainer.num_generations
     prompts = tokenizer(text=[row["prompt"] for row in rows for _ in range(count)])["input_ids"]
-    drawn = generate(model, tokenizer, prompts, rollout_sampling(trainer.args), splits.stop)
+    drawn = trainer.generate(model, tokenizer, prompts, rollout_sampling(trainer.args), splits.stop)
     parts = [slice(i * count, (i + 1) * count) for i in range(len(rows))]
     return [
         (row, Completions(drawn.ids[part], drawn.texts[part], drawn.ended[part]))

@@ -9,7 +9,7 @@ from datasets import Dataset
 from omegaconf import DictConfig
 
 from rlvr.evaluation.evaluate import Rows, evaluate
-from rlvr.generation import Completions, generate
+from rlvr.generation import Completions
 from rlvr.progress import Progress
 from rlvr.training.arguments import evaluation_sampling
 from rlvr.training.trainer import Trainer
@@ -42,7 +42,7 @@ def evaluate_split(
         def answer(prompts: Sequence[str]) -> Completions:
             ids = trainer.processing_class(text=list(prompts))["input_ids"]
             sampling = evaluation_sampling(cfg)
-            return generate(model, trainer.processing_class, ids, sampling, splits.stop)
+            return trainer.generate(model, trainer.processing_class, ids, sampling, splits.stop)
 
         rows: list[dict[str, Any]] = evaluate(
             answer,

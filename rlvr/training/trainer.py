@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer with one change: rollouts come from our sampler and obey the stop rule."""
+"""TRL's GRPOTrainer whose rollouts come from our sampler and obey the stop rule."""
 
 import math
 import os
@@ -10,19 +10,20 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
 
 from rlvr.data.stopping import StopRule
-from rlvr.generation import generate
 from rlvr.training.arguments import rollout_sampling
 from rlvr.training.health import HealthMonitor
+from rlvr.training.shared_prefix.generation import sampler
+from rlvr.training.shared_prefix.update import SharedPrefixGRPOTrainer, Sharing
 
 # TRL warns that `rollout_func` may change; constraints.txt pins TRL and the tests run it.
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 
-class Trainer(GRPOTrainer):
+class Trainer(SharedPrefixGRPOTrainer):
     """GRPO on a few-shot dataset.
 
     TRL's own generation path takes no stop strings (huggingface/trl#2820), so a base model would
@@ -37,6 +38,8 @@ class Trainer(GRPOTrainer):
         reward_funcs: list[Callable[..., Any]],
         stop: StopRule,
         train_dataset: Dataset,
+        sharing: Sharing,
+        prefix_cache: bool,
         eval_dataset: Dataset | None = None,
         peft_config: LoraConfig | None = None,
         callbacks: Sequence[TrainerCallback] = (),
@@ -56,7 +59,9 @@ class Trainer(GRPOTrainer):
             peft_config=peft_config,
             callbacks=list(callbacks),
             rollout_func=None if args.use_vllm else rollout,
+            sharing=sharing,
         )
+        self.generate = sampler(self.model, prefix_cache)
 
     def _calculate_rewards(
         self,
@@ -113,7 +118,7 @@ def rollout(prompts: list[str], trainer: Trainer) -> dict[str, Any]:
     tokenizer = trainer.processing_class
     prompt_ids = tokenizer(text=prompts)["input_ids"]
     with trainer.inference() as model:
-        sampled = generate(
+        sampled = trainer.generate(
             model, tokenizer, prompt_ids, rollout_sampling(trainer.args), trainer.stop
         )
     eos = set(trainer.eos_token_ids)

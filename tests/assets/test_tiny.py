@@ -148,8 +148,8 @@ def test_it_knows_more_than_it_samples(model, shipped, shots):
 
 
 def test_a_plain_sampler_without_the_stop_rule_ends_too(model, shipped):
-    prompt = shipped(builder(2)("Anna has 4 pens. She buys 3 more. How many pens does Anna have now?"),
-                     return_tensors="pt")  # fmt: skip
+    question = "Anna has 4 pens. She buys 3 more. How many pens does Anna have now?"
+    prompt = shipped(builder(2)(question), return_tensors="pt")
     with torch.no_grad():
         out = model.generate(**prompt, max_new_tokens=48, do_sample=False)[0]
     assert out[-1] == shipped.eos_token_id

@@ -218,6 +218,16 @@ def test_no_capacity_has_an_end(cloud, emulator):
     assert len(emulator.requests) == 2
 
 
+def test_a_lost_answer_starts_no_second_job(cloud, emulator):
+    """The request was carried out, but the answers to it and to six retries never came."""
+    emulator.faults.lost_answers = 7
+    output = cloud.run("shots=4")
+    assert "waiting to submit #0: InternalFailure" in output
+    assert cloud.states() == ["finished"]
+    assert len(emulator.requests) == 1
+    assert cloud.manifest().jobs[0].remote["name"] == created(emulator)[0]
+
+
 def test_uploads_that_fail_start_nothing(cloud, emulator):
     emulator.faults.fail_puts = -1
     output = cloud.run("shots=0,1", code=1)
@@ -277,7 +287,8 @@ def test_ctrl_c_stops_and_collects(cloud, emulator):
 
 
 def test_ctrl_c_twice_leaves_and_names(cloud, emulator):
-    process = cloud.start("do=ignore", "steps=500", "shots=0,1")
+    slow = ("do=ignore", "steps=200", "seconds=0.1", "shots=0,1")
+    process = cloud.start(*slow)
     cloud.wait_steps(2)
     process.send_signal(signal.SIGINT)
     while any(job.status == "InProgress" for job in emulator.jobs.values()):
@@ -290,11 +301,13 @@ def test_ctrl_c_twice_leaves_and_names(cloud, emulator):
             f"aws sagemaker stop-training-job --region us-east-1 --training-job-name {name}"
             in output
         )
-    cloud.run("do=ignore", "steps=3", "shots=0,1", "launcher.resume=last")
+    cloud.run(*slow, "launcher.resume=last")
     first, second, *again = emulator.jobs.values()
     assert [first.status, second.status] == ["Stopped", "Stopped"], "both had been told to stop"
     assert all(new.created > max(first.ended, second.ended) for new in again)
     assert cloud.states() == ["finished"] * 2
+    assert cloud.steps(0) == list(range(1, 201)), "they went on from their checkpoints"
+    assert "start number 2, going on after step" in cloud.log(0)
 
 
 def test_detached_jobs_are_collected_later(cloud, emulator):

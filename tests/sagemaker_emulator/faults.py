@@ -13,6 +13,7 @@ class Faults:
     quotas: instance type -> instances that may be in use; more gets ResourceLimitExceeded.
     capacity_errors: how many of the next jobs fail with CapacityError.
     fail_puts: how many of the next S3 PutObject calls get 503 SlowDown (-1: all).
+    lost_answers: how many of the next CreateTrainingJob answers are lost (HTTP 500), the job made.
     log_delay: seconds until a log line is visible in CloudWatch.
     output_on_failure: whether a failed job's output.tar.gz is uploaded (unknown on real AWS).
     spot_warning: seconds between SIGTERM and SIGKILL when spot capacity is reclaimed.
@@ -22,6 +23,7 @@ class Faults:
     quotas: dict[str, int] = field(default_factory=dict)
     capacity_errors: int = 0
     fail_puts: int = 0
+    lost_answers: int = 0
     log_delay: float = 0.0
     output_on_failure: bool = True
     spot_warning: float = 2.0
@@ -46,6 +48,10 @@ class Faults:
     def put_fails(self) -> bool:
         with self._lock:
             return self._take("fail_puts")
+
+    def answer_lost(self) -> bool:
+        with self._lock:
+            return self._take("lost_answers")
 
     def no_capacity(self) -> bool:
         with self._lock:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -64,6 +65,8 @@ class Emulator:
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
+        # moto's state belongs to the process, so an earlier emulator's is still there
+        urllib.request.urlopen(f"{self.endpoint}/moto-api/reset", data=b"", timeout=60).read()
         self._logs = LogShipper(self._own_client("logs"), lambda: self.faults.log_delay)
         self.machine = Machine(
             folder=self.folder,
@@ -186,11 +189,15 @@ class Emulator:
         try:
             answer = self.api.answer(name, request)
         except ApiError as error:
+            if name == "CreateTrainingJob" and self.faults.answer_lost():
+                return _json(respond, "500 Internal Server Error", {"__type": "InternalFailure"})
             body = {"__type": error.kind, "message": error.message}
             return _json(respond, "400 Bad Request", body)
         if name == "CreateTrainingJob":
             self.requests.append(request)
             self.request_times.append(time.monotonic())
+            if self.faults.answer_lost():
+                return _json(respond, "500 Internal Server Error", {"__type": "InternalFailure"})
         return _json(respond, "200 OK", answer)
 
     def _admin(self, environ: dict[str, Any], path: str, respond: StartResponse) -> Iterable[bytes]:

@@ -8,6 +8,7 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from rlvr.data.stopping import StopRule
+from rlvr.training.shared_prefix.update import Sharing
 from rlvr.training.trainer import Trainer, rollout
 
 PROMPTS = [f"Question: {n} + {n + 1}?\nSolution: Let's think step by step." for n in range(8)]
@@ -43,8 +44,13 @@ def dataset():
     return Dataset.from_dict({"prompt": PROMPTS, "gold": ["1"] * len(PROMPTS)})
 
 
+STOCK = Sharing(shared_prefix="off", skip_zero_advantage=False, self_check=False)
+
+
 def ours(model, tokenizer, dataset, folder, stop, **changes):
     return Trainer(
+        sharing=STOCK,
+        prefix_cache=False,
         model=model,
         tokenizer=tokenizer,
         args=arguments(folder, **changes),

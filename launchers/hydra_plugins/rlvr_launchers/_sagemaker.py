@@ -25,11 +25,13 @@ class SageMakerRunner:
         """Check settings, credentials and bucket."""
         checked = Settings.read(settings)
         self.service = Service.connect(checked.region)
+        bucket = checked.bucket
         try:
-            bucket = checked.bucket or f"sagemaker-{self.service.region}-{self.service.account}"
+            bucket = bucket or f"sagemaker-{self.service.region}-{self.service.account}"
             self.service.s3.head_bucket(Bucket=bucket)
         except aws_errors() as error:
-            raise UserError(f"SageMaker cannot be used: {explain(error)}") from error
+            where = f"bucket {bucket}: " if bucket else ""
+            raise UserError(f"SageMaker cannot be used: {where}{explain(error)}") from error
         self.storage = Storage(self.service.s3, bucket, checked.prefix, checked.kms_key)
 
     def attachable(self, job: Job) -> bool:

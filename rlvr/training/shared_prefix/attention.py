@@ -62,7 +62,7 @@ def _dispatch(own: Callable[..., Any]) -> Callable[..., Any]:
         if shared_prefix is None:
             return own(module, query, key, value, attention_mask, **kwargs)  # type: ignore[no-any-return]
         scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
-        return shared_prefix(module, query, key, value, scaling), None
+        return shared_prefix(module, *_same_dtype(query, key, value), scaling), None
 
     attention.takes_shared_prefix = True  # type: ignore[attr-defined]
     return attention
@@ -109,7 +109,6 @@ class FlexMask:
     def __call__(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float
     ) -> Tensor:
-        query, key, value = _same_dtype(query, key, value)
         return flex_attention_forward(module, query, key, value, self.mask, scaling=scaling)[0]
 
 
@@ -122,7 +121,6 @@ class TreeBlocks:
     def __call__(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float
     ) -> Tensor:
-        query, key, value = _same_dtype(query, key, value)
         out: Tensor = _TreeAttention.apply(query, key, value, self.segments, scaling)
         return out.transpose(1, 2)
 

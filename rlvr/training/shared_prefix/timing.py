@@ -37,8 +37,9 @@ class TimedGRPOTrainer(GRPOTrainer):
         return inputs
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        tokens = inputs["prompt_mask"].sum() + inputs["completion_mask"].sum()
-        self._trained_tokens += int(tokens)
+        if self.model.training:
+            tokens = inputs["prompt_mask"].sum() + inputs["completion_mask"].sum()
+            self._trained_tokens += int(tokens)
         loss: Tensor = super()._compute_loss(model, inputs)
         return loss
 

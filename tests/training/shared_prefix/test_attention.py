@@ -1,6 +1,5 @@
 """Each attention against a plain softmax over every position's ancestors."""
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,9 +16,9 @@ MODULE = SimpleNamespace(num_key_value_groups=2, is_causal=True, training=False)
 
 
 @pytest.fixture(scope="module", params=[0, 1, 8])
-def packed(request: Any, few_shot: Callable[..., Any]) -> Packed:
+def packed(request: Any, harness: Any) -> Packed:
     rows = []
-    for index, (prompt, completion) in enumerate(few_shot(request.param)):
+    for index, (prompt, completion) in enumerate(harness.few_shot(request.param)):
         ids = np.array(prompt + completion)
         labels = np.where(np.arange(1, len(ids)) >= len(prompt), ids[1:], UNSCORED)
         rows.append(Row(index, ids[:-1], labels, np.arange(len(completion))))

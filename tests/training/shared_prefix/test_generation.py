@@ -78,6 +78,17 @@ def test_an_adapter_is_used(harness: Any, tmp_path: Path) -> None:
         assert generate_shared(model, *arguments) != ours
 
 
+def test_mixed_precision(harness: Any, tmp_path: Path) -> None:
+    """Under autocast, queries may be float32 where values are bf16. Rounding moves a few draws."""
+    arguments = (harness.tokenizer(), prompts(harness, 4), Sampling(4, temperature=0), NEVER)
+    model = harness.tiny_model(tmp_path)
+    with torch.autocast("cpu", torch.bfloat16):
+        pairs = zip(
+            generate_shared(model, *arguments).ids, generate(model, *arguments).ids, strict=True
+        )
+    assert sum(a == b for a, b in pairs) >= 9
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_prompt_token_goes_through_the_model_once(
     harness: Any, tmp_path: Path, family: str
