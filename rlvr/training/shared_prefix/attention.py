@@ -62,7 +62,8 @@ def _dispatch(own: Callable[..., Any]) -> Callable[..., Any]:
         if shared_prefix is None:
             return own(module, query, key, value, attention_mask, **kwargs)  # type: ignore[no-any-return]
         scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
-        return shared_prefix(module, *_same_dtype(query, key, value), scaling), None
+        q, k, v = _same_dtype(query, key, value)
+        return shared_prefix(module, q, k, v, scaling), None
 
     attention.takes_shared_prefix = True  # type: ignore[attr-defined]
     return attention
