@@ -27,7 +27,7 @@ def show(report: Preflight) -> None:
 
     console = Console()
     if report.rollouts is not None:
-        console.print(report.rollouts["summary"], highlight=False)
+        console.print(report.rollouts["summary"], highlight=False, soft_wrap=True)
     elif TOTAL in report.paid:
         title = f"pre-flight: mean rewards on {report.questions} training questions"
         console.print(title, _table(report), sep="\n", highlight=False)

@@ -56,7 +56,7 @@ def test_four_groups_are_enough_when_rewards_differ(rolled_out):
 def test_no_variance_in_many_groups_is_refused(rolled_out, tmp_path, capsys):
     report = rolled_out()
     assert report.rollouts["groups"] == MOST_QUESTIONS
-    assert report.rollouts["reasons"] == {"no_answer": 1.0}
+    assert report.rollouts["reasons"]["no_answer"] > 0.9
     with pytest.raises(UserError, match="differ within 0 of 32 groups") as refused:
         conclude(report, tmp_path)
     assert "raise it" in str(refused.value), "random completions of 4 tokens are cut off"

@@ -15,7 +15,7 @@ from rlvr.rewards.controls import Random
 from rlvr.rewards.functions import Correctness, Format, PlainReward
 from rlvr.rewards.independent import agrees, gold_number, last_number
 from rlvr.rewards.numeric import NumericVerifier
-from rlvr.run import build_trainer
+from rlvr.run import build_trainer, run
 from rlvr.tracking import NullTracker
 from rlvr.training import health_rules as rules
 from rlvr.training import health_signals as signals
@@ -364,3 +364,22 @@ def test_training_logs_health_and_reports_at_the_end(compose_config, saved_model
         "~launcher", f"model.path={saved_model}", "trainer.health=off", *SMALL
     )
     assert build_trainer(switched_off, tmp_path, splits, NullTracker()).health is None
+
+
+TINY = [
+    *("experiment=quickstart", "eval=none", "tracking=none", "trainer.max_steps=12"),
+    "trainer.per_device_train_batch_size=64",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rewards", "warned"), [("gsm8k", False), ("format_only", True)])
+def test_a_healthy_run_and_a_gamed_one(compose_config, tmp_path, caplog, rewards, warned):
+    with caplog.at_level(logging.WARNING, logger="rlvr.training.health"):
+        run(compose_config("~launcher", *TINY, f"rewards={rewards}"), tmp_path)
+    health = [record.message for record in caplog.records if record.message.startswith("health, ")]
+    assert bool(health) == warned
+    if warned:
+        assert "were paid as right though their last number is not the gold answer" in health[0]
+        row = json.loads((tmp_path / FILE).read_text().splitlines()[0])
+        assert row["disagreement"] == "paid, last number wrong"
