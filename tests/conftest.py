@@ -4,6 +4,9 @@ import os
 import sys
 from pathlib import Path
 
+# Several test processes share the cores; torch's threads would only fight for them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parent.parent
 PATHS = [str(ROOT), str(ROOT / "launchers")]
 

@@ -22,7 +22,6 @@ SMALL = [
     *(
         "model=tiny",
         "dataset=word_problems",
-        "dataset.loader.largest=12",
         "shots=2",
         "tracking=none",
         "eval=sampled",
