@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rlvr.data.prompts import PromptBuilder
-from rlvr.rewards.verdict import Verifier
+from rlvr.rewards.verdict import Reason, Verifier
 
 GOLD = "gold"
 SPOILT = ("changed", "sign flipped", "another's", "negated", "cut off", "empty")
@@ -33,15 +33,18 @@ def completions(
             "cut off": text[: len(text) // 2],
         }
     else:
-        made = _in_format(builder, row, other)
+        made = _in_format(builder, row, other, _boxed(builder, verifier, row))
     return {k: v for k, v in (made | {"empty": ""}).items() if k == GOLD or v != made[GOLD]}
 
 
-def _in_format(builder: PromptBuilder, row: Mapping[str, Any], other: str) -> dict[str, str]:
+def _in_format(
+    builder: PromptBuilder, row: Mapping[str, Any], other: str, boxed: bool
+) -> dict[str, str]:
     gold, solution = row["gold"], _solution(builder, row)
 
     def write(answer: str) -> str:
-        return builder.template.solve(solution, answer)
+        written = f"\\boxed{{{answer}}}" if boxed and answer else answer
+        return builder.template.solve(solution, written)
 
     return {
         GOLD: write(gold),
@@ -53,6 +56,18 @@ def _in_format(builder: PromptBuilder, row: Mapping[str, Any], other: str) -> di
     }
 
 
+def _boxed(builder: PromptBuilder, verifier: Verifier, row: Mapping[str, Any]) -> bool:
+    """Whether answers stand in \\boxed{}: as the exemplars have it or, without any, as is read."""
+    if builder.exemplars:
+        return all("\\boxed" in exemplar.answer for exemplar in builder.exemplars)
+    gold = row["gold"]
+    answers = (gold, f"\\boxed{{{gold}}}")
+    texts = [builder.template.solve("", answer) for answer in answers]
+    columns = {k: [v, v] for k, v in row.items() if k not in ("prompt", "gold")}
+    plain, boxed = verifier.verify(texts, [gold, gold], **columns)
+    return plain.reason is Reason.NO_ANSWER and boxed.correct
+
+
 def _solution(builder: PromptBuilder, row: Mapping[str, Any]) -> str:
     """The row's own solution, else that of the first exemplar, else a plain sentence."""
     own = row.get("solution")
@@ -62,8 +77,8 @@ def _solution(builder: PromptBuilder, row: Mapping[str, Any]) -> str:
 
 
 def _changed(gold: str) -> str:
-    """Every digit one up (9 becomes 1), so beyond any sensible tolerance; text is reversed."""
-    return gold.translate(_DIGITS) if re.search("[0-9]", gold) else gold[::-1]
+    """Every digit one up (9 becomes 1), beyond any sensible tolerance; text loses its end."""
+    return gold.translate(_DIGITS) if re.search("[0-9]", gold) else gold[:-1]
 
 
 def _flipped(gold: str) -> str:

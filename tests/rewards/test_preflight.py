@@ -10,6 +10,7 @@ from rlvr.errors import UserError
 from rlvr.rewards.controls import Random
 from rlvr.rewards.functions import Correctness, Format, PlainReward, build_rewards
 from rlvr.rewards.garbled import GOLD, SPOILT
+from rlvr.rewards.math import MathVerifier
 from rlvr.rewards.numeric import NumericVerifier
 from rlvr.rewards.preflight import TOTAL, call, check_golds, control_names, mean, total
 from rlvr.rewards.preflight_report import conclude
@@ -79,6 +80,34 @@ def test_answers_that_are_text_pass(checked, tmp_path):
     report = checked("dataset=jsonl", f"dataset.path={file}", "shots=0", exact)
     assert report.findings == []
     assert "sign flipped" not in report.paid[TOTAL]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "settings"),
+    [
+        (None, ["shots=0"]),
+        (None, ["exemplars"]),
+        ("#### The final answer is", ["shots=0"]),
+    ],
+)
+def test_mathematical_answers_pass_boxed_or_not(checked, tmp_path, prefix, settings):
+    golds = [r"\frac{\pi}{2}", "x+y", r"\sqrt{2}", "12", "-3", "(1,2)", "2x^2", r"\text{even}"]
+    rows = [{"question": f"Question {n}?", "answer": gold} for n, gold in enumerate(golds * 3)]
+    file, exemplars = tmp_path / "math.jsonl", tmp_path / "exemplars.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    shown = {"question": "1+1?", "solution": "It is 2.", "answer": r"\boxed{2}"}
+    exemplars.write_text(json.dumps(shown))
+    if settings == ["exemplars"]:
+        settings = ["shots=1", f"dataset.exemplars={exemplars}"]
+    verifier = MathVerifier(answer_prefix=prefix, workers=1)
+    report = checked("dataset=jsonl", f"dataset.path={file}", *settings, verifier=verifier)
+    assert report.findings == []
+    assert report.paid[TOTAL][GOLD] == 1.5
+
+
+def test_exemplars_that_the_verifier_does_not_read_are_found(checked):
+    report = numbers(checked, verifier=MathVerifier(answer_prefix=None, workers=1))
+    assert "verdict no_answer" in report.findings[0]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -65,8 +64,7 @@ class Emulator:
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
-        # moto's state belongs to the process, so an earlier emulator's is still there
-        urllib.request.urlopen(f"{self.endpoint}/moto-api/reset", data=b"", timeout=60).read()
+        _forget_earlier()
         self._logs = LogShipper(self._own_client("logs"), lambda: self.faults.log_delay)
         self.machine = Machine(
             folder=self.folder,
@@ -211,6 +209,16 @@ class Emulator:
         jobs = {name: f"{job.status}/{job.secondary}" for name, job in self.jobs.items()}
         state = {"calls": dict(self.calls), "faults": asdict(self.faults), "jobs": jobs}
         return _json(respond, "200 OK", state)
+
+
+def _forget_earlier() -> None:
+    """moto's state belongs to the process, so what an earlier emulator held is still there."""
+    from moto.backends import get_backend
+
+    for service in ("s3", "logs", "secretsmanager"):
+        for account in get_backend(service).values():
+            for backend in account.values():
+                backend.reset()
 
 
 _SLOW_DOWN = (

@@ -341,6 +341,21 @@ def test_disagreements_are_kept_and_bounded(tmp_path):
     assert rows[-1]["disagreement"] == "right, not paid"
 
 
+def test_disagreements_become_a_table(splits, tmp_path):
+    sent = {}
+
+    class Recorder(NullTracker):
+        def log_table(self, rows, name):
+            sent[name] = rows
+
+    watching = monitor(splits, tmp_path)
+    watching.report(Recorder())
+    assert sent == {}, "there is nothing to show"
+    observe(watching, [answer(2), answer(1)])
+    watching.report(Recorder())
+    assert [row["gold"] for row in sent["health_disagreements"]] == ["1"]
+
+
 def test_training_logs_health_and_reports_at_the_end(compose_config, saved_model, splits, tmp_path):
     cfg = compose_config("~launcher", f"model.path={saved_model}", *SMALL)
     trainer = build_trainer(cfg, tmp_path, splits, NullTracker())
