@@ -14,7 +14,7 @@ from rlvr.errors import UserError
 
 pytest_plugins = ["sagemaker_emulator.testing"]
 pytestmark = [
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(available_mode() is None, reason=WHY_NOT),
 ]
 
@@ -87,7 +87,7 @@ def test_a_running_sweep_can_be_stopped_from_elsewhere(cloud, emulator, jobs):
     cloud.wait(lambda found: found[1].state == "killed")
     assert cloud.manifest().jobs[0].state == "running"
     jobs("stop", "-y")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert "was stopped" in output
     assert cloud.states() == ["killed", "killed"]
 

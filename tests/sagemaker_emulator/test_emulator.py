@@ -22,7 +22,7 @@ from sagemaker_emulator import ROLE, WHY_NOT, Emulator, Job, available_mode
 from sagemaker_emulator.sandbox import MODES, works
 
 pytestmark = [
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(240),
     pytest.mark.skipif(available_mode() is None, reason=WHY_NOT),
 ]
 BUCKET = "emulator-tests"
@@ -79,7 +79,7 @@ def submit(emulator: Emulator, *args: Any, **changes: Any) -> Job:
     return emulator.jobs[body["TrainingJobName"]]
 
 
-def eventually(check: Any, seconds: float = 10) -> None:
+def eventually(check: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, "did not become true in time"
@@ -290,7 +290,7 @@ def test_the_developer_tool_leaves_no_process_behind(tmp_path: Path, signal_numb
         eventually(lambda: _running(marker))
     finally:
         tool.send_signal(signal_number)
-        tool.wait(timeout=15)
+        tool.wait(timeout=90)
     eventually(lambda: not _running(marker))
 
 

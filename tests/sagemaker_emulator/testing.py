@@ -60,7 +60,7 @@ class SageMakerApp:
         self.processes.append(process)
         return process
 
-    def run(self, *overrides: str, code: int = 0, timeout: float = 200, **options: Any) -> str:
+    def run(self, *overrides: str, code: int = 0, timeout: float = 500, **options: Any) -> str:
         process = self.start(*overrides, **options)
         output, _ = process.communicate(timeout=timeout)
         assert process.returncode == code, output
@@ -89,7 +89,7 @@ class SageMakerApp:
         lines = (self.directory(index) / "metrics.jsonl").read_text().splitlines()
         return [json.loads(line)["step"] for line in lines]
 
-    def wait(self, ready: Callable[[list[Job]], bool], seconds: float = 90) -> list[Job]:
+    def wait(self, ready: Callable[[list[Job]], bool], seconds: float = 240) -> list[Job]:
         """Wait for a state of the manifest's jobs."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -98,7 +98,7 @@ class SageMakerApp:
             time.sleep(0.05)
         raise AssertionError(f"waited in vain; the jobs are {self.emulator.jobs}")
 
-    def wait_steps(self, number: int, step: int = 1, seconds: float = 90) -> None:
+    def wait_steps(self, number: int, step: int = 1, seconds: float = 240) -> None:
         """Wait until `number` jobs on the emulator have trained `step` steps."""
         deadline = time.monotonic() + seconds
         while sum(self._trained(j.name) >= step for j in self.emulator.jobs.values()) < number:
