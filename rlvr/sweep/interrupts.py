@@ -21,6 +21,10 @@ class Interrupts:
     def __bool__(self) -> bool:
         return self.count > 0
 
+    @property
+    def insistent(self) -> bool:
+        return self.count > 1
+
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
             self._previous = {s: signal.signal(s, self._on_signal) for s in SIGNALS}

@@ -118,11 +118,10 @@ def collect(running: list[Running], sweep: Sweep, *, stopped: bool = False) -> N
 def end(running: list[Running], sweep: Sweep, interrupts: Interrupts) -> None:
     """SIGTERM, and SIGKILL for what is left after the grace time or at the second request."""
     sweep.view.say(f"stopping {len(running)} jobs (again to kill them at once)")
-    asked = interrupts.count
     for entry in running:
         signal_group(entry.process.pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE
-    while running and time.monotonic() < deadline and interrupts.count == asked:
+    while running and time.monotonic() < deadline and not interrupts.insistent:
         time.sleep(POLL)
         collect(running, sweep, stopped=True)
     kill(running, sweep)
