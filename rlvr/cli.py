@@ -100,8 +100,14 @@ def _check(chosen: argparse.Namespace) -> None:
     check(chosen.overrides, rollouts=chosen.rollouts)
 
 
+def _add_jobs(commands: Commands) -> None:
+    from rlvr.cloud.parser import add_parser
+
+    add_parser(commands)
+
+
 # A subcommand is a function that adds its parser and sets `run`; list it here.
-COMMANDS: list[Callable[[Commands], None]] = [_add_check, _add_compare, _add_evaluate]
+COMMANDS: list[Callable[[Commands], None]] = [_add_check, _add_compare, _add_evaluate, _add_jobs]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,6 +8,7 @@ finished, tells whole ones from torn ones.
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 COMPLETE = "complete.json"
@@ -23,12 +24,16 @@ class Sealer:
 
     def seal(self) -> None:
         for checkpoint in _checkpoints(self.folder):
-            if (checkpoint / COMPLETE).exists() or not (checkpoint / LAST_FILE).exists():
-                continue
-            sizes = _sizes(checkpoint)
-            if self._seen.get(checkpoint) == sizes:
-                write_json(checkpoint / COMPLETE, sizes)
-            self._seen[checkpoint] = sizes
+            with suppress(FileNotFoundError):  # the trainer removes old ones meanwhile
+                self._look_at(checkpoint)
+
+    def _look_at(self, checkpoint: Path) -> None:
+        if (checkpoint / COMPLETE).exists() or not (checkpoint / LAST_FILE).exists():
+            return
+        sizes = _sizes(checkpoint)
+        if self._seen.get(checkpoint) == sizes:
+            write_json(checkpoint / COMPLETE, sizes)
+        self._seen[checkpoint] = sizes
 
 
 def discard_torn(folder: Path) -> list[str]:

@@ -76,9 +76,11 @@ class Service:
     def _client(self, service: str) -> Any:
         from botocore.config import Config
 
-        return self.session.client(
-            service, config=Config(retries={"mode": "standard", "max_attempts": 5})
+        # the loop is single-threaded: a call that hangs must not hold up the other jobs for long
+        config = Config(
+            retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=30
         )
+        return self.session.client(service, config=config)
 
     def describe(self, name: str) -> dict[str, Any] | None:
         """DescribeTrainingJob, or None for a job that does not exist."""

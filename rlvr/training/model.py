@@ -71,7 +71,7 @@ def load_tokenizer(cfg: DictConfig) -> PreTrainedTokenizerBase:
 def load_model(cfg: DictConfig) -> PreTrainedModel:
     """The base model in the configured dtype, quantised to 4 bits for QLoRA."""
     with ReadableHubErrors(cfg):
-        return AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
+        model = AutoModelForCausalLM.from_pretrained(
             resolve_path(cfg.model.path),
             revision=cfg.model.revision,
             trust_remote_code=cfg.model.trust_remote_code,
@@ -80,6 +80,21 @@ def load_model(cfg: DictConfig) -> PreTrainedModel:
             quantization_config=_quantization(cfg),
             device_map={"": torch.cuda.current_device()} if _place_now(cfg) else None,
         )
+    if cfg.peft.method is PeftMethod.qlora:
+        _keep_differentiable(model)
+    return model  # type: ignore[no-any-return]
+
+
+def _keep_differentiable(model: PreTrainedModel) -> None:
+    """Rollouts run in eval mode, in which bitsandbytes repacks weights for AVX512 processors.
+
+    They stay repacked in training, for a kernel without a backward pass: gradients end there.
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _place_now(cfg: DictConfig) -> bool:

@@ -1,4 +1,7 @@
+import itertools
 import json
+import shutil
+import threading
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +19,25 @@ def checkpoint(folder, step, *, sealed=True):
         sealer.seal()
         sealer.seal()
     return path
+
+
+def test_checkpoints_that_the_trainer_removes_meanwhile(tmp_path):
+    sealer, stop = Sealer(tmp_path), threading.Event()
+
+    def rotate():
+        for step in itertools.takewhile(lambda _: not stop.is_set(), itertools.count(1)):
+            path = checkpoint(tmp_path, step, sealed=False)
+            (path / "deeper").mkdir()
+            shutil.rmtree(path, ignore_errors=True)
+
+    trainer = threading.Thread(target=rotate)
+    trainer.start()
+    try:
+        for _ in range(2000):
+            sealer.seal()
+    finally:
+        stop.set()
+        trainer.join()
 
 
 def test_a_checkpoint_is_sealed_once_it_has_stopped_changing(tmp_path):

@@ -1,6 +1,5 @@
 """`rlvr jobs` on a finished and on a running sweep, with its manifest and without."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from sagemaker_emulator import WHY_NOT, available_mode
 
+from rlvr.cli import parser
 from rlvr.cloud import commands
 from rlvr.errors import UserError
 
@@ -25,11 +25,9 @@ def jobs(cloud, emulator, monkeypatch, capsys):
     for key, value in (emulator.env() | {"RLVR_OUTPUT_DIR": str(cloud.outputs)}).items():
         monkeypatch.setenv(key, value)
     monkeypatch.setattr(commands, "_services", {})
-    parser = argparse.ArgumentParser()
-    commands.add_parser(parser.add_subparsers())
 
     def run(*arguments):
-        chosen = parser.parse_args(["jobs", *map(str, arguments)])
+        chosen = parser().parse_args(["jobs", *map(str, arguments)])
         capsys.readouterr()
         chosen.run(chosen)
         return capsys.readouterr().out

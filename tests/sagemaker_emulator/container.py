@@ -57,7 +57,9 @@ class Tree:
             return
         bucket, prefix = _split(config["S3Uri"])
         folder = self._checkpoint_dir(config)
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        # os.walk passes over folders that are removed meanwhile; rglob does not
+        found = [Path(base, name) for base, _, names in os.walk(folder) for name in names]
+        for path in sorted(found):
             name = str(path.relative_to(folder))
             try:
                 stat = path.stat()

@@ -174,6 +174,7 @@ class Emulator:
             return self._training(name, environ, respond)
         if operation == "S3:PutObject" and not own:
             if self.faults.put_fails():
+                _body(environ)  # unread, it would be taken for the connection's next request
                 return _xml(respond, "503 Slow Down", _SLOW_DOWN)
             self.uploads.append(path)
         if operation == "IAM:SimulatePrincipalPolicy":

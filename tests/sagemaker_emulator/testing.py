@@ -101,8 +101,12 @@ class SageMakerApp:
     def wait_steps(self, number: int, step: int = 1, seconds: float = 240) -> None:
         """Wait until `number` jobs on the emulator have trained `step` steps."""
         deadline = time.monotonic() + seconds
-        while sum(self._trained(j.name) >= step for j in self.emulator.jobs.values()) < number:
-            assert time.monotonic() < deadline, [j.secondary for j in self.emulator.jobs.values()]
+        while (
+            sum(self._trained(j.name) >= step for j in list(self.emulator.jobs.values())) < number
+        ):
+            assert time.monotonic() < deadline, [
+                j.secondary for j in list(self.emulator.jobs.values())
+            ]
             time.sleep(0.05)
 
     def _trained(self, name: str) -> int:

@@ -46,6 +46,37 @@ def test_qlora_loads_four_bits_and_adapts_every_linear_layer(compose_config, sav
     assert adapted.peft_config["default"].r == adapted.peft_config["default"].lora_alpha == 16
 
 
+@pytest.mark.filterwarnings("error:.*an autograd kernel was not registered")
+def test_qlora_gradients_are_those_of_the_dequantised_model(compose_config, saved_model):
+    """After a forward in eval mode, as every rollout makes one."""
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn import Linear4bit
+    from peft import get_peft_model
+
+    cfg = compose_config("peft=qlora", f"model.path={saved_model}", "model.dtype=bfloat16")
+    models = [load_model(cfg), load_model(cfg)]
+    for name, module in models[1].named_modules():
+        if isinstance(module, Linear4bit):
+            plain = torch.nn.Linear(
+                module.in_features, module.out_features, module.bias is not None
+            )
+            plain.weight.data = dequantize_4bit(module.weight.data, module.weight.quant_state)
+            plain.bias = module.bias
+            models[1].set_submodule(name, plain)
+    gradients = []
+    for model in models:
+        torch.manual_seed(0)
+        adapted = get_peft_model(model, lora_config(cfg))
+        ids = torch.arange(10, 34)[None]
+        with torch.no_grad():
+            adapted.eval()(ids)
+        adapted.train()(ids, labels=ids).loss.backward()
+        gradients.append([p.grad.flatten() for p in adapted.parameters() if p.requires_grad])
+    found, expected = (torch.cat(parts).float() for parts in gradients)
+    assert expected.norm() > 0
+    assert (found - expected).norm() < 0.02 * expected.norm()
+
+
 def test_full_fine_tuning_has_no_adapter(compose_config):
     assert lora_config(compose_config("peft=none")) is None
 

@@ -1,0 +1,109 @@
+"""A service that is full, slow or broken: nothing is lost, doubled or orphaned."""
+
+import json
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from sagemaker_emulator import WHY_NOT, available_mode
+
+pytest_plugins = ["sagemaker_emulator.testing"]
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(available_mode() is None, reason=WHY_NOT),
+]
+
+
+def created(emulator):
+    return [request["TrainingJobName"] for request in emulator.requests]
+
+
+def test_full_busy_and_late(cloud, emulator):
+    """Quota of two, every second call throttled, late logs: slower, but nothing else."""
+    emulator.faults.quotas = {"ml.m5.xlarge": 2}
+    emulator.faults.throttle = {"*": 2}
+    emulator.faults.log_delay = 2.0
+    most = watch_most_live(emulator)
+    output = cloud.run("shots=range(8)", "steps=8", "seconds=0.3")
+    assert cloud.states() == ["finished"] * 8
+    assert most() <= 2
+    assert len(emulator.requests) == 8
+    assert "waiting to submit" in output
+    assert all("has ended with exit code 0" in cloud.log(i) for i in range(8))
+
+
+def watch_most_live(emulator):
+    seen, stop = [0], threading.Event()
+
+    def watch():
+        while not stop.wait(0.02):
+            seen.append(sum(job.live for job in list(emulator.jobs.values())))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+
+    def most():
+        stop.set()
+        thread.join()
+        return max(seen)
+
+    return most
+
+
+def test_no_capacity_is_tried_again_elsewhere(cloud, emulator):
+    emulator.faults.capacity_errors = 2
+    output = cloud.run("launcher.fallback_instance_types=[ml.c5.xlarge,ml.m5.2xlarge]")
+    assert cloud.states() == ["finished"]
+    kinds = [r["ResourceConfig"]["InstanceType"] for r in emulator.requests]
+    assert kinds == ["ml.m5.xlarge", "ml.c5.xlarge", "ml.m5.2xlarge"]
+    assert len(cloud.manifest().jobs[0].remote["earlier"]) == 2
+    assert "CapacityError" in output
+
+
+def test_no_capacity_has_an_end(cloud, emulator):
+    emulator.faults.capacity_errors = -1
+    cloud.run("launcher.retries=1", code=1)
+    assert cloud.manifest().jobs[0].error.startswith("CapacityError")
+    assert len(emulator.requests) == 2
+
+
+def test_a_lost_answer_starts_no_second_job(cloud, emulator):
+    """The request was carried out, but the answers to it and to six retries never came."""
+    emulator.faults.lost_answers = 7
+    output = cloud.run("shots=4")
+    assert "waiting to submit #0: InternalFailure" in output
+    assert cloud.states() == ["finished"]
+    assert len(emulator.requests) == 1
+    assert cloud.manifest().jobs[0].remote["name"] == created(emulator)[0]
+
+
+def test_uploads_that_fail_start_nothing(cloud, emulator):
+    emulator.faults.fail_puts = -1
+    sweep = ("shots=0,1", "launcher.prefix=nothing-there-yet")
+    output = cloud.run(*sweep, code=1)
+    assert "SlowDown" in output
+    assert "no job was started" in output
+    assert "Traceback" not in output
+    assert not emulator.jobs
+
+    emulator.faults.fail_puts = 2  # the SDK's own retries are enough
+    cloud.run(*sweep, "launcher.resume=last")
+    assert cloud.states() == ["finished", "finished"]
+
+
+def test_two_users_in_the_same_second(cloud, emulator):
+    first, second = cloud.start("shots=0,1"), cloud.start("shots=2,3")
+    for process in (first, second):
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output
+    assert len(set(created(emulator))) == 4
+    folders = sorted((cloud.outputs / "sweeps").iterdir())
+    values = [
+        json.loads((f / job / "result.json").read_text())["shots"]
+        for f in folders
+        for job in ("0", "1")
+    ]
+    assert sorted(values) == [0, 1, 2, 3]
