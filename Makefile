@@ -20,11 +20,8 @@ $(V)/.ok: pyproject.toml constraints.txt
 quickstart: $(V)/.ok ## a real 2 x 2 sweep of the embedded model, compared: CPU, minutes, offline
 	$(V)/bin/python train.py experiment=quickstart -m
 
-# Not finished yet, so not part of `make test`: the SageMaker launcher.
-UNFINISHED := tests/cloud tests/sagemaker_emulator tests/launchers/test_sagemaker.py
-
 test: $(V)/.ok ## the test suite
-	$(V)/bin/python -m pytest -q -n 2 --dist loadfile $(addprefix --ignore=,$(UNFINISHED))
+	$(V)/bin/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(V)/.ok ## ruff and mypy
 	$(V)/bin/ruff check .

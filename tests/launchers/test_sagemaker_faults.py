@@ -82,7 +82,7 @@ def test_a_lost_answer_starts_no_second_job(cloud, emulator):
 
 def test_uploads_that_fail_start_nothing(cloud, emulator):
     emulator.faults.fail_puts = -1
-    sweep = ("shots=0,1", "launcher.prefix=nothing-there-yet")
+    sweep = ("shots=0,1", "+launcher.prefix=nothing-there-yet")
     output = cloud.run(*sweep, code=1)
     assert "SlowDown" in output
     assert "no job was started" in output
