@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.config.schema import Attention, Config, PeftMethod, TrainerConfig
 from rlvr.errors import UserError
+from rlvr.tracking.names import flatten, without_secrets
 
 LAUNCHERS = ("local", "slurm", "sagemaker")
 # Set by the launcher or the loader, so a YAML node need not name them.
@@ -125,6 +126,18 @@ def _batches(config: DictConfig) -> Iterator[str]:
             f"eval.k={config.eval.k} greedy samples would all be the same: "
             "set eval.temperature=1.0 (or eval=sampled), or eval.k=1"
         )
+
+
+def _secrets(config: DictConfig) -> Iterator[str]:
+    """The resolved configuration is written beside every run, sent with remote jobs and tracked."""
+    leaves = flatten(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+    for key, value in leaves:
+        if isinstance(value, str) and without_secrets(value) != value:
+            yield (
+                f"{key} holds a password or token, and the configuration is recorded with every "
+                "run: give it by the environment (an MLflow server: MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD; the Hugging Face hub: HF_TOKEN; PostgreSQL: PGPASSWORD)"
+            )
 
 
 def _shots(config: DictConfig) -> Iterator[str]:
@@ -269,6 +282,7 @@ def unwritable(output_dir: str) -> str | None:
 CHECKS = (
     _values,
     _ranges,
+    _secrets,
     _batches,
     _shots,
     _files,

@@ -53,6 +53,21 @@ def test_the_default_is_the_reference_recipe(compose_config):
 
 
 @pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tracking.uri", "https://user:canary@host/mlflow"),
+        ("model.path", "https://x:canary@host/model"),
+        ("tracking.uri", "http://host/?key=hf_canary" + "a" * 30),
+    ],
+)
+def test_what_is_recorded_holds_no_secret(compose_config, key, value):
+    message = problems(compose_config(f"{key}='{value}'"))
+    assert f"{key} holds a password or token" in message
+    assert "MLFLOW_TRACKING_PASSWORD" in message
+    assert "canary" not in message
+
+
+@pytest.mark.parametrize(
     ("override", "expected"),
     [
         ("shots=-1", "shots=-1: must be 0 or more"),
