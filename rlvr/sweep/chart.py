@@ -1,5 +1,6 @@
 """The chart of a comparison: accuracy before and after training, with 95 % intervals."""
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ def draw(comparison: Comparison, path: Path) -> Path | None:
     """Write the PNG; None where no run has an accuracy yet."""
     if not any(row.base or row.trained for row in comparison.rows):
         return None
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
