@@ -24,8 +24,8 @@ def job_name(project: str, sweep_id: str, index: int) -> str:
 
 
 def tag_value(text: str) -> str:
-    """`text` with what a tag may not hold replaced, at most 256 characters."""
-    return _UNTAGGABLE.sub(" ", text)[:256].strip()
+    """`text` without Hydra's escapes and what else a tag may not hold, at most 256 characters."""
+    return _UNTAGGABLE.sub(" ", text.replace("\\", ""))[:256].strip()
 
 
 def tags(values: dict[str, str]) -> list[dict[str, str]]:

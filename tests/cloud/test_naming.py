@@ -30,7 +30,11 @@ def test_every_tag_is_one_the_service_takes(text):
 
 @pytest.mark.parametrize(
     ("given_text", "kept"),
-    [("shots=4 trainer.lr=1e-5", "shots=4 trainer.lr=1e-5"), ("a=[1,2] {x}", "a= 1 2   x")],
+    [
+        ("shots=4 trainer.lr=1e-5", "shots=4 trainer.lr=1e-5"),
+        ("a=[1,2] {x}", "a= 1 2   x"),
+        ("role=arn\\:aws", "role=arn:aws"),
+    ],
 )
 def test_tags_keep_what_they_can(given_text, kept):
     assert tag_value(given_text) == kept
