@@ -4,5 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-for name in ("verifiers.py", "shared_prefix.py"):
-    subprocess.run([sys.executable, str(Path(__file__).parent / name)], check=True)
+SAGEMAKER = [["sagemaker.py", action] for action in ("overhead", "kills", "sweep")]
+
+for script, *arguments in [["verifiers.py"], ["shared_prefix.py", "--checkpointing"], *SAGEMAKER]:
+    subprocess.run([sys.executable, Path(__file__).parent / script, *arguments], check=True)
