@@ -309,8 +309,16 @@ def _create_over_http(env: dict[str, str], body: dict[str, Any]) -> None:
 
 
 def _running(command: str) -> bool:
-    lines = (p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists())
-    return any(command in line.replace(b"\0", b" ").decode(errors="replace") for line in lines)
+    """Whether the container's own command runs; those that start it have it as an argument."""
+    wanted = "".join(f"{word}\0" for word in command.split()).encode()
+    return any(_command_line(p) == wanted for p in Path("/proc").glob("[0-9]*/cmdline"))
+
+
+def _command_line(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
 
 
 @pytest.mark.parametrize("mode", MODES)
