@@ -1,22 +1,14 @@
 """`rlvr jobs` on a finished and on a running sweep, with its manifest and without."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from sagemaker_emulator import WHY_NOT, available_mode
+from sagemaker_emulator.marks import EMULATED
 
 from rlvr.cli import parser
 from rlvr.cloud import commands
 from rlvr.errors import UserError
 
 pytest_plugins = ["sagemaker_emulator.testing"]
-pytestmark = [
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(available_mode() is None, reason=WHY_NOT),
-]
+pytestmark = EMULATED
 
 
 @pytest.fixture

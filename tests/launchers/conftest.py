@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.singleton import Singleton
+from hydra.version import VersionBase
 
 from rlvr.sweep.manifest import FILE, Job, Manifest, find, load
 
@@ -107,3 +109,9 @@ def wait_gone() -> Callable[..., None]:
             time.sleep(0.05)
 
     return wait
+
+
+@pytest.fixture
+def default_version_base(monkeypatch):
+    """Hydra's own suite is written for Hydra's default; composing conf/ leaves "1.3" behind."""
+    monkeypatch.delitem(Singleton._instances, VersionBase, raising=False)

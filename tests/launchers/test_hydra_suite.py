@@ -1,21 +1,14 @@
 """Hydra's own tests of a launcher, all 21 of them, on the local launcher."""
 
 import pytest
-from hydra.core.singleton import Singleton
 from hydra.test_utils.launcher_common_tests import (
     BatchedSweeperTestSuite,
     IntegrationTestSuite,
     LauncherTestSuite,
 )
-from hydra.version import VersionBase
 
+pytestmark = pytest.mark.usefixtures("default_version_base")
 NAME = "rlvr_local"
-
-
-@pytest.fixture(autouse=True)
-def default_version_base(monkeypatch):
-    """The suite is written for Hydra's default; tests that compose conf/ leave "1.3" behind."""
-    monkeypatch.delitem(Singleton._instances, VersionBase, raising=False)
 
 
 @pytest.mark.parametrize(("launcher_name", "overrides"), [(NAME, [])])

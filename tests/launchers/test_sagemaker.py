@@ -3,24 +3,13 @@
 import gzip
 import hashlib
 import json
-import sys
 import time
-from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from sagemaker_emulator import BUCKET, WHY_NOT, available_mode
+from sagemaker_emulator import BUCKET
+from sagemaker_emulator.marks import EMULATED
 
 pytest_plugins = ["sagemaker_emulator.testing"]
-pytestmark = [
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(available_mode() is None, reason=WHY_NOT),
-]
-
-
-def created(emulator):
-    return [request["TrainingJobName"] for request in emulator.requests]
+pytestmark = EMULATED
 
 
 def test_a_sweep_brings_everything_back(cloud, emulator, tmp_path):
@@ -41,7 +30,7 @@ def test_a_sweep_brings_everything_back(cloud, emulator, tmp_path):
     kinds = [key.split("/")[3] for key in emulator.uploads if key.count("/") > 2]
     assert kinds.count("code") == 2, "one archive and its marker"
     assert kinds.count("data") == 2, "one file and its marker"
-    assert len(set(created(emulator))) == 8
+    assert len(set(emulator.created)) == 8
     print(output, dict(emulator.calls), sep="\n")
 
 
@@ -55,7 +44,7 @@ def test_failures_are_told_with_their_reason(cloud, emulator):
         "exit code: 137"
     )
     assert "in run_job" in cloud.result(1)["traceback"]
-    reasons = [emulator.jobs[name].failure_reason for name in created(emulator)]
+    reasons = [emulator.jobs[name].failure_reason for name in emulator.created]
     assert any(reason.startswith("AlgorithmError: ValueError: this job") for reason in reasons)
     assert "this job was told to fail" in output
 
@@ -122,7 +111,7 @@ def test_no_secret_leaves_the_secrets_manager(cloud, emulator):
     digest = hashlib.sha256(canaries[0].encode()).hexdigest()
     assert f"token {digest}" in cloud.log(0), "the job had its token"
     client = emulator.client("sagemaker")
-    (name,) = created(emulator)
+    (name,) = emulator.created
     described = json.dumps(client.describe_training_job(TrainingJobName=name), default=str)
     places = {"output": output, "request": json.dumps(emulator.requests), "describe": described}
     places |= {

@@ -1,24 +1,12 @@
 """A service that is full, slow or broken: nothing is lost, doubled or orphaned."""
 
 import json
-import sys
 import threading
-from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from sagemaker_emulator import WHY_NOT, available_mode
+from sagemaker_emulator.marks import EMULATED
 
 pytest_plugins = ["sagemaker_emulator.testing"]
-pytestmark = [
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(available_mode() is None, reason=WHY_NOT),
-]
-
-
-def created(emulator):
-    return [request["TrainingJobName"] for request in emulator.requests]
+pytestmark = EMULATED
 
 
 def test_full_busy_and_late(cloud, emulator):
@@ -40,7 +28,7 @@ def watch_most_live(emulator):
 
     def watch():
         while not stop.wait(0.02):
-            seen.append(sum(job.live for job in list(emulator.jobs.values())))
+            seen.append(sum(job.live for job in emulator.jobs.values()))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -77,7 +65,7 @@ def test_a_lost_answer_starts_no_second_job(cloud, emulator):
     assert "waiting to submit #0: InternalFailure" in output
     assert cloud.states() == ["finished"]
     assert len(emulator.requests) == 1
-    assert cloud.manifest().jobs[0].remote["name"] == created(emulator)[0]
+    assert cloud.manifest().jobs[0].remote["name"] == emulator.created[0]
 
 
 def test_uploads_that_fail_start_nothing(cloud, emulator):
@@ -99,7 +87,7 @@ def test_two_users_in_the_same_second(cloud, emulator):
     for process in (first, second):
         output, _ = process.communicate(timeout=240)
         assert process.returncode == 0, output
-    assert len(set(created(emulator))) == 4
+    assert len(set(emulator.created)) == 4
     folders = sorted((cloud.outputs / "sweeps").iterdir())
     values = [
         json.loads((f / job / "result.json").read_text())["shots"]

@@ -1,34 +1,19 @@
 """Hydra's own tests of a launcher, all 21 of them, through the emulator."""
 
-import sys
-from pathlib import Path
-
 import pytest
-from hydra.core.singleton import Singleton
 from hydra.test_utils.launcher_common_tests import (
     BatchedSweeperTestSuite,
     IntegrationTestSuite,
     LauncherTestSuite,
 )
-from hydra.version import VersionBase
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from sagemaker_emulator import BUCKET, WHY_NOT, available_mode
+from sagemaker_emulator import BUCKET
+from sagemaker_emulator.marks import EMULATED
 
 pytest_plugins = ["sagemaker_emulator.testing"]
-pytestmark = [
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(available_mode() is None, reason=WHY_NOT),
-]
+pytestmark = [*EMULATED, pytest.mark.usefixtures("default_version_base")]
 
 
 NAME = "rlvr_sagemaker"
-
-
-@pytest.fixture(autouse=True)
-def default_version_base(monkeypatch):
-    """The suite is written for Hydra's default; tests that compose conf/ leave "1.3" behind."""
-    monkeypatch.delitem(Singleton._instances, VersionBase, raising=False)
 
 
 @pytest.fixture

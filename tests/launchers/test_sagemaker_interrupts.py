@@ -1,24 +1,13 @@
 """Controllers that are killed or interrupted: every job is stopped, named or found again."""
 
 import signal
-import sys
 import time
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from sagemaker_emulator import WHY_NOT, available_mode
+from sagemaker_emulator.marks import EMULATED
 
 pytest_plugins = ["sagemaker_emulator.testing"]
-pytestmark = [
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(available_mode() is None, reason=WHY_NOT),
-]
-
-
-def created(emulator):
-    return [request["TrainingJobName"] for request in emulator.requests]
+pytestmark = EMULATED
 
 
 @pytest.mark.parametrize("moment", [1.5, 5.0])
@@ -35,15 +24,13 @@ def test_a_killed_controller_is_resumed(cloud, emulator, moment):
     assert [cloud.result(i)["shots"] for i in range(3)] == [0, 1, 2]
     assert [cloud.steps(i) for i in range(3)] == [[1, 2, 3, 4, 5, 6]] * 3
     assert len(emulator.requests) == 3, "no job was started twice"
-    assert not any(job.live for job in list(emulator.jobs.values()))
+    assert not any(job.live for job in emulator.jobs.values())
 
 
 def test_ctrl_c_stops_and_collects(cloud, emulator):
     process = cloud.start("shots=0,1,2", "steps=500", "launcher.n_jobs=2")
     cloud.wait_steps(2)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 130, output
+    output = cloud.interrupt(process)
     assert cloud.states() == ["killed", "killed", "pending"]
     assert [job.status for job in emulator.jobs.values()] == ["Stopped", "Stopped"]
     assert cloud.result(0)["status"] == "killed"
@@ -55,12 +42,10 @@ def test_ctrl_c_twice_leaves_and_names(cloud, emulator):
     process = cloud.start(*slow)
     cloud.wait_steps(2)
     process.send_signal(signal.SIGINT)
-    while any(job.status == "InProgress" for job in list(emulator.jobs.values())):
+    while any(job.status == "InProgress" for job in emulator.jobs.values()):
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 130, output
-    for name in created(emulator):
+    output = cloud.interrupt(process)
+    for name in emulator.created:
         assert (
             f"aws sagemaker stop-training-job --region us-east-1 --training-job-name {name}"
             in output
@@ -77,9 +62,7 @@ def test_ctrl_c_twice_leaves_and_names(cloud, emulator):
 def test_detached_jobs_are_collected_later(cloud, emulator):
     process = cloud.start("shots=0,1", "steps=20", "launcher.on_interrupt=detach")
     cloud.wait_steps(2)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 130, output
+    output = cloud.interrupt(process)
     assert "these jobs go on without the launcher" in output
     for job in emulator.jobs.values():
         assert job.wait(240).status == "Completed"

@@ -1,19 +1,14 @@
 """train.py itself through the emulator."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from sagemaker_emulator import BUCKET, ROLE, WHY_NOT, available_mode
+from sagemaker_emulator import BUCKET, ROLE
+from sagemaker_emulator.marks import EMULATED
 
 pytest_plugins = ["sagemaker_emulator.testing"]
-pytestmark = [
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(available_mode() is None, reason=WHY_NOT),
-]
+pytestmark = EMULATED
 
 
 TRAIN = Path(__file__).parents[2] / "train.py"

@@ -85,7 +85,13 @@ class Emulator:
 
     @property
     def jobs(self) -> dict[str, Job]:
-        return self.api.jobs
+        """A snapshot: the server's threads add jobs at any time."""
+        return dict(self.api.jobs)
+
+    @property
+    def created(self) -> list[str]:
+        """Names of the jobs that were asked for, in order."""
+        return [request["TrainingJobName"] for request in self.requests]
 
     def close(self) -> None:
         """Kill every container, stop serving, remove what was written."""
@@ -106,7 +112,7 @@ class Emulator:
             job.kill()
         for job in self.jobs.values():
             job.join(timeout=10)
-        self.jobs.clear()
+        self.api.jobs.clear()
         self.faults.clear()
         self.calls.clear()
         self.requests.clear()

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from sagemaker_emulator import ROLE, WHY_NOT, Emulator, Job, available_mode
 from sagemaker_emulator.sandbox import MODES, works
 

@@ -66,6 +66,13 @@ class SageMakerApp:
         assert process.returncode == code, output
         return output
 
+    def interrupt(self, process: "subprocess.Popen[str]") -> str:
+        """Ctrl-C; what the app has printed by its end."""
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 130, output
+        return output
+
     def sweep(self) -> Path:
         return find("last", root=self.outputs / "sweeps")
 
@@ -101,12 +108,8 @@ class SageMakerApp:
     def wait_steps(self, number: int, step: int = 1, seconds: float = 240) -> None:
         """Wait until `number` jobs on the emulator have trained `step` steps."""
         deadline = time.monotonic() + seconds
-        while (
-            sum(self._trained(j.name) >= step for j in list(self.emulator.jobs.values())) < number
-        ):
-            assert time.monotonic() < deadline, [
-                j.secondary for j in list(self.emulator.jobs.values())
-            ]
+        while sum(self._trained(j.name) >= step for j in self.emulator.jobs.values()) < number:
+            assert time.monotonic() < deadline, [j.secondary for j in self.emulator.jobs.values()]
             time.sleep(0.05)
 
     def _trained(self, name: str) -> int:
