@@ -77,7 +77,7 @@ def warm_up(args):
 
 def counts(cell):
     """Tokens: as stock pads them, as they are, and as distinct ones."""
-    from rlvr.training.shared_prefix.trie import pack, rows_of
+    from rlvr.prefix.trie import pack, rows_of
 
     ids, mask, width = padded(cell)
     return ids.numel(), int(mask.sum()), len(pack(rows_of(ids, mask, width)))
@@ -228,9 +228,9 @@ def time_update(args, cell, variants):
 
 def time_sampling(args, cell, variants):
     """CPU seconds until the prompts are read and, from then on, per sampled token."""
-    from rlvr.data.stopping import StopRule
-    from rlvr.generation import Sampling, generate
-    from rlvr.training.shared_prefix.generation import generate_shared
+    from rlvr.sampling.plain import Sampling, generate
+    from rlvr.sampling.shared import generate_shared
+    from rlvr.sampling.stop import StopRule
 
     one = trainer(args, len(cell), True)
     model, prompts = one.model.eval(), [prompt for prompt, _ in cell]

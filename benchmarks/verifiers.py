@@ -21,10 +21,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from math_verify import parse, verify
 from trl.rewards import accuracy_reward
 
-from rlvr.data.stopping import StopRule
 from rlvr.rewards.functions import Correctness
-from rlvr.rewards.math import MathVerifier
-from rlvr.rewards.numeric import NumericVerifier
+from rlvr.sampling.stop import StopRule
+from rlvr.verify.math import MathVerifier
+from rlvr.verify.numeric import NumericVerifier
 
 GSM8K = Path(__file__).resolve().parents[2] / "shared" / "data" / "gsm8k"
 PREFIX = "#### The final answer is"

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from rlvr import config, plan
+from rlvr import config, estimate
 from rlvr.errors import UserError
-from rlvr.readable import duration
+from rlvr.formatting import duration
+from rlvr.paths import PROJECT
 
 if TYPE_CHECKING:
     from rlvr.data.load import Splits
-    from rlvr.rewards.preflight import Preflight
-
-PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+    from rlvr.safeguards.preflight import Preflight
 
 
 def check(overrides: Sequence[str], *, rollouts: bool = False) -> None:
@@ -32,8 +31,8 @@ def check(overrides: Sequence[str], *, rollouts: bool = False) -> None:
 
     from rlvr.data.load import load_splits
     from rlvr.rewards.functions import build_rewards
-    from rlvr.rewards.preflight import check_golds
-    from rlvr.rewards.preflight_report import conclude
+    from rlvr.safeguards.preflight import check_golds
+    from rlvr.safeguards.preflight_report import conclude
 
     cfg = compose(overrides)
     config.validate(cfg)
@@ -70,7 +69,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
 
 def project_root() -> Path:
     """The folder with train.py and conf/: the current one, or the package's own repository."""
-    for folder in (Path.cwd(), PACKAGE_ROOT):
+    for folder in (Path.cwd(), PROJECT):
         if (folder / "conf/config.yaml").is_file() and (folder / "train.py").is_file():
             return folder
     raise UserError(
@@ -82,11 +81,11 @@ def project_root() -> Path:
 def describe(cfg: DictConfig, splits: "Splits") -> Iterator[str]:
     """What will happen, one line each."""
     sizes = ", ".join(f"{len(getattr(splits, s))} {s}" for s in ("train", "validation", "test"))
-    tokens = plan.prompt_tokens(cfg, splits)
+    tokens = estimate.prompt_tokens(cfg, splits)
     prompts = f"; prompts of {min(tokens)} to {max(tokens)} tokens" if tokens else ""
     data = cfg.dataset
     yield f"data        {data.name}: {sizes} questions, {data.num_shots} shots{prompts}"
-    steps = plan.steps(cfg, len(splits.train))
+    steps = estimate.steps(cfg, len(splits.train))
     yield (
         f"training    {steps.count} steps of {steps.questions} questions x "
         f"{cfg.trainer.num_generations} completions = {steps.count * steps.completions} rollouts "
@@ -109,13 +108,13 @@ def _evaluation(cfg: DictConfig, splits: "Splits") -> str:
 
 
 def _model(cfg: DictConfig) -> str:
-    folder = plan.model_files(cfg.model.path)
-    weights = plan.shapes(folder) if folder else {}
+    folder = estimate.model_files(cfg.model.path)
+    weights = estimate.shapes(folder) if folder else {}
     if not weights:
         return f"{cfg.model.path}: its files are not on this machine, so its size is not known"
     parameters = sum(map(math.prod, weights.values()))
     kind = _dtype(cfg)
-    least = plan.memory(cfg, weights, plan.BYTES[kind])
+    least = estimate.memory(cfg, weights, estimate.BYTES[kind])
     return (
         f"{cfg.model.path}: {_large(parameters)} parameters; weights, gradients and optimizer take "
         f"{_large(least)}B in {kind} (peft={cfg.peft.method.value}), activations come on top"
@@ -138,13 +137,13 @@ def _large(value: float) -> str:
 
 
 def _check_rollouts(cfg: DictConfig, splits: "Splits", report: "Preflight") -> None:
-    from rlvr.quiet import quiet_libraries
-    from rlvr.rewards.preflight_report import conclude
+    from rlvr.library_noise import quiet_libraries
     from rlvr.run import build_trainer
+    from rlvr.safeguards.preflight_report import conclude
     from rlvr.tracking import NullTracker
 
     quiet_libraries()
-    from rlvr.training.base_rollouts import check_rollouts
+    from rlvr.safeguards.base_rollouts import check_rollouts
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(cfg, Path(folder), splits, NullTracker())
@@ -154,7 +153,7 @@ def _check_rollouts(cfg: DictConfig, splits: "Splits", report: "Preflight") -> N
     conclude(report)
     assert report.rollouts is not None
     rate = report.rollouts["completions"] / seconds
-    steps = plan.steps(cfg, len(splits.train))
+    steps = estimate.steps(cfg, len(splits.train))
     print(
         f"{rate:.1f} rollouts a second here: the {steps.count * steps.completions} of training "
         f"take {duration(steps.count * steps.completions / rate)}, the updates come on top."

@@ -50,7 +50,7 @@ def _add_compare(commands: Commands) -> None:
 
 
 def _compare(chosen: argparse.Namespace) -> None:
-    from rlvr.sweep.compare import compare
+    from rlvr.compare.compare import compare
 
     compare(chosen.targets)
 
@@ -101,7 +101,7 @@ def _check(chosen: argparse.Namespace) -> None:
 
 
 def _add_jobs(commands: Commands) -> None:
-    from rlvr.cloud.parser import add_parser
+    from rlvr.launchers.sagemaker.parser import add_parser
 
     add_parser(commands)
 

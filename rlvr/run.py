@@ -10,18 +10,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from rlvr import config, tracking
 from rlvr.errors import UserError
-from rlvr.quiet import quiet_libraries
+from rlvr.library_noise import quiet_libraries
+from rlvr.paths import PROJECT
 from rlvr.result import Result, code_state, read, versions, write_atomic
 
 if TYPE_CHECKING:
     from rlvr.data.load import Splits
     from rlvr.evaluation.evaluate import Rows
-    from rlvr.rewards.preflight import Preflight
+    from rlvr.safeguards.preflight import Preflight
     from rlvr.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 TABLE_ROWS = 200  # of an evaluation, shown in MLflow; the JSONL file has them all
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(cfg: DictConfig, run_dir: Path) -> float:
@@ -31,20 +31,20 @@ def run(cfg: DictConfig, run_dir: Path) -> float:
     reward of the last training step. Whatever happens, `run_dir/result.json` says so.
     """
     quiet_libraries()
-    from rlvr.training import distributed
+    from rlvr.training import ranks
 
     run_dir.mkdir(parents=True, exist_ok=True)
-    count = distributed.processes(cfg)
-    if distributed.needs_launch(cfg, count):
+    count = ranks.processes(cfg)
+    if ranks.needs_launch(cfg, count):
         return _run_in_ranks(cfg, run_dir, count)
     return _run_here(cfg, run_dir)
 
 
 def _run_in_ranks(cfg: DictConfig, run_dir: Path, count: int) -> float:
-    from rlvr.training import distributed
+    from rlvr.training import ranks
 
     write_atomic(run_dir / "config.yaml", config.to_yaml(cfg))
-    code = distributed.launch(cfg, run_dir, count)
+    code = ranks.launch(cfg, run_dir, count)
     result = read(run_dir)
     if code != 0 or result is None or result.metric is None:
         why = result.error if result and result.error else f"exit code {code}"
@@ -54,7 +54,7 @@ def _run_in_ranks(cfg: DictConfig, run_dir: Path, count: int) -> float:
 
 def _run_here(cfg: DictConfig, run_dir: Path) -> float:
     started = time.monotonic()
-    git, diff = code_state(ROOT)
+    git, diff = code_state(PROJECT)
     result = Result(
         shots=cfg.shots, seed=cfg.seed, overrides=_overrides(run_dir), versions=versions(), git=git
     )
@@ -94,21 +94,21 @@ def _overrides(run_dir: Path) -> list[str]:
 
 def _write(result: Result, run_dir: Path) -> None:
     """Rank 0 writes, unless torchrun ended it because another rank failed and has said why."""
-    from rlvr.training import distributed
+    from rlvr.training import ranks
 
-    if result.status == "killed" and distributed.is_rank():
+    if result.status == "killed" and ranks.is_rank():
         earlier = read(run_dir)
         if earlier and earlier.status == "failed":
             return
-    if distributed.is_main() or result.status == "failed":
+    if ranks.is_main() or result.status == "failed":
         result.write(run_dir)
 
 
 def _log_inputs(cfg: DictConfig, run_dir: Path, tracker: tracking.Tracker, diff: str) -> None:
     """Config, overrides, uncommitted changes and packages: what it takes to run this again."""
-    from rlvr.training import distributed
+    from rlvr.training import ranks
 
-    if not distributed.is_main():
+    if not ranks.is_main():
         return
     import importlib.metadata
 
@@ -124,7 +124,7 @@ def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: trackin
     from hydra.utils import instantiate
 
     from rlvr.data.load import digest, load_splits
-    from rlvr.training.evaluation import evaluate_split
+    from rlvr.evaluation.in_training import evaluate_split
 
     verifier = instantiate(cfg.dataset.verifier)
     splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
@@ -152,8 +152,8 @@ def _check_golds(
 ) -> "Preflight | None":
     """The pre-flight check before the model loads; marks a run with control rewards as one."""
     from rlvr.rewards.functions import build_rewards
-    from rlvr.rewards.preflight import check_golds, control_names
-    from rlvr.rewards.preflight_report import conclude
+    from rlvr.safeguards.preflight import check_golds, control_names
+    from rlvr.safeguards.preflight_report import conclude
 
     rewards, weights = build_rewards(cfg.rewards, verifier=splits.verifier, stop=splits.stop)
     if control := control_names(rewards, weights):
@@ -168,8 +168,8 @@ def _check_golds(
 def _check_rollouts(
     report: "Preflight", run_dir: Path, trainer: "Trainer", splits: "Splits"
 ) -> None:
-    from rlvr.rewards.preflight_report import conclude
-    from rlvr.training.base_rollouts import check_rollouts
+    from rlvr.safeguards.base_rollouts import check_rollouts
+    from rlvr.safeguards.preflight_report import conclude
 
     check_rollouts(report, trainer, splits)
     conclude(report, run_dir)
@@ -179,9 +179,9 @@ def build_trainer(
     cfg: DictConfig, run_dir: Path, splits: "Splits", tracker: tracking.Tracker
 ) -> "Trainer":
     from rlvr.rewards.functions import build_rewards
+    from rlvr.safeguards.health import HealthMonitor
     from rlvr.training.arguments import grpo_config
     from rlvr.training.callbacks import TrackerCallback, silence
-    from rlvr.training.health import HealthMonitor
     from rlvr.training.model import load_model, load_tokenizer, lora_config
     from rlvr.training.shared_prefix.update import Sharing
     from rlvr.training.trainer import Trainer, at_least_one_batch

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from rlvr import result
 from rlvr.errors import UserError
-from rlvr.sweep.processes import end_own_group, end_with_parent
+from rlvr.processes import end_own_group, end_with_parent
 
 TERMINATED = 143
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"

@@ -60,3 +60,19 @@ def compose_config():
             return compose("config", list(overrides))
 
     return composed
+
+
+@pytest.fixture(scope="session")
+def harness():
+    """The module `shared_prefix_harness`, with torch on one thread."""
+    import gc
+
+    import shared_prefix_harness
+    import torch
+
+    torch.set_num_threads(1)
+    # A trainer collects garbage when it starts; what is imported by now need not be searched.
+    gc.collect()
+    gc.freeze()
+    yield shared_prefix_harness
+    gc.unfreeze()

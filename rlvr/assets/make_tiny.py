@@ -20,9 +20,9 @@ from tokenizers import AddedToken, pre_tokenizers
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 from transformers.trainer_utils import set_seed
 
-from rlvr.data import word_problems
 from rlvr.data.exemplars import load_exemplars
 from rlvr.data.prompts import Exemplar, PromptBuilder, PromptTemplate
+from rlvr.data.sources import word_problems
 
 DIRECTORY = Path(__file__).with_name("tiny")
 PAD, END = "<|pad|>", "<|end|>"

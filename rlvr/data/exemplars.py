@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.data.prompts import Exemplar
+from rlvr.data.rows import read_jsonl
 from rlvr.errors import UserError
 
 PACKAGE = "package:"
@@ -23,8 +24,6 @@ def load_exemplars(spec: str, shots: int) -> list[Exemplar]:
 
     UserError for a missing file, a bad row, or fewer rows than `shots`.
     """
-    from rlvr.data.jsonl import read_jsonl
-
     path = exemplars_path(spec)
     if not path.is_file():
         packaged = ", ".join(

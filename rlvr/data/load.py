@@ -18,22 +18,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from rlvr.data.exemplars import first_shots, load_exemplars, parse_exemplar
 from rlvr.data.prompts import Exemplar, PromptBuilder, PromptTemplate
-from rlvr.data.stopping import StopRule
+from rlvr.data.rows import ROW_KEY, Row
 from rlvr.errors import UserError
-from rlvr.rewards.verdict import Verifier
+from rlvr.sampling.stop import StopRule
+from rlvr.verify.verdict import Verifier
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 log = logging.getLogger(__name__)
-
-Row = dict[str, Any]
-ROW_KEY = "_row"
-# Columns that this package sets, or that TRL reads or passes to every reward function itself.
-RESERVED = frozenset(
-    {"prompt", "question", "gold", "prompts", "completion", "completions", "completion_ids"}
-    | {"image", "images", "environment", "environments", "trainer_state", "log_extra", "log_metric"}
-)
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ class Cell:
 
 def runs_of(target: str) -> list[Path]:
     """A run's directory, or the finished runs of a sweep (its directory, its name, or `last`)."""
-    from rlvr.sweep import manifest
-    from rlvr.sweep.compare import locate
-    from rlvr.tracking import output_dir
+    from rlvr import manifest
+    from rlvr.compare.compare import locate
+    from rlvr.paths import output_dir
 
     directory = locate(target, output_dir() / "sweeps")
     if not (directory / manifest.FILE).is_file():
@@ -69,7 +69,7 @@ def _with_shots(cfg: DictConfig, shots: int) -> DictConfig:
 
 
 def _evaluate_run(run: Path, cfg: DictConfig, shots: Sequence[int]) -> list[Cell]:
-    from rlvr.quiet import quiet_libraries
+    from rlvr.library_noise import quiet_libraries
 
     quiet_libraries()
     model = _load(run, cfg)
@@ -98,10 +98,10 @@ def _evaluate(run: Path, cfg: DictConfig, model: "PreTrainedModel") -> Cell:
     from transformers import set_seed
 
     from rlvr.data.load import load_splits
-    from rlvr.generation import Completions, generate
+    from rlvr.evaluation.in_training import questions
     from rlvr.progress import Progress
+    from rlvr.sampling.plain import Completions, generate
     from rlvr.training.arguments import evaluation_sampling
-    from rlvr.training.evaluation import questions
     from rlvr.training.model import load_tokenizer
 
     verifier = instantiate(cfg.dataset.verifier)

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlvr.data.stopping import StopRule
 from rlvr.evaluation.statistics import pass_at_k, wilson
-from rlvr.generation import Completions
-from rlvr.rewards.verdict import Reason, Verifier
+from rlvr.sampling.plain import Completions
+from rlvr.sampling.stop import StopRule
+from rlvr.verify.verdict import Reason, Verifier
 
 Rows = list[dict[str, Any]]
 # Prompts to completions; the caller binds model, tokenizer, sampling and stop rule.

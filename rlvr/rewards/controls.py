@@ -9,11 +9,11 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from rlvr.data.stopping import StopRule
 from rlvr.errors import UserError
-from rlvr.rewards.answers import text_of
 from rlvr.rewards.functions import Rewards, VerdictReward
-from rlvr.rewards.verdict import Reason, Verdict
+from rlvr.sampling.stop import StopRule
+from rlvr.verify.answers import text_of
+from rlvr.verify.verdict import Reason, Verdict
 
 
 class Random:

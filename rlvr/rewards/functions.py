@@ -13,10 +13,10 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from rlvr.config.checks import nearest
-from rlvr.data.stopping import StopRule
 from rlvr.errors import UserError
-from rlvr.rewards.answers import text_of
-from rlvr.rewards.verdict import Reason, Verdict, Verifier
+from rlvr.sampling.stop import StopRule
+from rlvr.verify.answers import text_of
+from rlvr.verify.verdict import Reason, Verdict, Verifier
 
 Rewards = list[float | None]
 LogMetric = Callable[[str, float], None]

@@ -17,11 +17,12 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from rlvr import manifest
 from rlvr.errors import UserError
-from rlvr.sweep import compose, manifest, resume, runs, summary, transport
+from rlvr.manifest import Job, Manifest, State
+from rlvr.sweep import compose, resume, runs, summary, transport
 from rlvr.sweep.compose import Request
 from rlvr.sweep.interrupts import Interrupts
-from rlvr.sweep.manifest import Job, Manifest, State
 from rlvr.sweep.outcome import Outcome
 from rlvr.sweep.view import View
 
@@ -269,7 +270,7 @@ class Sweep:
         if isinstance(self.transport, transport.PickledTask):
             return
         try:
-            from rlvr.sweep import compare
+            from rlvr.compare import compare
 
             compare.report(self.directory)
         except Exception:

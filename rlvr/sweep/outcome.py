@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rlvr import result
 from rlvr.errors import UserError
-from rlvr.sweep.manifest import Job, State
-from rlvr.sweep.processes import describe_exit
+from rlvr.manifest import Job, State
+from rlvr.processes import describe_exit
 
 ENDED_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
 

@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 
-from rlvr.sweep.processes import end_own_group, end_with_parent
+from rlvr.processes import end_own_group, end_with_parent
 from rlvr.sweep.transport import PICKLED_RETURN, PICKLED_TASK
 from rlvr.worker import TERMINATED, end_on_signals
 

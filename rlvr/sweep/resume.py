@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from rlvr.errors import UserError
+from rlvr.manifest import Job, Manifest, State
 from rlvr.sweep.compose import Request, override_key
-from rlvr.sweep.manifest import Job, Manifest, State
 from rlvr.sweep.outcome import Outcome
 
 Key = TypeVar("Key")

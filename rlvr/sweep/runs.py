@@ -5,8 +5,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from rlvr.manifest import Job, Manifest, State, Tracking
 from rlvr.sweep.compose import Request, task_config
-from rlvr.sweep.manifest import Job, Manifest, State, Tracking
 
 STATUS = {State.finished: "FINISHED", State.failed: "FAILED", State.killed: "KILLED"}
 

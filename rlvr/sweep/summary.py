@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlvr.sweep.manifest import Job, State
+from rlvr.manifest import Job, State
 
 LINES = 6  # of a failed job's error or log
 

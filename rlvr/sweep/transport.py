@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 
 from rlvr import result
 from rlvr.errors import UserError
+from rlvr.manifest import State
 from rlvr.sweep.compose import Request, config_hash, resolved, task_config
-from rlvr.sweep.manifest import State
 from rlvr.sweep.outcome import Outcome, read_result
 
 PICKLED_TASK = "task.pkl"

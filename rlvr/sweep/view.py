@@ -9,8 +9,8 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr.readable import duration, number
-from rlvr.sweep.manifest import Job, State
+from rlvr.formatting import duration, number
+from rlvr.manifest import Job, State
 
 if TYPE_CHECKING:
     from rich.console import Console, Group

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from rlvr.errors import UserError
+from rlvr.paths import output_dir
 from rlvr.tracking.names import without_secrets
 
 if TYPE_CHECKING:
@@ -37,14 +38,6 @@ class TrackingConfig(Protocol):
     name: str
     uri: str | None
     experiment: str
-
-
-def output_dir() -> Path:
-    """Where runs, sweeps and the default store are: $RLVR_OUTPUT_DIR, or outputs/ of the clone."""
-    if chosen := os.environ.get("RLVR_OUTPUT_DIR"):
-        return Path(chosen).resolve()
-    clone = Path(__file__).resolve().parents[2]
-    return (clone if (clone / "train.py").exists() else Path.cwd()) / "outputs"
 
 
 def resolve_uri(uri: str | None, outputs: Path | str | None = None) -> str:

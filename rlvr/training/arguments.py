@@ -9,9 +9,9 @@ from trl import GRPOConfig
 
 from rlvr.config.schema import Distributed
 from rlvr.errors import UserError
-from rlvr.generation import Sampling
-from rlvr.training.distributed import is_rank
+from rlvr.sampling.plain import Sampling
 from rlvr.training.model import bf16_available
+from rlvr.training.ranks import is_rank
 
 # Settings that have the same name and meaning in GRPOConfig.
 SAME = (

@@ -17,8 +17,7 @@ from transformers.utils import is_flash_attn_2_available
 
 from rlvr.config.schema import Attention, Dtype, PeftMethod
 from rlvr.errors import UserError
-
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+from rlvr.paths import ASSETS
 
 
 def resolve_path(path: str) -> str:

@@ -13,10 +13,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
 
-from rlvr.data.stopping import StopRule
+from rlvr.safeguards.health import HealthMonitor
+from rlvr.sampling.shared import sampler
+from rlvr.sampling.stop import StopRule
 from rlvr.training.arguments import rollout_sampling
-from rlvr.training.health import HealthMonitor
-from rlvr.training.shared_prefix.generation import sampler
 from rlvr.training.shared_prefix.update import SharedPrefixGRPOTrainer, Sharing
 
 # TRL warns that `rollout_func` may change; constraints.txt pins TRL and the tests run it.

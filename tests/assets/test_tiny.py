@@ -9,12 +9,12 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
 from rlvr.assets import make_tiny
-from rlvr.data import word_problems
 from rlvr.data.exemplars import load_exemplars
 from rlvr.data.prompts import PromptBuilder, PromptTemplate
-from rlvr.data.stopping import StopRule
-from rlvr.generation import Sampling, generate
-from rlvr.rewards.numeric import NumericVerifier
+from rlvr.data.sources import word_problems
+from rlvr.sampling.plain import Sampling, generate
+from rlvr.sampling.stop import StopRule
+from rlvr.verify.numeric import NumericVerifier
 
 TEMPLATE = PromptTemplate()
 STOP = StopRule(("\nQuestion:",), TEMPLATE.answer_prefix)

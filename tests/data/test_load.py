@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from rlvr.config import Config
 from rlvr.data.load import Splits, digest, load_splits
 from rlvr.errors import UserError
-from rlvr.rewards.exact import ExactVerifier
-from rlvr.rewards.numeric import NumericVerifier
+from rlvr.verify.exact import ExactVerifier
+from rlvr.verify.numeric import NumericVerifier
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared/data/gsm8k"
@@ -143,13 +143,13 @@ def test_text_golds_need_the_exact_verifier(tmp_path: Path) -> None:
 
 
 def test_rows_without_a_place_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    import rlvr.data.word_problems
+    import rlvr.data.sources.word_problems
 
     def bad(**_: object) -> dict[str, list[dict[str, object]]]:
         good = {"question": "Q?", "gold": 1}
         return {"train": [good, good, {"question": "Q?", "gold": [1]}], "test": [good]}
 
-    monkeypatch.setattr(rlvr.data.word_problems, "load", bad)
+    monkeypatch.setattr(rlvr.data.sources.word_problems, "load", bad)
     config = compose("word_problems")
     with pytest.raises(UserError, match=r"^train row 3: the gold answer \[1\]"):
         load_splits(config, seed=1, verifier=NumericVerifier())
@@ -281,6 +281,6 @@ def test_options_name_real_functions(name: str) -> None:
 def test_importing_the_loaders_imports_nothing_heavy() -> None:
     modules = ", ".join(f"rlvr.data.{m}" for m in ("load", "gsm8k", "jsonl", "reasoning_gym"))
     heavy = "{'torch', 'datasets', 'transformers', 'pandas', 'pyarrow', 'reasoning_gym'}"
-    code = f"import sys, {modules}, rlvr.rewards.reasoning_gym; print({heavy} & sys.modules.keys())"
+    code = f"import sys, {modules}, rlvr.verify.reasoning_gym; print({heavy} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "set()", done.stderr

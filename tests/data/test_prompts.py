@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.data.prompts import Exemplar, PromptBuilder, PromptTemplate
-from rlvr.data.stopping import StopRule
+from rlvr.sampling.stop import StopRule
 
 ONE = Exemplar("How many?", "It is 1 + 1 = 2.", "2")
 TWO = Exemplar("And now?", "It is 3.", "3")

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from rlvr.data.stopping import StopRule
 from rlvr.evaluation.evaluate import evaluate, metrics, score, shares
-from rlvr.generation import Completions
-from rlvr.rewards.numeric import NumericVerifier
+from rlvr.sampling.plain import Completions
+from rlvr.sampling.stop import StopRule
+from rlvr.verify.numeric import NumericVerifier
 
 STOP = StopRule(("\nQuestion:",), "#### The final answer is")
 VERIFIER = NumericVerifier(answer_prefix="#### The final answer is")

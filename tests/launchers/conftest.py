@@ -15,7 +15,7 @@ import pytest
 from hydra.core.singleton import Singleton
 from hydra.version import VersionBase
 
-from rlvr.sweep.manifest import FILE, Job, Manifest, find, load
+from rlvr.manifest import FILE, Job, Manifest, find, load
 
 APP = Path(__file__).parent / "app" / "app.py"
 
@@ -95,7 +95,7 @@ def app(tmp_path: Path) -> Iterator[App]:
 
 
 def gone(pid: int) -> bool:
-    from rlvr.sweep.processes import start_time
+    from rlvr.processes import start_time
 
     return start_time(pid) is None
 

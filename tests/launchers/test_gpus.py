@@ -1,7 +1,7 @@
 import pytest
 
-from hydra_plugins.rlvr_launchers._local import LocalRunner, visible_gpus
 from rlvr.errors import UserError
+from rlvr.launchers.local import LocalRunner, visible_gpus
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from rlvr.data.stopping import StopRule
 from rlvr.errors import UserError
 from rlvr.rewards.controls import Inverted, Random
 from rlvr.rewards.functions import build_rewards
-from rlvr.rewards.numeric import NumericVerifier
+from rlvr.sampling.stop import StopRule
+from rlvr.verify.numeric import NumericVerifier
 
 PREFIX = "#### The final answer is"
 STOP = StopRule(("\nQuestion:",))

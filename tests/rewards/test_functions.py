@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from rlvr.data.stopping import StopRule
 from rlvr.errors import UserError
 from rlvr.rewards.functions import Correctness, Format, build_rewards
-from rlvr.rewards.numeric import NumericVerifier
-from rlvr.rewards.verdict import Reason, Verdict
+from rlvr.sampling.stop import StopRule
+from rlvr.verify.numeric import NumericVerifier
+from rlvr.verify.verdict import Reason, Verdict
 
 PREFIX = "#### The final answer is"
 STOP = StopRule(("\nQuestion:",), PREFIX)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from rlvr.data.stopping import StopRule
 from rlvr.rewards.functions import build_rewards
-from rlvr.rewards.numeric import NumericVerifier
+from rlvr.sampling.stop import StopRule
+from rlvr.verify.numeric import NumericVerifier
 
 ROOT = Path(__file__).parents[2]
 SECTION = (ROOT / "docs/rewards.md").read_text().split("## A reward of your own")[1]

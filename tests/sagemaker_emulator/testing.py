@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from rlvr.sweep.manifest import FILE, Job, Manifest, find, load
+from rlvr.manifest import FILE, Job, Manifest, find, load
 
 from .server import BUCKET, Emulator
 
 ROOT = Path(__file__).resolve().parents[2]
-APP = ROOT / "tests" / "cloud" / "app"
+APP = ROOT / "tests/launchers/sagemaker/app"
 # A real container has none of this machine's code: a job must live on what was packed for it.
 HIDDEN = tuple(ROOT / name for name in ("rlvr", "conf", "launchers"))
 
@@ -39,7 +39,7 @@ def emulator(emulator_server: Emulator) -> Emulator:
 
 @dataclass
 class SageMakerApp:
-    """Starts sweeps of `tests/cloud/app` against the emulator; `outputs` holds what they leave."""
+    """Starts sweeps of the test app on the emulator; `outputs` holds what they leave."""
 
     outputs: Path
     emulator: Emulator

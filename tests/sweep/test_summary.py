@@ -1,7 +1,7 @@
 from pathlib import Path
 
+from rlvr.manifest import Job, State
 from rlvr.sweep import summary
-from rlvr.sweep.manifest import Job, State
 
 
 def job(index: int, state: State = State.failed, error: str | None = "ValueError: bad") -> Job:

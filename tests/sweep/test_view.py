@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rlvr.sweep.manifest import Job, State
+from rlvr.manifest import Job, State
 from rlvr.sweep.view import View, progress
 
 

@@ -7,7 +7,7 @@ import torch
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
-from rlvr.data.stopping import StopRule
+from rlvr.sampling.stop import StopRule
 from rlvr.training.shared_prefix.update import Sharing
 from rlvr.training.trainer import Trainer, rollout
 

@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 class LocalLauncher(SweepLauncher):
     def make_runner(self) -> "Runner":
-        from hydra_plugins.rlvr_launchers._local import LocalRunner
+        from rlvr.launchers.local import LocalRunner
 
         return LocalRunner()

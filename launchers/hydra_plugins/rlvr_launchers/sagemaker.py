@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class SageMakerLauncher(SweepLauncher):
     def make_runner(self) -> "Runner":
-        from hydra_plugins.rlvr_launchers._sagemaker import SageMakerRunner
+        from rlvr.launchers.sagemaker.runner import SageMakerRunner
 
         return SageMakerRunner()
 
@@ -24,7 +24,7 @@ class SageMakerLauncher(SweepLauncher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         if OmegaConf.select(self.sweep.master, "launcher.dry_run"):
-            from rlvr.cloud.dry_run import print_requests
+            from rlvr.launchers.sagemaker.dry_run import print_requests
 
             print_requests(self.sweep, job_overrides, initial_job_idx)
             raise SystemExit(0)  # there is nothing to return that a sweeper could use

@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 class SlurmLauncher(SweepLauncher):
     def make_runner(self) -> "Runner":
-        from hydra_plugins.rlvr_launchers._slurm import SlurmRunner
+        from rlvr.launchers.slurm import SlurmRunner
 
         return SlurmRunner()

@@ -19,12 +19,13 @@ from torch.utils.checkpoint import checkpoint
 from trl.models.utils import disable_gradient_checkpointing
 
 from rlvr.errors import UserError
-from rlvr.training.shared_prefix import attention, selfcheck
+from rlvr.prefix import attention
+from rlvr.prefix.support import base_model, unsupported
+from rlvr.prefix.trie import EMPTY, Packed, pack, rows_of, split, tensors
+from rlvr.training.shared_prefix import selfcheck
 from rlvr.training.shared_prefix.grouping import keep_groups_together
 from rlvr.training.shared_prefix.skipping import Scores, Trained, skippable, trained_rows
-from rlvr.training.shared_prefix.support import base_model, unsupported
 from rlvr.training.shared_prefix.timing import TimedGRPOTrainer
-from rlvr.training.shared_prefix.trie import EMPTY, Packed, pack, rows_of, split, tensors
 
 log = logging.getLogger(__name__)
 

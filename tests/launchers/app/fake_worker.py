@@ -10,7 +10,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from rlvr import result, worker
-from rlvr.sweep.manifest import FILE, load
+from rlvr.manifest import FILE, load
 
 
 def run_job(directory: Path) -> None:

@@ -59,7 +59,9 @@ def test_two_ranks(tmp_path: Path) -> None:
     script = Path(__file__).with_name("two_ranks.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node=2", str(script), str(tmp_path)]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    tests = str(Path(__file__).parents[2])
+    path = os.pathsep.join([tests, os.environ["PYTHONPATH"]])
+    env = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": path}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     stock, ours = (torch.load(tmp_path / f"{name}.pt") for name in ("stock", "ours"))

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, TrainerCallback
 
 from rlvr.errors import UserError
-from rlvr.training.shared_prefix.attention import TreeBlocks
+from rlvr.prefix.attention import TreeBlocks
 from rlvr.training.shared_prefix.update import Sharing
 
 pytestmark = pytest.mark.filterwarnings("ignore")

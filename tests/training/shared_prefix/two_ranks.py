@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import harness
+import shared_prefix_harness as harness
 import torch
 from transformers import TrainerCallback
 

@@ -1,0 +1,145 @@
+"""Compare the runs of a sweep: a table, a chart and the links to MLflow, printed and kept."""
+
+import logging
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlvr import manifest
+from rlvr.compare import chart, table
+from rlvr.compare.rows import Comparison, read_runs, read_sweep
+from rlvr.errors import UserError
+from rlvr.result import write_atomic
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+log = logging.getLogger(__name__)
+
+CHART = "chart.png"
+
+
+def report(sweep_dir: Path, console: "Console | None" = None) -> None:
+    """Print the comparison of a sweep, write it next to the manifest, put it on the parent run."""
+    comparison = read_sweep(sweep_dir)
+    _present(comparison, console)
+
+
+def report_runs(
+    directories: list[Path], destination: Path, console: "Console | None" = None
+) -> None:
+    """The same for runs and sweeps of any origin, written to `destination`."""
+    comparison = read_runs(directories, destination)
+    destination.mkdir(parents=True, exist_ok=True)
+    _present(comparison, console)
+
+
+def compare(targets: list[str]) -> None:
+    """`rlvr compare`: one sweep (a directory, its name, or `last`), or several directories."""
+    from rlvr.paths import output_dir
+
+    sweeps = output_dir() / "sweeps"
+    found = [locate(target, sweeps) for target in targets or ["last"]]
+    if len(found) == 1 and (found[0] / manifest.FILE).is_file():
+        report(found[0])
+    else:
+        report_runs(found, output_dir() / "comparisons" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
+
+
+def locate(target: str, sweeps: Path) -> Path:
+    if target == "last":
+        return manifest.find("last", root=sweeps)
+    for directory in (Path(target).expanduser(), sweeps / target):
+        if directory.is_dir():
+            return directory
+    raise UserError(
+        f"there is no directory {target}, nor a sweep of that name in {sweeps}. Give the directory "
+        "of a sweep or of runs, or `last`."
+    )
+
+
+def _present(comparison: Comparison, console: "Console | None") -> None:
+    from rich.console import Console
+
+    console = console or Console()
+    drawn = chart.draw(comparison, comparison.directory / CHART)
+    found = _links(comparison)
+    _write(comparison, drawn, found)
+    _print(comparison, console, drawn, found)
+    _to_parent(comparison, drawn)
+
+
+def _write(comparison: Comparison, drawn: Path | None, found: dict[str, str | None]) -> None:
+    name = drawn.name if drawn else None
+    image = f"\n![{comparison.title()}]({name})\n" if name else ""
+    files = {
+        "comparison.json": table.as_json(comparison, chart=name, links=found),
+        "comparison.csv": table.as_csv(comparison),
+        "comparison.md": table.markdown(comparison) + image,
+    }
+    for file, text in files.items():
+        write_atomic(comparison.directory / file, text)
+
+
+def _print(
+    comparison: Comparison,
+    console: "Console",
+    drawn: Path | None,
+    found: dict[str, str | None],
+) -> None:
+    console.print()
+    drawing, dropped = table.rich_table(comparison, console.width)
+    console.print(drawing)
+    if dropped:
+        console.print(f"not shown at this width: {', '.join(dropped)}", style="dim")
+    for note in table.notes(comparison):
+        console.print(note, markup=False, highlight=False)
+    where = [("chart", str(drawn) if drawn else None), ("files", str(comparison.directory))]
+    labels = {"command": "MLflow UI", "runs_url": "runs in MLflow", "compare_url": "compared"}
+    where += [(label, found.get(key)) for key, label in labels.items()]
+    console.print()
+    for label, text in where:
+        if text:  # on one line whatever the width, so that it can be clicked or copied
+            console.print(f"{label}: {text}", soft_wrap=True, markup=False, highlight=False)
+
+
+def best_metric(comparison: Comparison) -> str:
+    """The metric to sort by in MLflow: the one that chose the best run."""
+    if any(row.trained for row in comparison.rows):
+        return "trained/accuracy"
+    return "base/accuracy" if any(row.base for row in comparison.rows) else "metric"
+
+
+def _links(comparison: Comparison) -> dict[str, str | None]:
+    from rlvr import tracking
+
+    record = comparison.tracking
+    if record.uri is None or record.experiment_id is None:
+        return {}
+    finished = [row.run_id for row in comparison.rows if row.run_id and row.state == "finished"]
+    every = [row.run_id for row in comparison.rows if row.run_id]
+    return tracking.links(
+        record.uri,
+        record.experiment_id,
+        parent_run_id=record.parent_run_id,
+        run_ids=finished or every,
+        metric=best_metric(comparison),
+    )
+
+
+def _to_parent(comparison: Comparison, drawn: Path | None) -> None:
+    """The parent run's page in MLflow shows what the terminal does."""
+    from rlvr import tracking
+
+    best = comparison.best
+    files = [comparison.directory / name for name in ("comparison.csv", "comparison.json")]
+    tracking.describe_sweep(
+        comparison.tracking.uri,
+        comparison.tracking.parent_run_id,
+        note=table.markdown(comparison),
+        metrics={
+            "best/accuracy": best.trained["accuracy"] if best and best.trained else None,
+            "best/points": best.points if best else None,
+        },
+        artifacts=[*files, *([drawn] if drawn else [])],
+    )

@@ -1,0 +1,99 @@
+"""What a run will take, as far as files say it without loading a model: steps, rollouts, memory."""
+
+import json
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from rlvr.config.schema import PeftMethod
+from rlvr.paths import ASSETS
+
+if TYPE_CHECKING:
+    from rlvr.data.load import Splits
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+QUANTISED_BYTES = 0.516  # a 4-bit weight with its double-quantised scale
+ADAPTER_BYTES = 16  # a float32 weight, its gradient and Adam's two averages
+FULL_STATES = 4  # a weight, its gradient and Adam's two averages
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Optimiser steps of a run, and completions in each."""
+
+    count: int
+    completions: int
+    questions: int
+
+
+def steps(cfg: DictConfig, train_rows: int) -> Steps:
+    """As TRL counts them; with several processes only where trainer.num_processes names them."""
+    t = cfg.trainer
+    processes = t.num_processes or 1
+    completions = t.per_device_train_batch_size * t.gradient_accumulation_steps * processes
+    questions = completions // t.num_generations
+    per_epoch = max(1, train_rows // questions)
+    count = t.max_steps if t.max_steps > 0 else math.ceil(per_epoch * t.num_train_epochs)
+    return Steps(count, completions, questions)
+
+
+def prompt_tokens(cfg: DictConfig, splits: "Splits") -> list[int] | None:
+    """Lengths of 64 prompts, or None where the tokenizer is not on this machine."""
+    folder = model_files(cfg.model.path)
+    if folder is None or not (folder / "tokenizer.json").exists():
+        return None
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    prompts = splits.train.take(min(64, len(splits.train)))["prompt"]
+    return [len(encoded.ids) for encoded in tokenizer.encode_batch(list(prompts))]
+
+
+def model_files(path: str) -> Path | None:
+    """The directory of a local, embedded or already downloaded model."""
+    if path.startswith("package:"):
+        return ASSETS / path.removeprefix("package:")
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(path, "config.json")
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def shapes(folder: Path) -> dict[str, list[int]]:
+    """Names and shapes of all weights, from the headers of the safetensors files."""
+    found: dict[str, list[int]] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(length))
+        header.pop("__metadata__", None)
+        found |= {name: tensor["shape"] for name, tensor in header.items()}
+    return found
+
+
+def memory(cfg: DictConfig, weights: dict[str, list[int]], bytes_each: int) -> float:
+    """Bytes of weights, gradients and Adam's averages: the least that training takes."""
+    parameters = sum(map(math.prod, weights.values()))
+    if cfg.peft.method is PeftMethod.none:
+        return parameters * bytes_each * FULL_STATES
+    linear = [*_linear(weights)]
+    adapter = sum(cfg.peft.r * sum(shape) for shape in linear) * ADAPTER_BYTES
+    quantised = sum(map(math.prod, linear)) if cfg.peft.method is PeftMethod.qlora else 0
+    return (parameters - quantised) * bytes_each + quantised * QUANTISED_BYTES + adapter
+
+
+def _linear(weights: dict[str, list[int]]) -> Iterator[list[int]]:
+    """What peft's `all-linear` adapts: matrices but for embeddings and the output layer."""
+    for name, shape in weights.items():
+        if len(shape) == 2 and not any(word in name for word in ("embed", "lm_head", "wte", "wpe")):
+            yield shape

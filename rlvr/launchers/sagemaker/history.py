@@ -1,0 +1,94 @@
+"""Puts a run's own record into MLflow when the job itself could not reach the store."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlvr.tracking.names import chunks, finite_metrics
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ARTIFACTS = ("config.yaml", "requirements.txt", "git.diff", "result.json")
+TABLE_ROWS = 200
+PER_CALL = 1000
+
+
+def import_run(uri: str, run_id: str, directory: Path) -> int:
+    """Log metrics, evaluation tables and files of a collected run; the number of new values.
+
+    Values the run has already are left alone, so an import that was cut off can be repeated.
+    """
+    from mlflow.entities import Metric
+
+    from rlvr.tracking.store import connect
+
+    client = connect(uri)
+    known = _known(client, run_id)
+    now = int(time.time() * 1000)
+    new = [
+        Metric(name, value, now, step)
+        for step, values in records(directory)
+        for name, value in finite_metrics(values).items()
+        if (name, step) not in known
+    ]
+    for batch in chunks(new, PER_CALL):
+        client.log_batch(run_id, metrics=batch)
+    _log_files(client, run_id, directory)
+    return len(new)
+
+
+def records(directory: Path) -> Iterator[tuple[int, dict[str, float]]]:
+    """What a tracker would have been told: each step's metrics, then the scores."""
+    file = directory / "metrics.jsonl"
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
+        values = json.loads(line)
+        yield int(values.pop("step")), values
+    try:
+        result: dict[str, Any] = json.loads((directory / "result.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return
+    for phase in ("base", "trained"):
+        if result.get(phase):
+            yield 0, score_metrics(phase, result[phase])
+    if result.get("paired"):
+        yield 0, {"trained/p_value": result["paired"]["p_value"]}
+    if result.get("metric") is not None:
+        yield 0, {"metric": result["metric"]}
+
+
+def score_metrics(phase: str, score: dict[str, Any]) -> dict[str, float]:
+    """The names of `rlvr.evaluation.evaluate.metrics`, which would load torch here."""
+    from rlvr.verify.verdict import Reason
+
+    flat = dict(score)
+    named = {f"pass_at_{k}": v for k, v in flat.pop("pass_at_k", {}).items()}
+    reasons = flat.pop("reasons", {})
+    named |= {f"reason_{reason.value}": reasons.get(reason.value, 0) for reason in Reason}
+    return {f"{phase}/{name}": float(value) for name, value in {**flat, **named}.items()}
+
+
+def _known(client: "MlflowClient", run_id: str) -> set[tuple[str, int]]:
+    names = client.get_run(run_id).data.metrics
+    return {
+        (name, point.step) for name in names for point in client.get_metric_history(run_id, name)
+    }
+
+
+def _log_files(client: "MlflowClient", run_id: str, directory: Path) -> None:
+    present = {item.path for item in client.list_artifacts(run_id)}
+    for name in ARTIFACTS:
+        if (directory / name).is_file() and name not in present:
+            client.log_artifact(run_id, str(directory / name))
+    for phase in ("base", "trained"):
+        rows = directory / f"eval_{phase}.jsonl"
+        if rows.is_file() and f"{phase}_completions.json" not in present:
+            client.log_table(run_id, _table(rows), f"{phase}_completions.json")
+
+
+def _table(file: Path) -> dict[str, list[Any]]:
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()[:TABLE_ROWS]]
+    columns = dict.fromkeys(key for row in rows for key in row)
+    return {column: [row.get(column) for row in rows] for column in columns}

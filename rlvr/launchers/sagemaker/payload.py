@@ -1,0 +1,117 @@
+"""What one job is given: its files, its data channels, and a config that fits its container."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from rlvr.errors import UserError
+from rlvr.launchers.sagemaker.storage import Storage, read_tree
+
+INPUT = "/opt/ml/input/data"
+JOB_FILE = "job.json"
+CHANNEL = "job"
+# What a transport may have written for the worker to read.
+SHIPPED = ("config.yaml", "overrides.yaml", "task.pkl")
+# Paths of a config that may name local files: (group, key, channel)
+LOCAL_PATHS = (
+    ("dataset", "path", "dataset"),
+    ("dataset", "exemplars", "exemplars"),
+    ("model", "path", "model"),
+)
+
+
+@dataclass(frozen=True)
+class Payload:
+    """Contents of the job channel, and the local files and folders behind the other channels."""
+
+    files: dict[str, bytes]
+    data: dict[str, Path]
+
+
+def make(directory: Path, module: str, *, tracked: bool) -> Payload:
+    """The payload of the job whose transport wrote its files into `directory`.
+
+    `tracked` says that the job can reach the MLflow store of its config.
+    """
+    files = {
+        name: (directory / name).read_bytes() for name in SHIPPED if (directory / name).is_file()
+    }
+    data: dict[str, Path] = {}
+    if "config.yaml" in files:
+        config = _load(files["config.yaml"])
+        data = _move_paths(config)
+        _settle(config, tracked)
+        files["config.yaml"] = _dump(config)
+    where = {"module": module}
+    if "task.pkl" in files:  # Hydra's own run_job has this machine's paths in its config
+        where |= {"directory": str(directory.absolute()), "cwd": os.getcwd()}
+    files[JOB_FILE] = json.dumps(where).encode()
+    return Payload(files, data)
+
+
+def upload(payload: Payload, storage: Storage, *key: str) -> dict[str, str]:
+    """Upload what is not there yet; channel names to URIs."""
+    for name, body in payload.files.items():
+        storage.put(storage.key(*key, name), body)
+    channels = {CHANNEL: storage.uri(*key) + "/"}
+    for channel, path in payload.data.items():
+        channels[channel] = storage.put_once("data", read_tree(path))
+    return channels
+
+
+def reachable(uri: str | None) -> bool:
+    """Whether a job elsewhere can write to this MLflow store: a server, not a file or this host."""
+    if uri is None or uri.startswith(("sqlite:", "file:", "/")):
+        return False
+    host = urlparse(uri).hostname or ""
+    return not (host in ("localhost", "::1", "0.0.0.0") or host.startswith("127."))
+
+
+def _move_paths(config: dict[str, Any]) -> dict[str, Path]:
+    """Point the config at the channels; returns the channels' local sources."""
+    sources: dict[str, Path] = {}
+    for group, key, channel in LOCAL_PATHS:
+        node = config.get(group)
+        value = node.get(key) if isinstance(node, dict) else None
+        path = _local(value)
+        if node is None or path is None:
+            continue
+        sources[channel] = path
+        node[key] = f"{INPUT}/{channel}/{path.name}" if path.is_file() else f"{INPUT}/{channel}"
+    return sources
+
+
+def _local(value: Any) -> Path | None:
+    """The existing local file or folder that `value` names; hub names and `package:` do not."""
+    if not isinstance(value, str) or value.startswith("package:"):
+        return None
+    path = Path(value).expanduser()
+    if path.exists():
+        return path.resolve()
+    if value.startswith(("/", "./", "../", "~")):
+        raise UserError(f"{value}: no such file or directory, so it cannot be uploaded for the job")
+    return None
+
+
+def _settle(config: dict[str, Any], tracked: bool) -> None:
+    config["launcher"] = {}
+    config["output_dir"] = "/opt/ml/output/data"
+    if not tracked and isinstance(config.get("tracking"), dict):
+        config["tracking"] |= {"name": "none", "uri": None}
+
+
+def _load(text: bytes) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    loaded = OmegaConf.to_container(OmegaConf.create(text.decode()))
+    assert isinstance(loaded, dict)
+    return {str(key): value for key, value in loaded.items()}
+
+
+def _dump(config: dict[str, Any]) -> bytes:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(config)).encode()

@@ -1,0 +1,156 @@
+"""The record of one sweep, `sweep.json`: all that resume, compare and `rlvr jobs` need."""
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rlvr.errors import UserError
+from rlvr.paths import output_dir
+from rlvr.processes import is_alive
+from rlvr.result import write_atomic
+
+FILE = "sweep.json"
+VERSION = 1
+writing = threading.Lock()
+
+
+class State(StrEnum):
+    pending = "pending"
+    running = "running"
+    finished = "finished"
+    failed = "failed"
+    killed = "killed"
+    lost = "lost"
+
+
+@dataclass
+class Job:
+    """`dir` is relative to the sweep's; `pid_started` tells a reused pid from the job's own."""
+
+    index: int
+    name: str
+    hash: str
+    overrides: list[str]
+    dir: str
+    state: State = State.pending
+    run_id: str | None = None
+    pid: int | None = None
+    pid_started: int | None = None
+    remote: dict[str, Any] | None = None
+    started: str | None = None
+    ended: str | None = None
+    value: float | None = None
+    error: str | None = None
+
+    def is_remote(self) -> bool:
+        """Was it handed to a cluster or a cloud, which has not been seen to end it?"""
+        return self.remote is not None and self.state in (State.pending, State.running)
+
+    def true_state(self) -> State:
+        """`lost` where the record says running and this machine's process is gone."""
+        if self.state is not State.running or self.remote is not None:
+            return self.state
+        return State.running if is_alive(self.pid, self.pid_started) else State.lost
+
+
+@dataclass
+class Tracking:
+    uri: str | None = None
+    experiment_id: str | None = None
+    parent_run_id: str | None = None
+
+
+@dataclass
+class Manifest:
+    sweep_id: str
+    name: str
+    created: str
+    launcher: str
+    command: list[str]
+    metric: str
+    version: int = VERSION
+    tracking: Tracking = field(default_factory=Tracking)
+    jobs: list[Job] = field(default_factory=list)
+
+    def save(self, directory: Path) -> None:
+        with writing:
+            write_atomic(directory / FILE, json.dumps(asdict(self), indent=2) + "\n")
+
+    def next_index(self) -> int:
+        return max((job.index for job in self.jobs), default=-1) + 1
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def load(directory: Path) -> Manifest:
+    """Raises UserError when there is no manifest, or not one of this version."""
+    path = directory / FILE
+    if not path.is_file():
+        raise UserError(f"{directory} is no sweep (no {FILE}): give a sweep's directory, or `last`")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}): start a new sweep") from error
+    version = data.get("version") if isinstance(data, dict) else None
+    if version != VERSION:
+        raise UserError(f"{path}: version {version!r}, but this rlvr reads version {VERSION}")
+    try:
+        jobs = [_read(Job, {**job, "state": State(job["state"])}) for job in data["jobs"]]
+        tracking = _read(Tracking, data["tracking"])
+        return _read(Manifest, {**data, "jobs": jobs, "tracking": tracking})
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is not a sweep manifest: {error}") from error
+
+
+T = TypeVar("T", Job, Tracking, Manifest)
+
+
+def _read(kind: type[T], data: dict[str, Any]) -> T:
+    known = {f.name: f for f in fields(kind)}
+    required = {n for n, f in known.items() if f.default is f.default_factory is MISSING}
+    if wrong := sorted((required - set(data)) | (set(data) - set(known))):
+        raise ValueError(f"{kind.__name__.lower()} with missing or unknown {', '.join(wrong)}")
+    return kind(**data)
+
+
+def find(spec: str | Path, root: Path | None = None) -> Path:
+    """The directory of a sweep: `spec` itself or in `root`, or the newest in `root` for `last`."""
+    root = root or output_dir() / "sweeps"
+    if str(spec) != "last":
+        given = Path(spec).expanduser()
+        directory = root / given if not given.is_dir() and (root / given).is_dir() else given
+        load(directory)
+        return directory
+    found = [(load(path.parent).created, path.parent) for path in root.glob(f"*/{FILE}")]
+    if not found:
+        raise UserError(f"no sweep in {root}: start one with `python train.py shots=0,4 -m`")
+    return max(found)[1]
+
+
+@contextmanager
+def claim(directory: Path) -> Iterator[None]:
+    """Hold the sweep for this process. Raises UserError when another process holds it."""
+    with (directory / ".lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise UserError(
+                f"sweep {directory} is being run by process {holder}: wait for it, or stop it with "
+                f"`kill {holder}`, then resume"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,153 @@
+"""The second half of the pre-flight check: does the base model give GRPO anything to learn from?"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import gather_object
+
+from rlvr.safeguards.preflight import (
+    CLOSE,
+    SHOWN,
+    Preflight,
+    Reward,
+    Rows,
+    call,
+    mean,
+    spread,
+    total,
+)
+from rlvr.sampling.plain import Completions
+from rlvr.training.arguments import rollout_sampling
+from rlvr.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from rlvr.data.load import Splits
+
+QUESTIONS = 4  # at a time
+MOST_QUESTIONS = 32  # tried before training is refused
+
+Row = Mapping[str, Any]
+Group = dict[str, Any]
+
+
+def check_rollouts(
+    report: Preflight,
+    trainer: Trainer,
+    splits: "Splits",
+) -> None:
+    """Sample groups from the base model until one has any variance of reward.
+
+    Writes what was seen into `report.rollouts`, and a finding where no group had any. All ranks
+    take part and see the same. The state of the random generators stays as it was.
+    """
+    rewards, weights = trainer.reward_funcs, trainer.args.reward_weights
+    rows = spread(splits.train, MOST_QUESTIONS)
+    at_once = trainer.args.per_device_train_batch_size * trainer.args.steps_per_generation
+    step = min(QUESTIONS, max(1, at_once // trainer.num_generations))
+    rank, ranks = trainer.accelerator.process_index, trainer.accelerator.num_processes
+    groups: list[Group] = []
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(cuda), trainer.inference() as model:
+        torch.manual_seed(trainer.args.seed + rank)
+        for start in range(0, len(rows), step * ranks):
+            mine = rows[start : start + step * ranks][rank::ranks]
+            sampled = _sample(model, trainer, mine, splits)
+            groups += gather_object([_group(*drawn, rewards, weights, splits) for drawn in sampled])
+            if any(group["varies"] for group in groups):
+                break
+    report.rollouts = _summary(groups)
+    _conclude(report)
+
+
+def _sample(
+    model: Any, trainer: Trainer, rows: Rows, splits: "Splits"
+) -> list[tuple[Row, Completions]]:
+    """A group of completions to each row, drawn as training draws them."""
+    if not rows:
+        return []
+    tokenizer, count = trainer.processing_class, trainer.num_generations
+    prompts = tokenizer(text=[row["prompt"] for row in rows for _ in range(count)])["input_ids"]
+    drawn = trainer.generate(model, tokenizer, prompts, rollout_sampling(trainer.args), splits.stop)
+    parts = [slice(i * count, (i + 1) * count) for i in range(len(rows))]
+    return [
+        (row, Completions(drawn.ids[part], drawn.texts[part], drawn.ended[part]))
+        for row, part in zip(rows, parts, strict=True)
+    ]
+
+
+def _group(
+    row: Row,
+    sampled: Completions,
+    rewards: Sequence[Reward],
+    weights: Sequence[float],
+    splits: "Splits",
+) -> Group:
+    rows = [row] * len(sampled.texts)
+    paid = [call(reward, rows, sampled.texts, sampled.ids) for reward in rewards]
+    totals = total(paid, weights)
+    known = [value for value in totals if value is not None]
+    return {
+        "totals": totals,
+        "paid": {r.__name__: values for r, values in zip(rewards, paid, strict=True)},
+        "varies": bool(known) and max(known) - min(known) > CLOSE,
+        "reasons": _reasons(rows, sampled, splits),
+        "cut_off": sampled.ended.count(False),
+        "example": sampled.texts[0],
+    }
+
+
+def _reasons(rows: Rows, sampled: Completions, splits: "Splits") -> list[str]:
+    columns = {k: [row[k] for row in rows] for k in rows[0] if k not in ("prompt", "gold")}
+    verdicts = splits.verifier.verify(sampled.texts, [row["gold"] for row in rows], **columns)
+    return [verdict.reason.value for verdict in verdicts]
+
+
+def _summary(groups: Sequence[Group]) -> dict[str, Any]:
+    totals = [value for group in groups for value in group["totals"]]
+    reasons = Counter(reason for group in groups for reason in group["reasons"])
+    return {
+        "completions": len(totals),
+        "groups": len(groups),
+        "groups_with_variance": sum(group["varies"] for group in groups),
+        "mean_reward": mean(totals),
+        "mean_rewards": {
+            name: mean([value for group in groups for value in group["paid"][name]])
+            for name in groups[0]["paid"]
+        },
+        "cut_off": sum(group["cut_off"] for group in groups) / len(totals),
+        "reasons": {reason: n / len(totals) for reason, n in reasons.most_common()},
+        "example": groups[0]["example"],
+    }
+
+
+def _conclude(report: Preflight) -> None:
+    """The summary in one sentence; also a finding where no group varies, but for controls."""
+    seen = report.rollouts
+    assert seen is not None
+    reasons = ", ".join(f"{reason} {share:.0%}" for reason, share in seen["reasons"].items())
+    said = (
+        f"{seen['completions']} rollouts of the base model: mean reward "
+        f"{seen['mean_reward'] or 0:.2f} ({reasons}); rewards differ within "
+        f"{seen['groups_with_variance']} of {seen['groups']} groups"
+    )
+    if not seen["groups_with_variance"]:
+        said = f"{said}. Without a difference GRPO learns nothing. {_advice(seen)}"
+        if not report.control:
+            report.findings.append(said)
+    seen["summary"] = said
+
+
+def _advice(seen: dict[str, Any]) -> str:
+    example = f"A rollout: {seen['example'][:SHOWN]!r}"
+    if seen["reasons"].get("correct", 0) == 1:
+        return f"All are right already: take harder questions. {example}"
+    if seen["cut_off"] > 0.5:
+        return (
+            f"{seen['cut_off']:.0%} are cut off at trainer.max_completion_length: raise it. "
+            f"{example}"
+        )
+    if seen["reasons"].get("no_answer", 0) > 0.5:
+        return f"Most hold no answer line: add shots, or take a larger model. {example}"
+    return f"Take easier questions, a larger model, or pay for partial success. {example}"

@@ -1,0 +1,242 @@
+"""Watches the rewards while training: metrics under `health/`, and warnings when they look bad.
+
+docs/health.md explains every metric and rule. A process sees its own completions; TRL averages what
+it reports over processes. The table of disagreements is that of the main process.
+"""
+
+import json
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlvr.result import write_atomic
+from rlvr.rewards.functions import Format, VerdictReward
+from rlvr.safeguards import health_signals as signals
+from rlvr.safeguards.health_rules import PAUSE, RULES, History
+from rlvr.safeguards.health_signals import PAID, Batch
+from rlvr.safeguards.second_opinion import last_number
+from rlvr.sampling.stop import StopRule
+from rlvr.training.callbacks import metric_name
+from rlvr.training.ranks import is_main
+from rlvr.verify.answers import text_of
+
+if TYPE_CHECKING:
+    from rlvr.data.load import Splits
+    from rlvr.tracking import Tracker
+
+log = logging.getLogger(__name__)
+
+FILE = "health_disagreements.jsonl"
+KEPT = 25  # disagreements of each kind
+TAIL = 2_000  # characters of a completion in the table
+LogMetric = Callable[[str, float], None]
+
+
+class HealthMonitor:
+    """Sees every training batch through `observe` and every log entry through `conclude`."""
+
+    def __init__(
+        self,
+        rewards: Sequence[Callable[..., Any]],
+        weights: Sequence[float],
+        splits: "Splits",
+        run_dir: Path,
+    ) -> None:
+        names = [reward.__name__ for reward in rewards]
+        prefix = splits.prompt_builder.template.answer_prefix
+        self._verifier, self._stop = splits.verifier, splits.stop
+        self._weights = np.array(weights, dtype=float)
+        self._judging = _judging(rewards, self._weights)
+        self._answer_line = StopRule((), prefix)
+        self._top_answers = signals.TopAnswers()
+        self._components = signals.Components(names, weights)
+        self._disagreements = Disagreements(run_dir / FILE)
+        self._run_dir = run_dir
+        self._history: History | None = None
+        self._warned: dict[str, int] = {}
+        self._warnings = 0
+
+    def observe(
+        self,
+        inputs: Sequence[Mapping[str, Any]],
+        completions: Sequence[object],
+        completion_ids: Sequence[Sequence[int]],
+        rewards: np.ndarray,
+        step: int,
+        log_metric: LogMetric,
+    ) -> None:
+        """This process's completions with their rewards (n, rewards), None as nan."""
+        batch = self._batch(inputs, completions, completion_ids, rewards)
+        metrics = {
+            **signals.agreement(batch),
+            **signals.format_only(batch),
+            **signals.answers(batch, self._answer_line),
+            **signals.groups(batch),
+            **signals.lengths(batch),
+            **signals.repetition(batch),
+            **self._top_answers(batch),
+            **self._components(batch),
+        }
+        for name, value in metrics.items():
+            log_metric(f"health/{name}", value)
+        self._disagreements.add(batch, inputs, step)
+
+    def _batch(
+        self,
+        inputs: Sequence[Mapping[str, Any]],
+        completions: Sequence[object],
+        completion_ids: Sequence[Sequence[int]],
+        rewards: np.ndarray,
+    ) -> Batch:
+        raw = [text_of(completion) for completion in completions]
+        texts = [self._stop.cut(text) for text in raw]
+        columns = {k: [i[k] for i in inputs] for k in inputs[0] if k != "prompt"}
+        golds = columns.pop("gold")
+        return Batch(
+            prompts=[text_of(i["prompt"]) for i in inputs],
+            raw=raw,
+            texts=texts,
+            lengths=[len(ids) for ids in completion_ids],
+            golds=golds,
+            verdicts=self._verifier.verify(texts, golds, **columns),
+            rewards=rewards,
+            totals=_weighted(rewards, self._weights),
+            paid=_weighted(np.clip(rewards, 0, 1), self._judging),
+        )
+
+    def conclude(self, metrics: dict[str, list[float]], step: int) -> None:
+        """Complete one log entry: `metrics` holds what TRL is about to average and log."""
+        if self._history is None:
+            self._history = History(_logged_before(self._run_dir / "metrics.jsonl", step))
+        known = {metric_name(name): _mean(values) for name, values in metrics.items()}
+        known = {name: value for name, value in known.items() if math.isfinite(value)}
+        drift = _drift(self._history, known)
+        self._history.records.append({"step": step, **known, **drift})
+        self._warn(self._history)
+        drift["health/warnings"] = self._warnings
+        for name, value in drift.items():
+            metrics[name] = [value]
+        if is_main():
+            self._disagreements.write()
+
+    def _warn(self, history: History) -> None:
+        now = len(history.records)
+        for rule in RULES:
+            due = now - self._warned.get(rule.__name__, -PAUSE) >= PAUSE
+            if due and (message := rule(history)):
+                self._warned[rule.__name__] = now
+                self._warnings += 1
+                if is_main():
+                    log.warning("health, %s: %s", history.steps, message)
+
+    def report(self, tracker: "Tracker") -> None:
+        """Send the table of disagreements, at the end of training."""
+        if rows := self._disagreements.rows():
+            tracker.log_table(rows, FILE.removesuffix(".jsonl"))
+
+
+def _judging(rewards: Sequence[Callable[..., Any]], weights: np.ndarray) -> np.ndarray:
+    """Weights, of sum 1, of the rewards that judge the answer: verdicts on it, else all but the
+    format, else all."""
+    paying = [i for i, weight in enumerate(weights) if weight > 0]
+    others = [i for i in paying if not isinstance(rewards[i], Format)]
+    verdicts = [i for i in others if isinstance(rewards[i], VerdictReward)]
+    judging = np.zeros_like(weights)
+    chosen = verdicts or others or paying
+    judging[chosen] = weights[chosen] / weights[chosen].sum()
+    return judging
+
+
+def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(n, rewards) -> (n,) weighted sums without the nans; nan where all that count are."""
+    counted = values[:, weights != 0]
+    sums = np.nansum(counted * weights[weights != 0], axis=1)
+    return np.where(np.isnan(counted).all(axis=1), np.nan, sums)
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _drift(history: History, now: Mapping[str, float]) -> dict[str, float]:
+    """Entropy as a share of its first value, length in standard deviations from its first ones."""
+    drift = {}
+    entropy = now.get("train/entropy", math.nan)
+    before = [*history.values("train/entropy"), entropy][0]
+    if before > 0 and math.isfinite(entropy):
+        drift["health/entropy_ratio"] = entropy / before
+    first = history.first("train/length_mean")
+    if first and np.std(first) > 0 and "train/length_mean" in now:
+        drift["health/length_drift"] = float(
+            (now["train/length_mean"] - np.mean(first)) / np.std(first, ddof=1)
+        )
+    return drift
+
+
+def _logged_before(file: Path, step: int) -> list[dict[str, float]]:
+    """What a run that now goes on had logged, one record a step."""
+    if not file.exists():
+        return []
+    records = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
+    trained = {r["step"]: r for r in records if r["step"] < step and "reward/total" in r}
+    return [trained[key] for key in sorted(trained)]
+
+
+class Disagreements:
+    """The KEPT worst of each kind: paid most first, then the latest."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._kept: dict[str, dict[tuple[str, str], dict[str, Any]]] = defaultdict(dict)
+        self._changed = False
+
+    def add(self, batch: Batch, inputs: Sequence[Mapping[str, Any]], step: int) -> None:
+        numeric, right = signals.independent(batch)
+        paid = batch.paid >= PAID
+        for i in np.flatnonzero(numeric & ~np.isnan(batch.paid) & (paid != right)).tolist():
+            row = _row(batch, inputs[i], i, step)
+            kept = self._kept[row["disagreement"]]
+            kept[row["question"], str(row["extracted"])] = row
+            while len(kept) > KEPT:
+                del kept[min(kept, key=lambda key: _badness(kept[key]))]
+            self._changed = True
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [
+            row
+            for kind in sorted(self._kept)
+            for row in sorted(self._kept[kind].values(), key=_badness, reverse=True)
+        ]
+
+    def write(self) -> None:
+        """Bring the file up to date."""
+        if self._changed:
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows())
+            write_atomic(self._file, "".join(lines))
+            self._changed = False
+
+
+def _badness(row: Mapping[str, Any]) -> tuple[float, int]:
+    return row["reward"], row["step"]
+
+
+def _row(batch: Batch, shown: Mapping[str, Any], i: int, step: int) -> dict[str, Any]:
+    paid, verdict = float(batch.paid[i]), batch.verdicts[i]
+    found = last_number(batch.texts[i])
+    return {
+        "disagreement": "paid, last number wrong" if paid >= PAID else "right, not paid",
+        "step": step,
+        "reward": round(float(batch.totals[i]), 4),
+        "question": str(shown.get("question", shown["prompt"]))[-TAIL:],
+        "gold": batch.golds[i],
+        "extracted": verdict.extracted,
+        "last_number": None if found is None else str(found),
+        "reason": verdict.reason.value,
+        "completion": batch.texts[i][-TAIL:],
+    }

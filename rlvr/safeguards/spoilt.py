@@ -1,0 +1,87 @@
+"""Completions for the pre-flight check: gold answers as the prompt writes them, and spoilt ones."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rlvr.data.prompts import PromptBuilder
+from rlvr.verify.verdict import Reason, Verifier
+
+GOLD = "gold"
+SPOILT = ("changed", "sign flipped", "another's", "negated", "cut off", "empty")
+
+_NUMERIC = re.compile(r"-?[0-9]*[1-9][0-9./]*")
+_DIGITS = str.maketrans("0123456789", "1234567891")
+
+
+def completions(
+    builder: PromptBuilder, verifier: Verifier, row: Mapping[str, Any], other: str
+) -> dict[str, str]:
+    """GOLD and, where they differ from it, the SPOILT completions to one row by kind.
+
+    `other` is another row's gold. A verifier whose golds are no answers as they stand has a method
+    `example(gold)` that writes a completion; all others get the prompt's own format.
+    """
+    gold: str = row["gold"]
+    example: Callable[[str], str] | None = getattr(verifier, "example", None)
+    if example is not None:
+        text = example(gold)
+        made = {
+            GOLD: text,
+            "another's": example(other),
+            "negated": text.replace(" is ", " is not "),
+            "cut off": text[: len(text) // 2],
+        }
+    else:
+        made = _in_format(builder, row, other, _boxed(builder, verifier, row))
+    return {k: v for k, v in (made | {"empty": ""}).items() if k == GOLD or v != made[GOLD]}
+
+
+def _in_format(
+    builder: PromptBuilder, row: Mapping[str, Any], other: str, boxed: bool
+) -> dict[str, str]:
+    gold, solution = row["gold"], _solution(builder, row)
+
+    def write(answer: str) -> str:
+        written = f"\\boxed{{{answer}}}" if boxed and answer else answer
+        return builder.template.solve(solution, written)
+
+    return {
+        GOLD: write(gold),
+        "changed": write(_changed(gold)),
+        "sign flipped": write(_flipped(gold)),
+        "another's": write(other),
+        "negated": write(f"not {gold}"),
+        "cut off": write("").rstrip(),
+    }
+
+
+def _boxed(builder: PromptBuilder, verifier: Verifier, row: Mapping[str, Any]) -> bool:
+    """Whether answers stand in \\boxed{}: as the exemplars have it or, without any, as is read."""
+    if builder.exemplars:
+        return all("\\boxed" in exemplar.answer for exemplar in builder.exemplars)
+    gold = row["gold"]
+    answers = (gold, f"\\boxed{{{gold}}}")
+    texts = [builder.template.solve("", answer) for answer in answers]
+    columns = {k: [v, v] for k, v in row.items() if k not in ("prompt", "gold")}
+    plain, boxed = verifier.verify(texts, [gold, gold], **columns)
+    return plain.reason is Reason.NO_ANSWER and boxed.correct
+
+
+def _solution(builder: PromptBuilder, row: Mapping[str, Any]) -> str:
+    """The row's own solution, else that of the first exemplar, else a plain sentence."""
+    own = row.get("solution")
+    if isinstance(own, str) and own.strip():
+        return own.strip()
+    return builder.exemplars[0].solution if builder.exemplars else "This leads to the answer."
+
+
+def _changed(gold: str) -> str:
+    """Every digit one up (9 becomes 1), beyond any sensible tolerance; text loses its end."""
+    return gold.translate(_DIGITS) if re.search("[0-9]", gold) else gold[:-1]
+
+
+def _flipped(gold: str) -> str:
+    if not _NUMERIC.fullmatch(gold):
+        return gold
+    return gold.removeprefix("-") if gold.startswith("-") else f"-{gold}"

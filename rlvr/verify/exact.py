@@ -1,0 +1,51 @@
+"""Verifies answers that are text: the answer line must hold exactly the gold answer."""
+
+from collections.abc import Sequence
+
+from rlvr.sampling.stop import StopRule
+from rlvr.verify.answers import REFERENCE_PREFIX, RUN_ON, AnswerLines, spoken
+from rlvr.verify.verdict import Reason, Verdict
+
+
+class ExactVerifier:
+    """Compares the rest of the answer line with the gold, character by character.
+
+    Only the amount of white space does not matter. Several answer lines count when they agree.
+    """
+
+    def __init__(
+        self, answer_prefix: str = REFERENCE_PREFIX, stop: StopRule | None = RUN_ON
+    ) -> None:
+        self._lines = AnswerLines(answer_prefix)
+        self._stop = stop
+
+    def canonical(self, gold: object) -> str:
+        """One line of text with single spaces; ValueError for anything else."""
+        if isinstance(gold, bool) or not isinstance(gold, str | int | float):
+            raise ValueError("expected one line of text or a number")
+        text = str(gold).strip()
+        if not text or len(text.splitlines()) > 1:
+            raise ValueError("expected one line of text that is not empty")
+        return _plain(text)
+
+    def verify(
+        self, completions: Sequence[object], golds: Sequence[str], **columns: Sequence[object]
+    ) -> list[Verdict]:
+        """One verdict per completion; ValueError when there are not as many golds."""
+        return [self._judge(c, g) for c, g in zip(completions, golds, strict=True)]
+
+    def _judge(self, completion: object, gold: str) -> Verdict:
+        lines = self._lines(spoken(completion, self._stop))
+        answers = dict.fromkeys(_plain(line) for line in lines)
+        if not answers:
+            return Verdict(0.0, Reason.NO_ANSWER)
+        if len(answers) > 1:
+            return Verdict(0.0, Reason.MULTIPLE_ANSWERS, " | ".join(answers))
+        answer = next(iter(answers))
+        if answer == gold:
+            return Verdict(1.0, Reason.CORRECT, answer, format_ok=True)
+        return Verdict(0.0, Reason.WRONG, answer, format_ok=True)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,121 @@
+import io
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from rlvr import tracking
+from rlvr.compare import compare
+from rlvr.errors import UserError
+from rlvr.manifest import Tracking
+
+
+def printed(directory: Path) -> str:
+    console = Console(width=80, file=io.StringIO(), record=True)
+    compare.report(directory, console)
+    return console.export_text()
+
+
+def test_the_report_is_printed_and_kept(make_sweep, grid):
+    directory = make_sweep(grid)
+    text = printed(directory)
+    assert "87.0 [81.6, 91.0]" in text
+    assert f"chart: {directory / 'chart.png'}" in text
+    assert "mlflow" not in text.lower()
+    assert sorted(path.name for path in directory.iterdir() if path.is_file()) == [
+        "chart.png",
+        "comparison.csv",
+        "comparison.json",
+        "comparison.md",
+        "sweep.json",
+    ]
+    assert "(chart.png)" in (directory / "comparison.md").read_text()
+
+
+@pytest.mark.parametrize("state", ["failed", "killed", "pending"])
+def test_a_sweep_without_a_single_result(make_sweep, state: str):
+    directory = make_sweep([("shots=0", {"state": state, "base": None, "error": "boom"})])
+    text = printed(directory)
+    assert state in text
+    assert "chart" not in text
+    assert json.loads((directory / "comparison.json").read_text())["best"] is None
+
+
+def test_an_unreadable_result_does_not_hide_the_others(make_sweep, grid):
+    directory = make_sweep(grid)
+    (directory / "1" / "result.json").write_text("{")
+    text = printed(directory)
+    assert text.count("<0.001") == 3
+
+
+def test_the_links_and_the_parent_run(make_sweep, grid, tmp_path: Path):
+    """The sweep's page in MLflow shows table, chart and best value."""
+    store = SimpleNamespace(
+        name="mlflow", uri=f"sqlite:///{tmp_path / 'mlflow.db'}", experiment="test"
+    )
+    jobs = [{"name": overrides, "params": {}, "tags": {}} for overrides, _ in grid]
+    made = tracking.create_sweep(store, sweep_id="s", name="n", jobs=jobs)
+    run_ids = made.pop("run_ids")
+    with_runs = [(o, {**a, "run_id": i}) for (o, a), i in zip(grid, run_ids, strict=True)]
+    directory = make_sweep(with_runs, tracking=Tracking(**made))
+    text = printed(directory)
+    assert f"mlflow ui --backend-store-uri {made['uri']} --port 5000" in text
+    assert "metrics.%60trained%2Faccuracy%60&orderByAsc=false" in text
+    assert all(run_id in text for run_id in run_ids)
+    long = [line for line in text.splitlines() if len(line) > 80]
+    assert all(
+        line.lstrip().startswith(("chart:", "files:", "MLflow UI:", "runs in", "compared:"))
+        for line in long
+    )
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(made["uri"])
+    parent = client.get_run(made["parent_run_id"])
+    assert parent.data.metrics == {"best/accuracy": 0.87, "best/points": pytest.approx(54.0)}
+    assert "| ★ 0 | 2 | 2e-4 |" in parent.data.tags["mlflow.note.content"]
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert files == {"chart.png", "comparison.csv", "comparison.json"}
+
+    shutil.move(tmp_path / "mlflow.db", tmp_path / "elsewhere.db")
+    assert "87.0" in printed(directory)
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.setenv("RLVR_OUTPUT_DIR", str(tmp_path))
+    return tmp_path
+
+
+def test_last_is_the_newest_sweep(make_sweep, grid, outputs: Path, capsys):
+    make_sweep(grid, name="b", created="2026-01-01T00:00:00.000+00:00")
+    newest = make_sweep(grid, name="a", created="2026-01-02T00:00:00.000+00:00")
+    compare.compare([])
+    assert str(newest) in capsys.readouterr().out.replace("\n", "")
+
+
+def test_a_sweep_by_its_name(make_sweep, grid, outputs: Path, capsys):
+    directory = make_sweep(grid, name="mine")
+    compare.compare(["mine"])
+    assert str(directory) in capsys.readouterr().out.replace("\n", "")
+
+
+def test_runs_of_different_origin(make_sweep, make_run, grid, outputs: Path, capsys):
+    make_sweep(grid, name="mine")
+    make_run(outputs / "runs" / "single", ["shots=4"], trained=0.99)
+    compare.compare(["mine", str(outputs / "runs" / "single")])
+    assert "best: run 4 (shots=4, lr=1e-4), 99.0 %" in capsys.readouterr().out
+    (written,) = (outputs / "comparisons").iterdir()
+    assert (written / "comparison.csv").read_text().count("\n") == 6
+    assert not (outputs / "sweeps" / "mine" / "comparison.csv").exists()
+
+
+def test_a_wrong_name_says_where_it_looked(outputs: Path):
+    with pytest.raises(UserError, match=r"no directory nope, nor a sweep of that name in .*sweeps"):
+        compare.compare(["nope"])
+    with pytest.raises(UserError, match="no sweep in"):
+        compare.compare(["last"])

@@ -1,0 +1,182 @@
+"""The parts of the bootstrap; tests/launchers/test_sagemaker.py runs it as PID 1 of a container."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rlvr.launchers.sagemaker import bootstrap
+from rlvr.launchers.sagemaker.bootstrap import (
+    Container,
+    command,
+    failure,
+    finish,
+    prepare,
+    supervise,
+)
+from rlvr.launchers.sagemaker.checkpoints import Sealer
+
+
+def container(ml, *, hosts=("algo-1",), host="algo-1", **job):
+    (ml / "input/data/job").mkdir(parents=True, exist_ok=True)
+    (ml / "input/config").mkdir(parents=True, exist_ok=True)
+    for folder in ("output/data", "model"):
+        (ml / folder).mkdir(parents=True, exist_ok=True)
+    (ml / "input/data/job/job.json").write_text(json.dumps({"module": "rlvr.worker", **job}))
+    (ml / "input/data/job/config.yaml").write_text("a: 1\n")
+    resources = {"hosts": list(hosts), "current_host": host}
+    (ml / "input/config/resourceconfig.json").write_text(json.dumps(resources))
+    return Container.read(ml)
+
+
+def test_one_host_starts_one_worker(tmp_path):
+    made = container(tmp_path)
+    assert command(made) == [sys.executable, "-m", "rlvr.worker", str(tmp_path / "checkpoints/run")]
+
+
+def test_several_hosts_are_joined_by_torchrun(tmp_path, monkeypatch):
+    monkeypatch.setenv("SM_NUM_GPUS", "8")
+    hosts = [f"algo-{i}" for i in range(1, 12)]
+    words = " ".join(command(container(tmp_path, hosts=hosts, host="algo-11")))
+    assert "--nnodes 11 --node-rank 10 --master-addr algo-1 --master-port 7777" in words
+    assert "--nproc-per-node 8 -m rlvr.worker" in words
+
+
+def test_a_second_life_starts_where_the_checkpoint_ends(tmp_path, capsys):
+    made = container(tmp_path)
+    prepare(made)
+    run_dir = made.run_dir
+    whole = run_dir / "checkpoints/checkpoint-4"
+    torn = run_dir / "checkpoints/checkpoint-6"
+    for path in (whole, torn):
+        path.mkdir(parents=True)
+        (path / "trainer_state.json").write_text("{}")
+    (whole / "complete.json").write_text('{"trainer_state.json": 2}')
+    steps = [json.dumps({"step": i}) for i in range(1, 8)]
+    (run_dir / "metrics.jsonl").write_text("\n".join(steps) + "\n")
+    (run_dir / "result.json").write_text('{"status": "killed"}')
+    capsys.readouterr()
+
+    prepare(made)
+
+    told = capsys.readouterr().out
+    assert "checkpoint-6 is incomplete" in told
+    assert "start number 2, going on after step 4; 3 later records dropped" in told
+    assert not (run_dir / "result.json").exists()
+    assert not torn.exists()
+    assert len((run_dir / "metrics.jsonl").read_text().splitlines()) == 4
+    assert (run_dir / "config.yaml").read_text() == "a: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("result", "code", "expected"),
+    [
+        ({"error": "ValueError: x", "traceback": None}, 1, "ValueError: x"),
+        ({"error": "ValueError: x", "traceback": "line 1\nline 2"}, 1, "line 1\nline 2"),
+        (None, 137, "killed by SIGKILL: most likely out of memory"),
+        (None, 139, "killed by SIGSEGV"),
+        (None, 7, "exit code 7 and left no result"),
+        ({"error": None}, 1, "exit code 1"),
+    ],
+)
+def test_the_failure_is_the_jobs_own(tmp_path, result, code, expected):
+    if result is not None:
+        (tmp_path / "result.json").write_text(json.dumps(result))
+    assert expected in failure(tmp_path, code)
+
+
+def test_a_long_failure_keeps_error_and_end_of_traceback(tmp_path):
+    record = {"error": "ValueError: " + "x" * 200, "traceback": "t" * 5000 + "the end"}
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    text = failure(tmp_path, 1)
+    assert text.startswith("ValueError: xxx")
+    assert text.endswith("the end")
+    assert 1000 < len(text) <= 1024
+    record["error"] = "x" * 3000
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    assert len(failure(tmp_path, 1)) == 1024
+
+
+def test_finish_puts_things_where_sagemaker_takes_them_from(tmp_path):
+    made = container(tmp_path)
+    prepare(made)
+    for name in ("result.json", "eval_base.jsonl", "checkpoints/checkpoint-1/x", "model/adapter"):
+        path = made.run_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("1")
+    finish(made, 0)
+    kept = {
+        p.relative_to(tmp_path / "output/data").as_posix() for p in made.ml.glob("output/data/*")
+    }
+    assert {"result.json", "eval_base.jsonl", "config.yaml"} <= kept
+    assert not kept & {"checkpoints", "model"}
+    assert (tmp_path / "model/adapter").read_text() == "1"
+    assert not (tmp_path / "output/failure").exists()
+
+
+SAVES = """
+import signal, sys, time
+def end(*_):
+    print("saved", flush=True); sys.exit(143)
+signal.signal(signal.SIGTERM, end)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def child(code):
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+@pytest.fixture
+def signals():
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
+def test_sigterm_is_passed_on_and_waited_for(tmp_path):
+    worker = child(SAVES)
+    assert worker.stdout.readline() == "ready\n"
+    parent = os.getpid()
+    subprocess.Popen([sys.executable, "-c", f"import os; os.kill({parent}, 15)"])
+    assert supervise(worker, Sealer(tmp_path)) == 143
+    assert worker.stdout.read() == "saved\n"
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_worker_that_does_not_end_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(bootstrap, "TERM_TO_KILL", 0.5)
+    worker = child(
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)"
+        "\ntime.sleep(60)"
+    )
+    worker.stdout.readline()
+    began = time.monotonic()
+    subprocess.Popen([sys.executable, "-c", f"import os; os.kill({os.getpid()}, 15)"])
+    assert supervise(worker, Sealer(tmp_path)) == 137
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("stored", ["hf_plain", '{"HF_TOKEN": "hf_plain"}', '{"any": "hf_plain"}'])
+def test_the_token_comes_from_secrets_manager(monkeypatch, stored):
+    import boto3
+    from moto import mock_aws
+
+    with mock_aws():
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+        client = boto3.client("secretsmanager", region_name="eu-west-1")
+        arn = client.create_secret(Name="hf", SecretString=stored)["ARN"]
+        monkeypatch.setenv("RLVR_HF_TOKEN_ARN", arn)
+        env = bootstrap.environment()
+    assert env["HF_TOKEN"] == "hf_plain"
+    assert "RLVR_HF_TOKEN_ARN" not in env

@@ -1,0 +1,131 @@
+import io
+import json
+import tarfile
+from datetime import UTC, datetime
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from rlvr.launchers.sagemaker import collect
+from rlvr.launchers.sagemaker.remote import Remote
+from rlvr.launchers.sagemaker.storage import Storage
+from rlvr.manifest import State
+from rlvr.result import Result
+from rlvr.sweep.outcome import Outcome, read_result
+
+
+@pytest.fixture
+def storage():
+    with mock_aws():
+        client = boto3.client("s3", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+        client.create_bucket(Bucket="bucket")
+        yield Storage(client, "bucket", "")
+
+
+def remote(**changes):
+    return Remote(
+        **{
+            "name": "job",
+            "region": "us-east-1",
+            "bucket": "bucket",
+            "job_key": "s/1/000",
+            "instance_type": "ml.g6.xlarge",
+            "status": "Completed",
+            "cost": 1.25,
+            **changes,
+        }
+    )
+
+
+def archive(**files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, text in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+def result(**changes):
+    return json.dumps({"status": "finished", "metric": 0.5, **changes})
+
+
+def test_a_completed_job_comes_back_whole(storage, tmp_path):
+    base = "s/1/000/output/job/output"
+    storage.put(f"{base}/output.tar.gz", archive(**{"result.json": result(), "job.json": "{}"}))
+    storage.put(f"{base}/model.tar.gz", archive(**{"adapter.safetensors": "w"}))
+    collect.fetch(storage, remote(git={"commit": "abc"}), tmp_path, log="train.log")
+    found = json.loads((tmp_path / "result.json").read_text())
+    assert (found["cost"], found["git"]) == (1.25, {"commit": "abc"})
+    assert (tmp_path / "model" / "adapter.safetensors").read_text() == "w"
+    assert not (tmp_path / "job.json").exists()
+    collect.fetch(storage, remote(), tmp_path, log="train.log")
+    assert read_result(tmp_path) == Outcome(State.finished, 0.5)
+
+
+def test_a_killed_job_comes_back_from_the_copy_of_its_directory(storage, tmp_path):
+    """No output.tar.gz: what SageMaker copied while the job ran is all there is."""
+    run = "s/1/000/checkpoints/run"
+    storage.put(f"{run}/metrics.jsonl", b"{}\n")
+    storage.put(f"{run}/result.json", result(status="killed", metric=None).encode())
+    storage.put(f"{run}/checkpoints/checkpoint-1/weights", b"large")
+    storage.put(f"{run}/../escape", b"x")
+    collect.fetch(storage, remote(status="Stopped"), tmp_path, log="train.log")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.jsonl", "result.json"]
+    assert read_result(tmp_path).state is State.killed
+
+
+FAILED = Outcome(State.failed, error="ValueError: x", traceback="t")
+
+
+@pytest.mark.parametrize(
+    ("status", "note", "left", "state", "error"),
+    [
+        ("Completed", "", Outcome(State.finished, 0.5), "finished", None),
+        ("Completed", "", None, "failed", "completed, but left no result"),
+        ("Stopped", "", Outcome(State.finished, 0.5), "finished", None),
+        ("Stopped", "MaxRuntimeExceeded", None, "killed", "launcher.max_runtime=60 s"),
+        ("Stopped", "MaxWaitTimeExceeded", None, "killed", "launcher.max_wait"),
+        ("Stopped", "Stopped", FAILED, "killed", "was stopped"),
+        ("Failed", "", FAILED, "failed", "ValueError: x"),
+        ("Failed", "", None, "failed", "AlgorithmError: it broke"),
+    ],
+)
+def test_how_a_job_ended(status, note, left, state, error):
+    ended = remote(status=status, note=note, failure_reason="AlgorithmError: it broke")
+    outcome = collect.outcome(left, ended, 60)
+    assert outcome.state == state
+    assert outcome.error is None if error is None else error in outcome.error
+
+
+def test_progress_and_cost_while_it_runs(storage, tmp_path):
+    running = remote(status="InProgress", cost=None)
+    collect.progress(storage, running, tmp_path)
+    assert not (tmp_path / "progress.json").exists()
+    storage.put("s/1/000/checkpoints/run/progress.json", b'{"step": 3}')
+    collect.progress(storage, running, tmp_path)
+    assert json.loads((tmp_path / "progress.json").read_text()) == {"step": 3}
+    start = datetime(2030, 1, 1, tzinfo=UTC)
+    described = {
+        "TrainingJobStatus": "InProgress",
+        "SecondaryStatus": "Training",
+        "TrainingStartTime": start,
+    }
+    running.update(described, start.timestamp() + 3600)
+    assert running.cost == pytest.approx(1.127)
+    assert (running.note, running.ended) == ("Training", False)
+    described |= {"TrainingJobStatus": "Completed", "BillableTimeInSeconds": 1800}
+    running.update(described, start.timestamp() + 9999)
+    assert running.cost == pytest.approx(1.127 / 2, abs=1e-3)
+
+
+def test_the_remote_entry_survives_the_manifest():
+    entry = json.loads(json.dumps(remote(earlier=["a"]).entry()))
+    assert Remote.read(entry) == remote(earlier=["a"])
+    assert Remote.read(entry | {"from_a_newer_version": 1}) == remote(earlier=["a"])
+
+
+def test_result_has_the_fields_we_write():
+    assert {"cost", "git"} <= set(vars(Result()))

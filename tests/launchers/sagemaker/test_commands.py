@@ -1,0 +1,87 @@
+"""`rlvr jobs` on a finished and on a running sweep, with its manifest and without."""
+
+import pytest
+from sagemaker_emulator.marks import EMULATED
+
+from rlvr.cli import parser
+from rlvr.errors import UserError
+from rlvr.launchers.sagemaker import commands
+
+pytest_plugins = ["sagemaker_emulator.testing"]
+pytestmark = EMULATED
+
+
+@pytest.fixture
+def jobs(cloud, emulator, monkeypatch, capsys):
+    """Run `rlvr jobs ...` as a user would; returns what it prints."""
+    for key, value in (emulator.env() | {"RLVR_OUTPUT_DIR": str(cloud.outputs)}).items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(commands, "_services", {})
+
+    def run(*arguments):
+        chosen = parser().parse_args(["jobs", *map(str, arguments)])
+        capsys.readouterr()
+        chosen.run(chosen)
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_a_finished_sweep(cloud, emulator, jobs, tmp_path):
+    output = cloud.run("shots=0,2", "launcher.warm_pool=3600")
+    assert "up to 2 instances are kept warm, and billed, for 60 minutes" in output
+    names = [request["TrainingJobName"] for request in emulator.requests]
+
+    for action in ("list", "status"):
+        text = jobs(action)
+        assert all(name in text for name in names)
+        assert text.count("Completed") == 2
+        assert "finished" in text
+    assert "total: $0.00 for 2 of 2 jobs" in jobs("cost", cloud.sweep())
+    assert "step 3" in jobs("logs", "--job", 1)
+    assert "has ended with exit code 0" in jobs("logs", "-f", "--job", 0)
+    assert jobs("stop", "-y").count("its warm instance is given back") == 2
+    assert jobs("stop", "-y") == "no job is running, no instance is kept warm\n"
+
+    (cloud.sweep() / "0" / "result.json").unlink()
+    jobs("collect")
+    assert cloud.result(0)["shots"] == 0
+
+    sweep_id = cloud.manifest().sweep_id
+    (cloud.sweep() / "sweep.json").unlink()
+    lost = jobs("status", sweep_id)
+    assert all(name in lost for name in names)
+    jobs("collect", sweep_id, "--into", tmp_path / "found")
+    assert (tmp_path / "found" / "1" / "model" / "adapter.txt").read_text() == "shots=2"
+    with pytest.raises(UserError, match="no SageMaker jobs found"):
+        jobs("status", "20200101-000000-dead")
+
+    with pytest.raises(UserError, match="add -y"):
+        jobs("cleanup", sweep_id)
+    shown = jobs("cleanup", "-y", sweep_id)
+    assert "/000-" in shown
+    assert "deleted" in shown
+    s3 = emulator.client("s3")
+    left = s3.list_objects_v2(Bucket="rlvr-emulated", Prefix="rlvr/")["Contents"]
+    assert {item["Key"].split("/")[1] for item in left} == {"code", "drivers"}
+
+
+def test_a_running_sweep_can_be_stopped_from_elsewhere(cloud, emulator, jobs):
+    process = cloud.start("steps=500", "shots=0,1")
+    cloud.wait_steps(2)
+    assert "Training" in jobs("status")
+    with pytest.raises(UserError, match="2 jobs still run"):
+        jobs("cleanup", "-y")
+    assert "still runs" in jobs("collect", "--job", 0)
+    assert "#1 is stopping" in jobs("stop", "-y", "--job", 1)
+    cloud.wait(lambda found: found[1].state == "killed")
+    assert cloud.manifest().jobs[0].state == "running"
+    jobs("stop", "-y")
+    output, _ = process.communicate(timeout=240)
+    assert "was stopped" in output
+    assert cloud.states() == ["killed", "killed"]
+
+
+def test_without_any_sweep(jobs):
+    with pytest.raises(UserError, match="no sweep"):
+        jobs("list")

@@ -1,0 +1,79 @@
+import json
+
+import pytest
+
+from rlvr.launchers.sagemaker import history
+from rlvr.launchers.sagemaker.history import import_run, records, score_metrics
+
+SCORE = {
+    "accuracy": 0.5,
+    "low": 0.4,
+    "high": 0.6,
+    "n": 10,
+    "correct": 5.0,
+    "pass_at_k": {"1": 0.5},
+    "mean_reward": 0.5,
+    "mean_length": 20.0,
+    "format_rate": 1.0,
+    "ended_rate": 1.0,
+    "reasons": {"correct": 5, "wrong": 5},
+}
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    lines = [{"step": i, "reward/total": i / 10, "train/nan": float("nan")} for i in (1, 2, 3)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = {"metric": 0.5, "base": None, "trained": SCORE, "paired": {"p_value": 0.04}}
+    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "config.yaml").write_text("a: 1")
+    (folder / "eval_trained.jsonl").write_text('{"question": "1+1", "correct": [true]}\n')
+    return folder
+
+
+def test_scores_have_the_names_the_job_itself_would_use():
+    from rlvr.evaluation.evaluate import Score, metrics
+
+    assert score_metrics("trained", SCORE) == metrics("trained", Score(**SCORE))
+
+
+def test_records(run_dir, tmp_path):
+    found = list(records(run_dir))
+    assert [step for step, _ in found] == [1, 2, 3, 0, 0, 0]
+    assert found[1][1]["reward/total"] == 0.2
+    assert found[-1][1] == {"metric": 0.5}
+    assert list(records(tmp_path)) == []
+
+
+def test_an_import_can_be_repeated_and_cut_off(run_dir, tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("x", artifact_location=str(tmp_path / "artifacts"))
+    run_id = client.create_run(experiment).info.run_id
+    monkeypatch.setattr(history, "PER_CALL", 2)
+    log_batch, calls = MlflowClient.log_batch, []
+
+    def failing(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise ConnectionError("cut off")
+        return log_batch(self, *args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", failing)
+    with pytest.raises(ConnectionError):
+        import_run(uri, run_id, run_dir)
+    assert import_run(uri, run_id, run_dir) > 10
+    assert import_run(uri, run_id, run_dir) == 0
+
+    points = client.get_metric_history(run_id, "reward/total")
+    assert [(p.step, p.value) for p in points] == [(1, 0.1), (2, 0.2), (3, 0.3)]
+    values = client.get_run(run_id).data.metrics
+    assert (values["trained/accuracy"], values["metric"]) == (0.5, 0.5)
+    assert values["trained/p_value"] == 0.04
+    assert "train/nan" not in values
+    files = {item.path for item in client.list_artifacts(run_id)}
+    assert files == {"config.yaml", "result.json", "trained_completions.json"}
