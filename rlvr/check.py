@@ -14,10 +14,12 @@ from omegaconf import DictConfig
 from rlvr import config, estimate
 from rlvr.errors import UserError
 from rlvr.formatting import duration
+from rlvr.model_files import model_files
 from rlvr.paths import PROJECT
 
 if TYPE_CHECKING:
     from rlvr.data.load import Splits
+    from rlvr.rewards.build import Reward
     from rlvr.safeguards.preflight import Preflight
 
 
@@ -30,7 +32,7 @@ def check(overrides: Sequence[str], *, rollouts: bool = False) -> None:
     from rich.console import Console
 
     from rlvr.data.load import load_splits
-    from rlvr.rewards.functions import build_rewards
+    from rlvr.rewards.build import build_rewards
     from rlvr.safeguards.preflight import check_golds
     from rlvr.safeguards.preflight_report import conclude
 
@@ -38,13 +40,13 @@ def check(overrides: Sequence[str], *, rollouts: bool = False) -> None:
     config.validate(cfg)
     verifier = instantiate(cfg.dataset.verifier)
     splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
-    rewards, weights = build_rewards(cfg.rewards, verifier=verifier, stop=splits.stop)
+    rewards = build_rewards(cfg.rewards)
     console = Console(highlight=False, soft_wrap=True)
     console.print(*describe(cfg, splits), sep="\n")
-    report = check_golds(rewards, weights, splits)
+    report = check_golds(rewards, splits)
     conclude(report)
     if rollouts:
-        _check_rollouts(cfg, splits, report)
+        _check_rollouts(cfg, rewards, splits, report)
     console.print("All checks passed.")
 
 
@@ -108,7 +110,7 @@ def _evaluation(cfg: DictConfig, splits: "Splits") -> str:
 
 
 def _model(cfg: DictConfig) -> str:
-    folder = estimate.model_files(cfg.model.path)
+    folder = model_files(cfg.model.path)
     weights = estimate.shapes(folder) if folder else {}
     if not weights:
         return f"{cfg.model.path}: its files are not on this machine, so its size is not known"
@@ -136,7 +138,9 @@ def _large(value: float) -> str:
     return f"{value / 1e3:.3g} k"
 
 
-def _check_rollouts(cfg: DictConfig, splits: "Splits", report: "Preflight") -> None:
+def _check_rollouts(
+    cfg: DictConfig, rewards: "list[Reward]", splits: "Splits", report: "Preflight"
+) -> None:
     from rlvr.library_noise import quiet_libraries
     from rlvr.run import build_trainer
     from rlvr.safeguards.preflight_report import conclude
@@ -146,7 +150,7 @@ def _check_rollouts(cfg: DictConfig, splits: "Splits", report: "Preflight") -> N
     from rlvr.safeguards.base_rollouts import check_rollouts
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = build_trainer(cfg, Path(folder), splits, NullTracker())
+        trainer = build_trainer(cfg, Path(folder), rewards, splits, NullTracker())
         started = time.monotonic()
         check_rollouts(report, trainer, splits)
     seconds = time.monotonic() - started

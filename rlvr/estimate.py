@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from rlvr.config.schema import PeftMethod
-from rlvr.paths import ASSETS
+from rlvr.model_files import model_files
 
 if TYPE_CHECKING:
     from rlvr.data.load import Splits
@@ -54,19 +54,6 @@ def prompt_tokens(cfg: DictConfig, splits: "Splits") -> list[int] | None:
     tokenizer.no_truncation()
     prompts = splits.train.take(min(64, len(splits.train)))["prompt"]
     return [len(encoded.ids) for encoded in tokenizer.encode_batch(list(prompts))]
-
-
-def model_files(path: str) -> Path | None:
-    """The directory of a local, embedded or already downloaded model."""
-    if path.startswith("package:"):
-        return ASSETS / path.removeprefix("package:")
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        return folder
-    from huggingface_hub import try_to_load_from_cache
-
-    config = try_to_load_from_cache(path, "config.json")
-    return Path(config).parent if isinstance(config, str) else None
 
 
 def shapes(folder: Path) -> dict[str, list[int]]:

@@ -19,13 +19,14 @@ Status = Literal["finished", "failed", "killed"]
 
 @dataclass
 class Result:
-    """One run. Scores are `rlvr.evaluation.evaluate.Score` as mappings; `seconds` is wall time."""
+    """One run. Scores are `rlvr.evaluation.score.Score` as mappings; `seconds` is wall time."""
 
     status: Status = "failed"
     metric: float | None = None
     base: dict[str, Any] | None = None
     trained: dict[str, Any] | None = None
     paired: dict[str, Any] | None = None
+    benchmarks: dict[str, dict[str, Any]] = field(default_factory=dict)  # base, trained, paired
     seconds: float | None = None
     cost: float | None = None
     shots: int | None = None

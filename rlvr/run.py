@@ -4,19 +4,23 @@ import logging
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from rlvr import config, tracking
 from rlvr.errors import UserError
 from rlvr.library_noise import quiet_libraries
-from rlvr.paths import PROJECT
+from rlvr.paths import PROJECT, output_dir
+from rlvr.progress import Progress
 from rlvr.result import Result, code_state, read, versions, write_atomic
 
 if TYPE_CHECKING:
     from rlvr.data.load import Splits
-    from rlvr.evaluation.evaluate import Rows
+    from rlvr.evaluation.score import Rows
+    from rlvr.evaluation.tasks import Task
+    from rlvr.rewards.build import Reward
     from rlvr.safeguards.preflight import Preflight
     from rlvr.training.trainer import Trainer
 
@@ -32,9 +36,12 @@ def run(cfg: DictConfig, run_dir: Path) -> float:
     """
     quiet_libraries()
     from rlvr.training import ranks
+    from rlvr.training.checkpoints import claim_directory
 
     run_dir.mkdir(parents=True, exist_ok=True)
     count = ranks.processes(cfg)
+    if ranks.is_main():
+        claim_directory(cfg, run_dir, count)
     if ranks.needs_launch(cfg, count):
         return _run_in_ranks(cfg, run_dir, count)
     return _run_here(cfg, run_dir)
@@ -121,46 +128,48 @@ def _log_inputs(cfg: DictConfig, run_dir: Path, tracker: tracking.Tracker, diff:
 
 
 def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: tracking.Tracker) -> None:
-    from hydra.utils import instantiate
-
     from rlvr.data.load import digest, load_splits
-    from rlvr.evaluation.in_training import evaluate_split
+    from rlvr.evaluation.tasks import tasks
+    from rlvr.rewards.build import build_rewards
 
-    verifier = instantiate(cfg.dataset.verifier)
-    splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
+    rewards = build_rewards(cfg.rewards)
+    splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=instantiate(cfg.dataset.verifier))
+    asked = tasks(cfg, splits)
     for name in ("train", "validation", "test"):
         data = getattr(splits, name)
         result.datasets[name] = {"n": len(data), "digest": digest(data)}
         tracker.log_dataset(data, f"{cfg.dataset.name}-{name}", name)
-    preflight = _check_golds(cfg, run_dir, splits, tracker)
-    trainer = build_trainer(cfg, run_dir, splits, tracker)
+    for task in asked[1:]:
+        result.datasets[task.name] = {"n": len(task.questions), "digest": digest(task.questions)}
+    preflight = _check_golds(cfg, run_dir, rewards, splits, tracker)
+    trainer = build_trainer(cfg, run_dir, rewards, splits, tracker)
     if preflight is not None:
         _check_rollouts(preflight, run_dir, trainer, splits)
-    rows: dict[str, Rows] = {}
+    rows: dict[str, dict[str, Rows]] = {}
     if cfg.eval.before:
-        rows["base"] = evaluate_split(cfg, run_dir, trainer, splits, "base")
-        result.base = _log_score(rows["base"], "base", tracker)
+        rows["base"] = _evaluate(cfg, run_dir, trainer, asked, "base", result, tracker)
     _train(cfg, run_dir, trainer, result)
     if cfg.eval.after:
-        rows["trained"] = evaluate_split(cfg, run_dir, trainer, splits, "trained")
-        result.trained = _log_score(rows["trained"], "trained", tracker)
+        rows["trained"] = _evaluate(cfg, run_dir, trainer, asked, "trained", result, tracker)
     _conclude(run_dir, trainer, result, rows, tracker)
 
 
 def _check_golds(
-    cfg: DictConfig, run_dir: Path, splits: "Splits", tracker: tracking.Tracker
+    cfg: DictConfig,
+    run_dir: Path,
+    rewards: "list[Reward]",
+    splits: "Splits",
+    tracker: tracking.Tracker,
 ) -> "Preflight | None":
     """The pre-flight check before the model loads; marks a run with control rewards as one."""
-    from rlvr.rewards.functions import build_rewards
     from rlvr.safeguards.preflight import check_golds, control_names
     from rlvr.safeguards.preflight_report import conclude
 
-    rewards, weights = build_rewards(cfg.rewards, verifier=splits.verifier, stop=splits.stop)
-    if control := control_names(rewards, weights):
+    if control := control_names(rewards):
         tracker.set_tags({"control": ", ".join(control)})
     if not cfg.trainer.preflight:
         return None
-    report = check_golds(rewards, weights, splits)
+    report = check_golds(rewards, splits)
     conclude(report, run_dir)
     return report
 
@@ -176,9 +185,12 @@ def _check_rollouts(
 
 
 def build_trainer(
-    cfg: DictConfig, run_dir: Path, splits: "Splits", tracker: tracking.Tracker
+    cfg: DictConfig,
+    run_dir: Path,
+    rewards: "list[Reward]",
+    splits: "Splits",
+    tracker: tracking.Tracker,
 ) -> "Trainer":
-    from rlvr.rewards.functions import build_rewards
     from rlvr.safeguards.health import HealthMonitor
     from rlvr.training.arguments import grpo_config
     from rlvr.training.callbacks import TrackerCallback, silence
@@ -186,14 +198,14 @@ def build_trainer(
     from rlvr.training.shared_prefix.update import Sharing
     from rlvr.training.trainer import Trainer, at_least_one_batch
 
-    rewards, weights = build_rewards(cfg.rewards, verifier=splits.verifier, stop=splits.stop)
-    args = grpo_config(cfg, run_dir, weights)
-    tokenizer = load_tokenizer(cfg)
+    args = grpo_config(cfg, run_dir, [reward.weight for reward in rewards])
+    prefix = splits.prompt_builder.template.answer_prefix
     trainer = Trainer(
         model=load_model(cfg),
-        tokenizer=tokenizer,
+        tokenizer=load_tokenizer(cfg),
         args=args,
-        reward_funcs=rewards,
+        rewards=rewards,
+        verifier=splits.verifier,
         stop=splits.stop,
         train_dataset=at_least_one_batch(splits.train, args),
         eval_dataset=splits.validation.take(cfg.trainer.eval_examples),
@@ -206,32 +218,76 @@ def build_trainer(
             cfg.trainer.token_budget,
         ),
         prefix_cache=cfg.trainer.prefix_cache,
-        health=HealthMonitor(rewards, weights, splits, run_dir) if cfg.trainer.health else None,
+        health=HealthMonitor(rewards, prefix, run_dir) if cfg.trainer.health else None,
     )
     silence(trainer)
     return trainer
 
 
-def _log_score(rows: "Rows", phase: str, tracker: tracking.Tracker) -> dict[str, Any]:
-    from rlvr.evaluation.evaluate import metrics, score
+def _evaluate(
+    cfg: DictConfig,
+    run_dir: Path,
+    trainer: "Trainer",
+    asked: "list[Task]",
+    phase: str,
+    result: Result,
+    tracker: tracking.Tracker,
+) -> "dict[str, Rows]":
+    """Ask the model every task; what a base model answers is shared with other runs."""
+    from rlvr.evaluation.evaluate import Asker, evaluate
+    from rlvr.evaluation.identity import model_identity
+    from rlvr.evaluation.tasks import MAIN
+    from rlvr.training.arguments import evaluation_sampling
 
-    summary = score(rows)
-    tracker.log_metrics(metrics(phase, summary))
-    tracker.log_table(rows[:TABLE_ROWS], f"{phase}_completions.json")
-    return asdict(summary)
+    trained = run_dir / "model" if phase == "trained" else None
+    asker = Asker(
+        engine=trainer.engine,
+        tokenizer=trainer.processing_class,
+        inference=trainer.inference,
+        identity=model_identity(cfg, trained, trainer.accelerator.device.type),
+        sampling=evaluation_sampling(cfg),
+        seed=cfg.seed,
+        k=cfg.eval.k,
+        batch_size=cfg.eval.batch_size,
+    )
+    folder = run_dir / "evaluations"
+    folder.mkdir(exist_ok=True)
+    root = folder / "answers" if trained else output_dir() / "evaluations"
+    rows: dict[str, Rows] = {}
+    for task in asked:
+        name = phase if task.name == MAIN else f"{phase}.{task.name}"
+        bar = Progress(run_dir, f"{name} evaluation")
+        file = folder / f"{name}.jsonl"
+        rows[task.name] = evaluate(asker, task, root=root, file=file, progress=bar.update)
+        _keep_score(rows[task.name], task.name, phase, result, tracker)
+    return rows
+
+
+def _keep_score(
+    rows: "Rows", task: str, phase: str, result: Result, tracker: tracking.Tracker
+) -> None:
+    from rlvr.evaluation.score import metrics, score
+    from rlvr.evaluation.tasks import MAIN
+
+    summary = asdict(score(rows))
+    name = phase if task == MAIN else f"{phase}.{task}"
+    if task == MAIN:
+        setattr(result, phase, summary)
+    else:
+        result.benchmarks.setdefault(task, {})[phase] = summary
+    tracker.log_metrics(metrics(name.replace(".", "/"), summary))
+    tracker.log_table(rows[:TABLE_ROWS], f"{name}_completions.json")
 
 
 def _train(cfg: DictConfig, run_dir: Path, trainer: "Trainer", result: Result) -> None:
-    from transformers.trainer_utils import get_last_checkpoint
+    from rlvr.training.checkpoints import last_checkpoint
 
-    checkpoints = Path(trainer.args.output_dir)
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
-    if last and cfg.trainer.resume:
+    last = last_checkpoint(run_dir) if cfg.trainer.resume else None
+    if last:
         log.info("going on from %s", last)
-    for stale in run_dir.glob("eval_trained*.jsonl"):
-        stale.unlink()  # of an earlier attempt, whose weights were others
-    trainer.train(resume_from_checkpoint=last if cfg.trainer.resume else None)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
     trainer.save_model(str(run_dir / "model"))
+    trainer.accelerator.wait_for_everyone()  # every rank looks into the folder
     result.paths["model"] = "model"
 
 
@@ -239,17 +295,25 @@ def _conclude(
     run_dir: Path,
     trainer: "Trainer",
     result: Result,
-    rows: dict[str, "Rows"],
+    rows: "dict[str, dict[str, Rows]]",
     tracker: tracking.Tracker,
 ) -> None:
-    """The paired test, the sweeper's metric, and the table the user sees."""
-    from rlvr.evaluation.report import paired, print_result
+    """The paired tests, the sweeper's metric, and the table the user sees."""
+    from rlvr.evaluation.run_summary import print_result
+    from rlvr.evaluation.score import paired
+    from rlvr.evaluation.tasks import MAIN
 
     if trainer.health is not None:
         trainer.health.report(tracker)
     if len(rows) == 2:
-        result.paired = paired(rows["base"], rows["trained"])
-        tracker.log_metrics({"trained/p_value": result.paired["p_value"]})
+        for task, base in rows["base"].items():
+            test = paired(base, rows["trained"][task])
+            if task == MAIN:
+                result.paired = test
+                tracker.log_metrics({"trained/p_value": test["p_value"]})
+            else:
+                result.benchmarks[task]["paired"] = test
+                tracker.log_metrics({f"trained/{task}/p_value": test["p_value"]})
     rewards = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
     scored = result.trained or result.base
     result.metric = scored["accuracy"] if scored else rewards[-1]

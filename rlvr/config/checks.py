@@ -1,7 +1,6 @@
 """Every check that needs no model: all problems at once, each with the override that mends it."""
 
 import ast
-import difflib
 import importlib.util
 import inspect
 import shutil
@@ -17,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.config.schema import Attention, Config, PeftMethod, TrainerConfig
-from rlvr.errors import UserError
+from rlvr.errors import UserError, nearest
 from rlvr.tracking.names import flatten, without_secrets
 
 LAUNCHERS = ("local", "slurm", "sagemaker")
@@ -51,12 +50,6 @@ def _unknown(node: DictConfig, schema: type, prefix: str) -> Iterator[str]:
             yield f"{key} is not a known key{nearest(name, known)}"
         elif is_dataclass(hints[name]) and isinstance(hints[name], type):
             yield from _unknown(node[name], hints[name], f"{key}.")
-
-
-def nearest(word: str, words: set[str]) -> str:
-    """', did you mean ...?' or nothing."""
-    close = difflib.get_close_matches(word, words, n=3, cutoff=0.6)
-    return f": did you mean {' or '.join(close)}?" if close else ""
 
 
 def _values(config: DictConfig) -> Iterator[str]:

@@ -127,7 +127,6 @@ class TrainerConfig:
     max_grad_norm: float = 1.0
     bf16: bool | None = None
     gradient_checkpointing: bool = True
-    use_vllm: bool = False
     preflight: bool = True
     health: bool = True
     logging_steps: int = 1
@@ -147,7 +146,10 @@ class TrainerConfig:
 
 @dataclass
 class EvalConfig:
-    """Final evaluation. `temperature: 0` is greedy; `k` samples each give pass@1 to pass@k."""
+    """Final evaluation. `temperature: 0` is greedy; `k` samples each give pass@1 to pass@k.
+
+    `benchmarks` are other datasets to evaluate on, by name: conf/benchmark/ has some.
+    """
 
     split: Split = Split.test
     n: int | None = None
@@ -158,6 +160,7 @@ class EvalConfig:
     batch_size: int = 32
     before: bool = True
     after: bool = True
+    benchmarks: dict[str, DatasetConfig] = field(default_factory=dict)
 
 
 @dataclass

@@ -60,6 +60,26 @@ def load_splits(cfg_dataset: DictConfig, *, seed: int, verifier: Verifier) -> Sp
     return Splits(**tables, prompt_builder=builder, stop=_stop_rule(cfg), verifier=verifier)
 
 
+@dataclass(frozen=True)
+class Benchmark:
+    """Data that is only evaluated on. Columns as in `Splits`."""
+
+    test: "Dataset"
+    stop: StopRule
+    verifier: Verifier
+
+
+def load_benchmark(cfg: DictConfig, *, seed: int, verifier: Verifier) -> Benchmark:
+    """The test questions of a dataset, with prompts of its own; its loader may have no others."""
+    loaded = _call_loader(cfg, seed, needed=("test",))
+    exemplars = _exemplars(cfg, loaded.get("exemplars"), verifier)
+    rows = _checked(loaded["test"], "test", verifier)
+    _check_leaks(exemplars, {"train": [], "validation": [], "test": rows})
+    _check_columns(rows)
+    table = _table(rows, PromptBuilder(_template(cfg), exemplars))
+    return Benchmark(table, _stop_rule(cfg), verifier)
+
+
 def digest(dataset: "Iterable[Mapping[str, Any]]") -> str:
     """16 hex digits over all rows in order, prompts left out: equal data, whatever the shots."""
     sha = hashlib.sha256()
@@ -69,11 +89,13 @@ def digest(dataset: "Iterable[Mapping[str, Any]]") -> str:
     return sha.hexdigest()[:16]
 
 
-def _call_loader(cfg: DictConfig, seed: int) -> dict[str, list[Row]]:
+def _call_loader(
+    cfg: DictConfig, seed: int, needed: Sequence[str] = ("train", "test")
+) -> dict[str, list[Row]]:
     """Not `hydra.utils.call`, which would wrap a UserError into an InstantiationException."""
     params: dict[str, Any] = OmegaConf.to_container(cfg.loader, resolve=True)  # type: ignore[assignment]
     loaded = dict(get_method(params.pop("_target_"))(path=cfg.path, seed=seed, **params))
-    for split in ("train", "test"):
+    for split in needed:
         if not loaded.get(split):
             raise UserError(f"dataset {cfg.name}: its loader returned no {split} rows.")
     return loaded

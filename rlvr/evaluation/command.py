@@ -1,6 +1,7 @@
 """`rlvr evaluate RUN --shots 0,2,4,8`: a trained model asked with other numbers of exemplars."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from omegaconf import DictConfig
 
 from rlvr import config
 from rlvr.errors import UserError
-from rlvr.evaluation.evaluate import Score, evaluate, score
+from rlvr.evaluation.score import Score, score
 from rlvr.result import write_atomic
 
 if TYPE_CHECKING:
@@ -94,13 +95,15 @@ def _load(run: Path, cfg: DictConfig) -> "PreTrainedModel":
 
 
 def _evaluate(run: Path, cfg: DictConfig, model: "PreTrainedModel") -> Cell:
+    """The run's own question asked again gives its own rows: the same prompts, draws and stop."""
     from hydra.utils import instantiate
-    from transformers import set_seed
 
     from rlvr.data.load import load_splits
-    from rlvr.evaluation.in_training import questions
+    from rlvr.evaluation.evaluate import Asker, evaluate
+    from rlvr.evaluation.identity import model_identity
+    from rlvr.evaluation.tasks import tasks
     from rlvr.progress import Progress
-    from rlvr.sampling.plain import Completions, generate
+    from rlvr.sampling.shared import choose_engine
     from rlvr.training.arguments import evaluation_sampling
     from rlvr.training.model import load_tokenizer
 
@@ -109,21 +112,21 @@ def _evaluate(run: Path, cfg: DictConfig, model: "PreTrainedModel") -> Cell:
     tokenizer = load_tokenizer(cfg)
     folder = run / "evaluations"
     folder.mkdir(exist_ok=True)
-    file = folder / f"shots_{cfg.shots}_n_{cfg.eval.n}.jsonl"
-
-    def answer(prompts: Sequence[str]) -> Completions:
-        ids = tokenizer(text=list(prompts))["input_ids"]
-        return generate(model, tokenizer, ids, evaluation_sampling(cfg), splits.stop)
-
-    set_seed(cfg.seed)
-    rows = evaluate(
-        answer,
-        questions(cfg, splits),
-        verifier,
-        splits.stop,
+    asker = Asker(
+        engine=choose_engine(model, tokenizer, cfg.trainer.prefix_cache),
+        tokenizer=tokenizer,
+        inference=lambda: nullcontext(model),
+        identity=model_identity(cfg, run / "model", model.device.type),
+        sampling=evaluation_sampling(cfg),
+        seed=cfg.seed,
         k=cfg.eval.k,
         batch_size=cfg.eval.batch_size,
-        file=file,
+    )
+    rows = evaluate(
+        asker,
+        tasks(cfg, splits)[0],
+        root=folder / "answers",
+        file=folder / f"trained.shots_{cfg.shots}_n_{cfg.eval.n}.jsonl",
         progress=Progress(folder, f"{run.name} with {cfg.shots} shots").update,
     )
     trained = config.load(run / "config.yaml").shots

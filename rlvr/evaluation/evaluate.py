@@ -1,158 +1,160 @@
-"""Answer every question of a split, verify the answers, and say how sure the accuracy is."""
+"""Answer the questions of a task, judge the answers, and keep both."""
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rlvr.evaluation.statistics import pass_at_k, wilson
-from rlvr.sampling.plain import Completions
-from rlvr.sampling.stop import StopRule
-from rlvr.verify.verdict import Reason, Verifier
+from rlvr.digests import digest
+from rlvr.evaluation.identity import question_id
+from rlvr.evaluation.store import Answers, Store
+from rlvr.result import write_atomic
+from rlvr.verify.judge import judge
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from rlvr.evaluation.tasks import Task
+    from rlvr.sampling.engine import Engine, Sampling
+
+log = logging.getLogger(__name__)
 
 Rows = list[dict[str, Any]]
-# Prompts to completions; the caller binds model, tokenizer, sampling and stop rule.
-Generate = Callable[[Sequence[str]], Completions]
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Score:
-    """Accuracy over `n` questions; `correct` is their sum of shares, so it may be fractional."""
+class Asker:
+    """A model and how it is asked. `inference` lends the model, ready to sample from."""
 
-    accuracy: float
-    low: float
-    high: float
-    n: int
-    correct: float
-    pass_at_k: dict[str, float] = field(default_factory=dict)
-    mean_reward: float = 0.0
-    mean_length: float = 0.0
-    format_rate: float = 0.0
-    ended_rate: float = 0.0
-    reasons: dict[str, int] = field(default_factory=dict)
+    engine: "Engine"
+    tokenizer: "PreTrainedTokenizerBase"
+    inference: "Callable[[], AbstractContextManager[PreTrainedModel]]"
+    identity: Mapping[str, Any]  # of the model
+    sampling: "Sampling"
+    seed: int
+    k: int
+    batch_size: int  # completions at a time
 
-
-def evaluate(
-    generate: Generate,
-    dataset: Iterable[dict[str, Any]],
-    verifier: Verifier,
-    stop: StopRule,
-    *,
-    k: int,
-    batch_size: int,
-    file: Path,
-    progress: Progress = lambda done, total: None,
-) -> Rows:
-    """`k` answers to each question; rows are written to `file` as they come, returned in order.
-
-    A question has `index`, `prompt`, `question`, `gold` and whatever columns its verifier reads.
-    Questions are batched by prompt length, longest first, so that a batch that does not fit into
-    memory fails at once and padding stays small. Rows already in `file` are not made again.
-    """
-    rows = _read(file)
-    todo = [example for example in dataset if example["index"] not in rows]
-    todo.sort(key=lambda example: len(example["prompt"]), reverse=True)
-    total = len(rows) + len(todo)
-    per_batch = max(1, batch_size // k)
-    with file.open("a", encoding="utf-8") as out:
-        for start in range(0, len(todo), per_batch):
-            for row in _answer(generate, todo[start : start + per_batch], verifier, stop, k):
-                rows[row["index"]] = row
-                out.write(json.dumps(row, ensure_ascii=False) + "\n")
-            out.flush()
-            progress(len(rows), total)
-    return [rows[i] for i in sorted(rows)]
-
-
-def _read(file: Path) -> dict[int, dict[str, Any]]:
-    """Rows of an interrupted evaluation; a torn last line is dropped."""
-    if not file.exists():
-        return {}
-    whole = [
-        line for line in file.read_text(encoding="utf-8").splitlines(True) if line.endswith("\n")
-    ]
-    file.write_text("".join(whole), encoding="utf-8")
-    return {row["index"]: row for row in map(json.loads, whole)}
-
-
-def _answer(
-    generate: Generate, batch: Rows, verifier: Verifier, stop: StopRule, k: int
-) -> Iterator[dict[str, Any]]:
-    repeated = [example for example in batch for _ in range(k)]  # (questions * k)
-    sampled = generate([example["prompt"] for example in repeated])
-    texts = [stop.cut(text) for text in sampled.texts]
-    columns = {key: [e[key] for e in repeated] for key in batch[0] if key not in ("prompt", "gold")}
-    verdicts = verifier.verify(texts, [e["gold"] for e in repeated], **columns)
-    for number, example in enumerate(batch):
-        part = slice(number * k, number * k + k)
-        yield {
-            "index": example["index"],
-            "question": example["question"],
-            "gold": example["gold"],
-            "correct": [v.correct for v in verdicts[part]],
-            "reward": [v.reward for v in verdicts[part]],
-            "reason": [v.reason.value for v in verdicts[part]],
-            "extracted": [v.extracted for v in verdicts[part]],
-            "format_ok": [v.format_ok for v in verdicts[part]],
-            "tokens": [len(ids) for ids in sampled.ids[part]],
-            "ended": sampled.ended[part],
-            "completion": texts[part],
+    def asked(self, task: "Task") -> dict[str, Any]:
+        """All that decides what is answered to a prompt, for the name of the store."""
+        greedy = self.sampling.temperature == 0
+        drawn = {} if greedy else {**asdict(self.sampling), "seed": self.seed}
+        return {
+            "model": dict(self.identity),
+            "engine": self.engine.name,
+            "max_new_tokens": self.sampling.max_new_tokens,
+            "sampling": drawn,
+            "k": self.k,
+            "stop": asdict(task.stop),
         }
 
 
-def shares(rows: Rows) -> list[float | None]:
-    """Share of right answers a question, (n,); None where the verifier itself failed on it."""
+def evaluate(
+    asker: Asker,
+    task: "Task",
+    *,
+    root: Path,
+    file: Path,
+    progress: Progress = lambda done, total: None,
+) -> Rows:
+    """One row for each question of `task`, in its order; also as `file`.
+
+    What the model has answered before, in any process that keeps its answers below `root`, is not
+    asked again. Batches are cut from the questions alone, longest prompt first, so that one that
+    does not fit into memory fails at once, and so that an interruption, the order of the questions
+    and the number of processes change nothing.
+    """
+    store = Store(root, asker.asked(task))
+    keys = _keys(task.questions)
+    prompts = dict(zip(keys, (q["prompt"] for q in task.questions), strict=True))
+    order = sorted(prompts, key=lambda key: (-len(prompts[key]), key))
+    size = max(1, asker.batch_size // asker.k)
+    batches = deque(order[start : start + size] for start in range(0, len(order), size))
+    store.refresh()
+    if known := len(keys) - len(store.missing(keys)):
+        log.info("%s: %d of %d answers are known (%s)", task.name, known, len(keys), store.folder)
+    if store.missing(keys):
+        with asker.inference() as model:
+            for _ in _answered(batches, store, lambda new: _ask(asker, model, task, new, prompts)):
+                progress(len(keys) - len(store.missing(keys)), len(keys))
+    rows = _judged(task, [store.known[key] for key in keys])
+    write_atomic(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return rows
+
+
+def _keys(questions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """By prompt; a prompt that is asked again has draws of its own."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for question in questions:
+        keys.append(digest([question["prompt"], seen[question["prompt"]]]))
+        seen[question["prompt"]] += 1
+    return keys
+
+
+def _answered(
+    batches: deque[list[str]], store: Store, ask: Callable[[list[str]], dict[str, Answers]]
+) -> Iterator[None]:
+    """Answer each batch that no other process answers; wait for those at the end."""
+    put_off = 0  # batches in a row that others were at
+    while batches:
+        keys = batches.popleft()
+        with store.claim(keys, wait=put_off > len(batches)) as mine:
+            put_off = 0 if mine else put_off + 1
+            if not mine:
+                batches.append(keys)
+            elif new := store.missing(keys):
+                store.add(ask(new))
+        if mine:
+            yield
+
+
+def _ask(
+    asker: Asker,
+    model: "PreTrainedModel",
+    task: "Task",
+    keys: Sequence[str],
+    prompts: Mapping[str, str],
+) -> dict[str, Answers]:
+    """Each sample has random numbers of its own, from seed, prompt and place among the k."""
+    k = asker.k
+    ids = asker.tokenizer(text=[prompts[key] for key in keys for _ in range(k)])["input_ids"]
+    seeds = [int(digest([asker.seed, key, i]), 16) for key in keys for i in range(k)]
+    drawn = asker.engine.sample(model, ids, asker.sampling, task.stop, seeds)
+    parts = {key: slice(n * k, (n + 1) * k) for n, key in enumerate(keys)}
+    tokens = [len(row) for row in drawn.ids]
+    return {
+        key: Answers(drawn.texts[part], tokens[part], drawn.ended[part])
+        for key, part in parts.items()
+    }
+
+
+def _judged(task: "Task", answers: Sequence[Answers]) -> Rows:
+    asked = [q for q, a in zip(task.questions, answers, strict=True) for _ in a.texts]
+    verdicts = iter(judge(task.verifier, asked, [t for a in answers for t in a.texts]))
     return [
-        None if None in row["reward"] else sum(row["correct"]) / len(row["correct"]) for row in rows
+        _row(question, said, [next(verdicts) for _ in said.texts])
+        for question, said in zip(task.questions, answers, strict=True)
     ]
 
 
-def score(rows: Rows) -> Score:
-    """Summary of evaluated rows. Questions the verifier failed on are left out of `n`.
-
-    The interval takes questions, not samples, as independent: with k > 1 it is conservative.
-    """
-    known = [row for row, share in zip(rows, shares(rows), strict=True) if share is not None]
-    if not known:
-        raise ValueError("no question could be verified; see the evaluation's rows for the reasons")
-    right = sum(s for s in shares(known) if s is not None)
-    interval = wilson(right, len(known))
-    k = len(known[0]["correct"])
-    every = {
-        key: [v for row in known for v in row[key]]
-        for key in ("reward", "tokens", "format_ok", "ended")
+def _row(question: Mapping[str, Any], said: Answers, verdicts: Sequence[Any]) -> dict[str, Any]:
+    return {
+        "index": question["index"],
+        "id": question_id(question),
+        "question": question["question"],
+        "gold": question["gold"],
+        "correct": [v.correct for v in verdicts],
+        "reward": [v.reward for v in verdicts],
+        "reason": [v.reason.value for v in verdicts],
+        "extracted": [v.extracted for v in verdicts],
+        "format_ok": [v.format_ok for v in verdicts],
+        "tokens": said.tokens,
+        "ended": said.ended,
+        "completion": said.texts,
     }
-    return Score(
-        accuracy=right / len(known),
-        low=interval.low,
-        high=interval.high,
-        n=len(known),
-        correct=right,
-        pass_at_k={str(i): pass_at_k([sum(r["correct"]) for r in known], k, i) for i in _ks(k)},
-        mean_reward=_mean(every["reward"]),
-        mean_length=_mean(every["tokens"]),
-        format_rate=_mean(every["format_ok"]),
-        ended_rate=_mean(every["ended"]),
-        reasons=dict(Counter(reason for row in rows for reason in row["reason"])),
-    )
-
-
-def _ks(k: int) -> list[int]:
-    """1, 2, 4, ... and k itself."""
-    return sorted({2**i for i in range(k.bit_length()) if 2**i <= k} | {k})
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def metrics(prefix: str, result: Score) -> dict[str, float]:
-    """The score as tracker metrics: `base/accuracy`, `base/pass_at_4`, `base/reason_wrong`, ..."""
-    flat = asdict(result)
-    named = {f"pass_at_{k}": v for k, v in flat.pop("pass_at_k").items()}
-    reasons = flat.pop("reasons")
-    named |= {f"reason_{reason.value}": reasons.get(reason.value, 0) for reason in Reason}
-    return {f"{prefix}/{name}": float(value) for name, value in {**flat, **named}.items()}

@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import gather_object
 
+from rlvr.rewards.build import Reward
 from rlvr.safeguards.preflight import (
     CLOSE,
     SHOWN,
     Preflight,
-    Reward,
     Rows,
     call,
     mean,
     spread,
     total,
 )
-from rlvr.sampling.plain import Completions
-from rlvr.training.arguments import rollout_sampling
-from rlvr.training.trainer import Trainer
+from rlvr.sampling.engine import Completions
+from rlvr.verify.judge import judge
 
 if TYPE_CHECKING:
+    from trl import GRPOTrainer
+
     from rlvr.data.load import Splits
 
 QUESTIONS = 4  # at a time
@@ -34,7 +35,7 @@ Group = dict[str, Any]
 
 def check_rollouts(
     report: Preflight,
-    trainer: Trainer,
+    trainer: "GRPOTrainer",  # ours, which also samples
     splits: "Splits",
 ) -> None:
     """Sample groups from the base model until one has any variance of reward.
@@ -42,7 +43,7 @@ def check_rollouts(
     Writes what was seen into `report.rollouts`, and a finding where no group had any. All ranks
     take part and see the same. The state of the random generators stays as it was.
     """
-    rewards, weights = trainer.reward_funcs, trainer.args.reward_weights
+    rewards: list[Reward] = trainer.reward_funcs
     rows = spread(splits.train, MOST_QUESTIONS)
     at_once = trainer.args.per_device_train_batch_size * trainer.args.steps_per_generation
     step = min(QUESTIONS, max(1, at_once // trainer.num_generations))
@@ -53,23 +54,21 @@ def check_rollouts(
         torch.manual_seed(trainer.args.seed + rank)
         for start in range(0, len(rows), step * ranks):
             mine = rows[start : start + step * ranks][rank::ranks]
-            sampled = _sample(model, trainer, mine, splits)
-            groups += gather_object([_group(*drawn, rewards, weights, splits) for drawn in sampled])
+            sampled = _sample(model, trainer, mine)
+            groups += gather_object([_group(*drawn, rewards, splits) for drawn in sampled])
             if any(group["varies"] for group in groups):
                 break
     report.rollouts = _summary(groups)
     _conclude(report)
 
 
-def _sample(
-    model: Any, trainer: Trainer, rows: Rows, splits: "Splits"
-) -> list[tuple[Row, Completions]]:
+def _sample(model: Any, trainer: "GRPOTrainer", rows: Rows) -> list[tuple[Row, Completions]]:
     """A group of completions to each row, drawn as training draws them."""
     if not rows:
         return []
     tokenizer, count = trainer.processing_class, trainer.num_generations
     prompts = tokenizer(text=[row["prompt"] for row in rows for _ in range(count)])["input_ids"]
-    drawn = trainer.generate(model, tokenizer, prompts, rollout_sampling(trainer.args), splits.stop)
+    drawn = trainer.sample(model, prompts)
     parts = [slice(i * count, (i + 1) * count) for i in range(len(rows))]
     return [
         (row, Completions(drawn.ids[part], drawn.texts[part], drawn.ended[part]))
@@ -77,31 +76,20 @@ def _sample(
     ]
 
 
-def _group(
-    row: Row,
-    sampled: Completions,
-    rewards: Sequence[Reward],
-    weights: Sequence[float],
-    splits: "Splits",
-) -> Group:
+def _group(row: Row, sampled: Completions, rewards: Sequence[Reward], splits: "Splits") -> Group:
     rows = [row] * len(sampled.texts)
-    paid = [call(reward, rows, sampled.texts, sampled.ids) for reward in rewards]
-    totals = total(paid, weights)
+    verdicts = judge(splits.verifier, rows, sampled.texts)
+    paid = [call(reward, rows, sampled.texts, verdicts, sampled.ids) for reward in rewards]
+    totals = total(paid, [reward.weight for reward in rewards])
     known = [value for value in totals if value is not None]
     return {
         "totals": totals,
         "paid": {r.__name__: values for r, values in zip(rewards, paid, strict=True)},
         "varies": bool(known) and max(known) - min(known) > CLOSE,
-        "reasons": _reasons(rows, sampled, splits),
+        "reasons": [verdict.reason.value for verdict in verdicts],
         "cut_off": sampled.ended.count(False),
         "example": sampled.texts[0],
     }
-
-
-def _reasons(rows: Rows, sampled: Completions, splits: "Splits") -> list[str]:
-    columns = {k: [row[k] for row in rows] for k in rows[0] if k not in ("prompt", "gold")}
-    verdicts = splits.verifier.verify(sampled.texts, [row["gold"] for row in rows], **columns)
-    return [verdict.reason.value for verdict in verdicts]
 
 
 def _summary(groups: Sequence[Group]) -> dict[str, Any]:

@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlvr.metric_names import metric_name
 from rlvr.result import write_atomic
-from rlvr.rewards.functions import Format, VerdictReward
+from rlvr.rewards.build import Reward
 from rlvr.safeguards import health_signals as signals
 from rlvr.safeguards.health_rules import PAUSE, RULES, History
 from rlvr.safeguards.health_signals import PAID, Batch
 from rlvr.safeguards.second_opinion import last_number
 from rlvr.sampling.stop import StopRule
-from rlvr.training.callbacks import metric_name
 from rlvr.training.ranks import is_main
-from rlvr.verify.answers import text_of
+from rlvr.verify.verdict import Verdict
 
 if TYPE_CHECKING:
-    from rlvr.data.load import Splits
     from rlvr.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -42,17 +41,14 @@ class HealthMonitor:
 
     def __init__(
         self,
-        rewards: Sequence[Callable[..., Any]],
-        weights: Sequence[float],
-        splits: "Splits",
+        rewards: Sequence[Reward],
+        answer_prefix: str,
         run_dir: Path,
     ) -> None:
-        names = [reward.__name__ for reward in rewards]
-        prefix = splits.prompt_builder.template.answer_prefix
-        self._verifier, self._stop = splits.verifier, splits.stop
+        names, weights = [r.__name__ for r in rewards], [r.weight for r in rewards]
         self._weights = np.array(weights, dtype=float)
         self._judging = _judging(rewards, self._weights)
-        self._answer_line = StopRule((), prefix)
+        self._answer_line = StopRule((), answer_prefix)
         self._top_answers = signals.TopAnswers()
         self._components = signals.Components(names, weights)
         self._disagreements = Disagreements(run_dir / FILE)
@@ -61,17 +57,30 @@ class HealthMonitor:
         self._warned: dict[str, int] = {}
         self._warnings = 0
 
-    def observe(
+    def batch(
         self,
         inputs: Sequence[Mapping[str, Any]],
-        completions: Sequence[object],
-        completion_ids: Sequence[Sequence[int]],
+        raw: Sequence[str],
+        texts: Sequence[str],
+        lengths: Sequence[int],
+        verdicts: Sequence[Verdict],
         rewards: np.ndarray,
-        step: int,
-        log_metric: LogMetric,
-    ) -> None:
-        """This process's completions with their rewards (n, rewards), None as nan."""
-        batch = self._batch(inputs, completions, completion_ids, rewards)
+    ) -> Batch:
+        """What one process sampled, with its rewards (n, rewards), None as nan."""
+        return Batch(
+            prompts=[row["prompt"] for row in inputs],
+            questions=[str(row.get("question", row["prompt"])) for row in inputs],
+            raw=raw,
+            texts=texts,
+            lengths=lengths,
+            golds=[row["gold"] for row in inputs],
+            verdicts=verdicts,
+            rewards=rewards,
+            totals=_weighted(rewards, self._weights),
+            paid=_weighted(np.clip(rewards, 0, 1), self._judging),
+        )
+
+    def observe(self, batch: Batch, step: int, log_metric: LogMetric) -> None:
         metrics = {
             **signals.agreement(batch),
             **signals.format_only(batch),
@@ -84,30 +93,7 @@ class HealthMonitor:
         }
         for name, value in metrics.items():
             log_metric(f"health/{name}", value)
-        self._disagreements.add(batch, inputs, step)
-
-    def _batch(
-        self,
-        inputs: Sequence[Mapping[str, Any]],
-        completions: Sequence[object],
-        completion_ids: Sequence[Sequence[int]],
-        rewards: np.ndarray,
-    ) -> Batch:
-        raw = [text_of(completion) for completion in completions]
-        texts = [self._stop.cut(text) for text in raw]
-        columns = {k: [i[k] for i in inputs] for k in inputs[0] if k != "prompt"}
-        golds = columns.pop("gold")
-        return Batch(
-            prompts=[text_of(i["prompt"]) for i in inputs],
-            raw=raw,
-            texts=texts,
-            lengths=[len(ids) for ids in completion_ids],
-            golds=golds,
-            verdicts=self._verifier.verify(texts, golds, **columns),
-            rewards=rewards,
-            totals=_weighted(rewards, self._weights),
-            paid=_weighted(np.clip(rewards, 0, 1), self._judging),
-        )
+        self._disagreements.add(batch, step)
 
     def conclude(self, metrics: dict[str, list[float]], step: int) -> None:
         """Complete one log entry: `metrics` holds what TRL is about to average and log."""
@@ -140,12 +126,12 @@ class HealthMonitor:
             tracker.log_table(rows, FILE.removesuffix(".jsonl"))
 
 
-def _judging(rewards: Sequence[Callable[..., Any]], weights: np.ndarray) -> np.ndarray:
+def _judging(rewards: Sequence[Reward], weights: np.ndarray) -> np.ndarray:
     """Weights, of sum 1, of the rewards that judge the answer: verdicts on it, else all but the
     format, else all."""
     paying = [i for i, weight in enumerate(weights) if weight > 0]
-    others = [i for i in paying if not isinstance(rewards[i], Format)]
-    verdicts = [i for i in others if isinstance(rewards[i], VerdictReward)]
+    others = [i for i in paying if not rewards[i].only_format]
+    verdicts = [i for i in others if rewards[i].judges_answers]
     judging = np.zeros_like(weights)
     chosen = verdicts or others or paying
     judging[chosen] = weights[chosen] / weights[chosen].sum()
@@ -196,11 +182,11 @@ class Disagreements:
         self._kept: dict[str, dict[tuple[str, str], dict[str, Any]]] = defaultdict(dict)
         self._changed = False
 
-    def add(self, batch: Batch, inputs: Sequence[Mapping[str, Any]], step: int) -> None:
+    def add(self, batch: Batch, step: int) -> None:
         numeric, right = signals.independent(batch)
         paid = batch.paid >= PAID
         for i in np.flatnonzero(numeric & ~np.isnan(batch.paid) & (paid != right)).tolist():
-            row = _row(batch, inputs[i], i, step)
+            row = _row(batch, i, step)
             kept = self._kept[row["disagreement"]]
             kept[row["question"], str(row["extracted"])] = row
             while len(kept) > KEPT:
@@ -226,14 +212,14 @@ def _badness(row: Mapping[str, Any]) -> tuple[float, int]:
     return row["reward"], row["step"]
 
 
-def _row(batch: Batch, shown: Mapping[str, Any], i: int, step: int) -> dict[str, Any]:
+def _row(batch: Batch, i: int, step: int) -> dict[str, Any]:
     paid, verdict = float(batch.paid[i]), batch.verdicts[i]
     found = last_number(batch.texts[i])
     return {
         "disagreement": "paid, last number wrong" if paid >= PAID else "right, not paid",
         "step": step,
         "reward": round(float(batch.totals[i]), 4),
-        "question": str(shown.get("question", shown["prompt"]))[-TAIL:],
+        "question": batch.questions[i][-TAIL:],
         "gold": batch.golds[i],
         "extracted": verdict.extracted,
         "last_number": None if found is None else str(found),

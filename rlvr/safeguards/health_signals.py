@@ -9,7 +9,6 @@ from itertools import groupby
 
 import numpy as np
 
-from rlvr.rewards.functions import reason_shares
 from rlvr.safeguards.second_opinion import agrees, gold_number
 from rlvr.sampling.stop import StopRule
 from rlvr.verify.verdict import Reason, Verdict
@@ -34,6 +33,7 @@ class Batch:
     weighted sum, `paid` (n,) what the answer earned, from 0 to 1 or nan."""
 
     prompts: Sequence[str]
+    questions: Sequence[str]
     raw: Sequence[str]
     texts: Sequence[str]
     lengths: Sequence[int]  # tokens
@@ -93,12 +93,12 @@ def format_only(batch: Batch) -> Metrics:
 
 def answers(batch: Batch, answer_line: StopRule) -> Metrics:
     """Reasons, several answers on offer, and what follows the answer line."""
-    shares = reason_shares(batch.verdicts)
+    reasons = Counter(verdict.reason for verdict in batch.verdicts)
     ends = [answer_line.find(text) for text in batch.raw]
     after = [t[e:].strip() if e is not None else "" for t, e in zip(batch.raw, ends, strict=True)]
     return {
         "accuracy": float(batch.correct.mean()),
-        **{reason.value: shares[reason] for reason in LOGGED_REASONS},
+        **{reason.value: reasons[reason] / len(batch.verdicts) for reason in LOGGED_REASONS},
         "spray": _share(map(_sprays, batch.verdicts)),
         "retracted": _share(_RETRACTION.search(text) is not None for text in after),
         "run_on": _share(bool(text) for text in after),

@@ -4,17 +4,19 @@ docs/health.md, "Before training", says what is tried and what is refused.
 """
 
 import json
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from rlvr.errors import UserError
+from rlvr.errors import UserError, raised_at
 from rlvr.result import write_atomic
-from rlvr.rewards.functions import Correctness, Format, Rewards, checked
+from rlvr.rewards.build import Reward
+from rlvr.rewards.functions import Rewards
 from rlvr.safeguards.spoilt import GOLD, SPOILT, completions
+from rlvr.verify.judge import judge
+from rlvr.verify.verdict import Verdict
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -28,9 +30,9 @@ SHOWN = 160  # characters of a completion in a message
 CLOSE = 1e-6
 TOTAL = "total"
 
-Reward = Callable[..., Rewards]
 Rows = Sequence[Mapping[str, Any]]
 Texts = dict[str, dict[int, str]]  # kind -> row -> completion
+Verdicts = dict[str, list[Verdict]]  # kind -> one verdict per completion
 Paid = dict[str, list[float | None]]  # kind -> one reward per completion
 
 
@@ -59,33 +61,36 @@ class Preflight:
             )
 
 
-def check_golds(rewards: Sequence[Reward], weights: Sequence[float], splits: "Splits") -> Preflight:
+def check_golds(rewards: Sequence[Reward], splits: "Splits") -> Preflight:
     """Try every reward on gold answers and on spoilt ones; what is wrong is in the findings."""
     rows = spread(splits.train, QUESTIONS)
-    names = [reward.__name__ for reward in rewards]
-    control = control_names(rewards, weights)
-    report = Preflight(len(rows), dict(zip(names, weights, strict=True)), control)
+    weights = {reward.__name__: reward.weight for reward in rewards}
+    report = Preflight(len(rows), weights, control_names(rewards))
     texts = _texts(splits, rows)
-    tried = [_try(reward, rows, texts) for reward in rewards]
-    paid = {n: kinds for n, kinds in zip(names, tried, strict=True) if isinstance(kinds, dict)}
+    verdicts = {
+        kind: judge(splits.verifier, [rows[i] for i in written], list(written.values()))
+        for kind, written in texts.items()
+    }
+    tried = [_try(reward, rows, texts, verdicts) for reward in rewards]
+    paid = {n: kinds for n, kinds in zip(weights, tried, strict=True) if isinstance(kinds, dict)}
     report.findings = [problem for problem in tried if isinstance(problem, str)]
     if not report.findings:
-        paid[TOTAL] = {k: total([paid[n][k] for n in names], weights) for k in texts}
-        report.findings += _gold_findings(rewards, report.weights, paid, splits, rows, texts)
-    if not report.findings and not control:
+        paid[TOTAL] = {k: total([paid[n][k] for n in weights], [*weights.values()]) for k in texts}
+        report.findings += _gold_findings(rewards, paid, rows, texts[GOLD], verdicts[GOLD])
+    if not report.findings and not report.control:
         report.findings += _spoilt_findings(paid[TOTAL], texts)
     report.paid = {n: {k: mean(v) for k, v in kinds.items()} for n, kinds in paid.items()}
     return report
 
 
-def control_names(rewards: Sequence[Reward], weights: Sequence[float]) -> list[str]:
+def control_names(rewards: Sequence[Reward]) -> list[str]:
     """The rewards that are controls by design: marked ones, or the format when nothing else pays.
 
-    A class is marked by the attribute `control = True`."""
-    used = [reward for reward, weight in zip(rewards, weights, strict=True) if weight]
-    marked = [r.__name__ for r in used if getattr(r, "control", False)]
-    only_format = all(isinstance(reward, Format) for reward in used)
-    return marked or [r.__name__ for r in used if only_format]
+    A function or class is marked by the attribute `control = True`."""
+    used = [reward for reward in rewards if reward.weight]
+    marked = [reward.__name__ for reward in used if reward.control]
+    only_format = all(reward.only_format for reward in used)
+    return marked or [reward.__name__ for reward in used if only_format]
 
 
 def spread(data: "Dataset", count: int) -> Rows:
@@ -98,6 +103,7 @@ def call(
     reward: Reward,
     rows: Rows,
     texts: Sequence[str],
+    verdicts: Sequence[Verdict],
     completion_ids: Sequence[Sequence[int]] | None = None,
 ) -> Rewards:
     """One reward per completion, called as TRL calls it; UserError names reward and completion.
@@ -106,40 +112,40 @@ def call(
     """
     ids = completion_ids or [list(range(len(text.split()))) for text in texts]
     try:
-        return _call(reward, rows, texts, ids)
+        return _call(reward, rows, texts, verdicts, ids)
     except Exception as error:  # whatever a user's own reward raises
         if len(texts) > 1:
-            for row, text, tokens in zip(rows, texts, ids, strict=True):
-                call(reward, [row], [text], [tokens])
+            for row, text, verdict, tokens in zip(rows, texts, verdicts, ids, strict=True):
+                call(reward, [row], [text], [verdict], [tokens])
         raise UserError(_problem(reward, error, texts[0])) from error
 
 
 def _call(
-    reward: Reward, rows: Rows, texts: Sequence[str], ids: Sequence[Sequence[int]]
+    reward: Reward,
+    rows: Rows,
+    texts: Sequence[str],
+    verdicts: Sequence[Verdict],
+    ids: Sequence[Sequence[int]],
 ) -> Rewards:
     columns = {key: [row[key] for row in rows] for key in rows[0] if key != "prompt"}
-    values = reward(
+    return reward(
         prompts=[row["prompt"] for row in rows],
         completions=list(texts),
         completion_ids=ids,
+        verdicts=verdicts,
         trainer_state=SimpleNamespace(global_step=0, max_steps=0, epoch=0.0, log_history=[]),
         log_metric=lambda name, value: None,
         log_extra=lambda column, values: None,
         **columns,
     )
-    rewards = checked(reward.__name__, values, len(texts))
-    if found := next((value for value in values if isinstance(value, str)), None):
-        raise UserError(f"reward {reward.__name__!r} returned the text {found!r}, not a number.")
-    return rewards
 
 
 def _problem(reward: Reward, error: Exception, text: str) -> str:
     shown = f"For example on the completion {tail(text)!r}."
     if isinstance(error, UserError):
         return f"{error} {shown}"
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(frame.filename).name}:{frame.lineno}"
-    return f"reward {reward.__name__!r} raised {type(error).__name__}: {error} ({where}). {shown}"
+    kind = type(error).__name__
+    return f"reward {reward.__name__!r} raised {kind}: {error} ({raised_at(error)}). {shown}"
 
 
 def tail(text: str) -> str:
@@ -171,15 +177,15 @@ def _texts(splits: "Splits", rows: Rows) -> Texts:
         other = next((gold for gold in others if gold != row["gold"]), row["gold"])
         made = completions(splits.prompt_builder, splits.verifier, row, other)
         for kind, text in made.items():
-            texts[kind][index] = text
+            texts[kind][index] = splits.stop.cut(text)
     return {kind: written for kind, written in texts.items() if written}
 
 
-def _try(reward: Reward, rows: Rows, texts: Texts) -> Paid | str:
+def _try(reward: Reward, rows: Rows, texts: Texts, verdicts: Verdicts) -> Paid | str:
     """What `reward` pays to each completion of each kind, or what is wrong with it."""
     try:
         return {
-            kind: call(reward, [rows[i] for i in written], list(written.values()))
+            kind: call(reward, [rows[i] for i in written], [*written.values()], verdicts[kind])
             for kind, written in texts.items()
         }
     except UserError as error:
@@ -188,28 +194,25 @@ def _try(reward: Reward, rows: Rows, texts: Texts) -> Paid | str:
 
 def _gold_findings(
     rewards: Sequence[Reward],
-    weights: Mapping[str, float],
     paid: Mapping[str, Paid],
-    splits: "Splits",
     rows: Rows,
-    texts: Texts,
+    texts: Mapping[int, str],
+    verdicts: Sequence[Verdict],
 ) -> list[str]:
     """Format and correctness must pay 1; nobody knows the most that a user's own reward pays."""
     findings = []
     for reward in rewards:
-        name = reward.__name__
-        values = paid[name][GOLD]
+        values = paid[reward.__name__][GOLD]
         short = [i for i, value in enumerate(values) if value is None or value < 1 - CLOSE]
-        if not short or weights[name] <= 0 or not isinstance(reward, Format | Correctness):
+        if not short or reward.weight <= 0 or not reward.pays_gold_in_full:
             continue
-        row, text = rows[short[0]], texts[GOLD][short[0]]
-        others = {k: [v] for k, v in row.items() if k not in ("prompt", "gold")}
-        verdict = splits.verifier.verify([splits.stop.cut(text)], [row["gold"]], **others)[0]
+        first = short[0]
         findings.append(
-            f"reward {name!r} does not pay the gold answer in full for {len(short)} of "
-            f"{len(values)} questions: for example {values[short[0]]} of 1, verdict "
-            f"{verdict.reason.value}, for the gold {row['gold']!r} written as {tail(text)!r}. "
-            "dataset.prompt.answer_prefix, dataset.verifier and dataset.stop must agree."
+            f"reward {reward.__name__!r} does not pay the gold answer in full for {len(short)} of "
+            f"{len(values)} questions: for example {values[first]} of 1, verdict "
+            f"{verdicts[first].reason.value}, for the gold {rows[first]['gold']!r} written as "
+            f"{tail(texts[first])!r}. dataset.prompt.answer_prefix, dataset.verifier and "
+            "dataset.stop must agree."
         )
     return findings
 

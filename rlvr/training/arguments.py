@@ -9,7 +9,7 @@ from trl import GRPOConfig
 
 from rlvr.config.schema import Distributed
 from rlvr.errors import UserError
-from rlvr.sampling.plain import Sampling
+from rlvr.sampling.engine import Sampling
 from rlvr.training.model import bf16_available
 from rlvr.training.ranks import is_rank
 
@@ -18,7 +18,7 @@ SAME = (
     "learning_rate lr_scheduler_type num_train_epochs max_steps per_device_train_batch_size "
     "gradient_accumulation_steps num_generations max_completion_length temperature top_p beta "
     "loss_type scale_rewards importance_sampling_level epsilon epsilon_high max_grad_norm "
-    "mask_truncated_completions gradient_checkpointing use_vllm logging_steps"
+    "mask_truncated_completions gradient_checkpointing logging_steps"
 ).split()
 
 

@@ -1,6 +1,5 @@
 """Loading the base model and its tokenizer from the hub, a local directory or the package."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,14 +16,12 @@ from transformers.utils import is_flash_attn_2_available
 
 from rlvr.config.schema import Attention, Dtype, PeftMethod
 from rlvr.errors import UserError
-from rlvr.paths import ASSETS
+from rlvr.model_files import local_folder
 
 
 def resolve_path(path: str) -> str:
-    """`package:tiny` is the embedded model; anything else is a directory or a hub name."""
-    if path.startswith("package:"):
-        return str(ASSETS / path.removeprefix("package:"))
-    return str(Path(path).expanduser()) if Path(path).expanduser().is_dir() else path
+    """A folder where `model.path` names one, else the hub's name."""
+    return str(local_folder(path) or path)
 
 
 def dtype(cfg: DictConfig) -> torch.dtype:

@@ -1,8 +1,9 @@
-"""TRL's GRPOTrainer whose rollouts come from our sampler and obey the stop rule."""
+"""TRL's GRPOTrainer whose rollouts come from our engines, each completion judged once."""
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,14 +14,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
 
+from rlvr.rewards.build import Reward
 from rlvr.safeguards.health import HealthMonitor
-from rlvr.sampling.shared import sampler
+from rlvr.sampling.engine import Completions
+from rlvr.sampling.shared import choose_engine
 from rlvr.sampling.stop import StopRule
 from rlvr.training.arguments import rollout_sampling
 from rlvr.training.shared_prefix.update import SharedPrefixGRPOTrainer, Sharing
+from rlvr.verify.judge import judge
+from rlvr.verify.verdict import Reason, Verdict, Verifier
 
 # TRL warns that `rollout_func` may change; constraints.txt pins TRL and the tests run it.
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+TEXT = "completion_text"  # what an engine returned, on its way through TRL to the rewards
 
 
 class Trainer(SharedPrefixGRPOTrainer):
@@ -35,7 +42,8 @@ class Trainer(SharedPrefixGRPOTrainer):
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         args: GRPOConfig,
-        reward_funcs: list[Callable[..., Any]],
+        rewards: list[Reward],
+        verifier: Verifier,
         stop: StopRule,
         train_dataset: Dataset,
         sharing: Sharing,
@@ -45,43 +53,60 @@ class Trainer(SharedPrefixGRPOTrainer):
         callbacks: Sequence[TrainerCallback] = (),
         health: HealthMonitor | None = None,
     ) -> None:
-        self.stop = stop
+        self.verifier, self.stop = verifier, stop
         self.health = health
-        if args.use_vllm:
-            args.generation_kwargs = {**(args.generation_kwargs or {}), "stop": list(stop.strings)}
         super().__init__(
             model=model,
-            reward_funcs=reward_funcs,
+            reward_funcs=rewards,
             args=args,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=tokenizer,
             peft_config=peft_config,
             callbacks=list(callbacks),
-            rollout_func=None if args.use_vllm else rollout,
+            rollout_func=rollout,
             sharing=sharing,
         )
-        self.generate = sampler(self.model, prefix_cache)
+        self.engine = choose_engine(self.model, tokenizer, prefix_cache)
+
+    def sample(self, model: PreTrainedModel, prompt_ids: list[list[int]]) -> Completions:
+        """A completion to each prompt, drawn as training draws them from torch's random state."""
+        seeds = torch.randint(2**62, (len(prompt_ids),)).tolist()
+        return self.engine.sample(model, prompt_ids, rollout_sampling(self.args), self.stop, seeds)
 
     def _calculate_rewards(
         self,
         inputs: list[dict[str, Any]],
-        prompts: list[Any],
-        completions: list[Any],
+        prompts: list[str],
+        completions: list[str],
         completion_ids_list: list[list[int]],
     ) -> torch.Tensor:
-        """Rewards of all processes, (n, rewards); the monitor sees this process's part of them."""
+        """Rewards of all processes, (n, rewards), from one verdict a completion.
+
+        `completions` are decoded whole; what counts are the engine's texts, cut by the stop rule.
+        """
+        texts = [row.pop(TEXT) for row in inputs]
+        verdicts = judge(self.verifier, inputs, texts)
+        self._log_verdicts(verdicts)
+        judged = [{**row, "verdicts": v} for row, v in zip(inputs, verdicts, strict=True)]
         rewards: torch.Tensor = super()._calculate_rewards(
-            inputs, prompts, completions, completion_ids_list
+            judged, prompts, texts, completion_ids_list
         )
         if self.health is not None and self.model.training:
             start = self.accelerator.process_index * len(prompts)
             local = rewards[start : start + len(prompts)].double().cpu().numpy()
-            step = self.state.global_step + 1
-            self.health.observe(
-                inputs, completions, completion_ids_list, local, step, self._log_metric
-            )
+            lengths = [len(ids) for ids in completion_ids_list]
+            batch = self.health.batch(inputs, completions, texts, lengths, verdicts, local)
+            self.health.observe(batch, self.state.global_step + 1, self._log_metric)
         return rewards
+
+    def _log_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+        """Share of each reason, zeros included: every process must report the same names."""
+        counts = Counter(verdict.reason for verdict in verdicts)
+        for reason in Reason:
+            self._log_metric(f"reasons/{reason.value}", counts[reason] / max(len(verdicts), 1))
+        self._log_completion_extra("verdict", [verdict.reason.value for verdict in verdicts])
+        self._log_completion_extra("extracted", [verdict.extracted for verdict in verdicts])
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self.health is not None and self.model.training and "reward" in self._metrics["train"]:
@@ -118,9 +143,7 @@ def rollout(prompts: list[str], trainer: Trainer) -> dict[str, Any]:
     tokenizer = trainer.processing_class
     prompt_ids = tokenizer(text=prompts)["input_ids"]
     with trainer.inference() as model:
-        sampled = trainer.generate(
-            model, tokenizer, prompt_ids, rollout_sampling(trainer.args), trainer.stop
-        )
+        sampled = trainer.sample(model, prompt_ids)
     eos = set(trainer.eos_token_ids)
     added = [
         ended and ids[-1] not in eos for ids, ended in zip(sampled.ids, sampled.ended, strict=True)
@@ -130,5 +153,6 @@ def rollout(prompts: list[str], trainer: Trainer) -> dict[str, Any]:
         "prompt_ids": prompt_ids,
         "completion_ids": [ids + end * a for ids, a in zip(sampled.ids, added, strict=True)],
         "logprobs": None,
+        TEXT: sampled.texts,
         "env_mask": [[1] * len(ids) + [0] * a for ids, a in zip(sampled.ids, added, strict=True)],
     }

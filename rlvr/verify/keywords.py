@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from rlvr.errors import UserError
-from rlvr.rewards.functions import Correctness
 from rlvr.sampling.stop import StopRule
 from rlvr.verify.answers import RUN_ON, spoken
 from rlvr.verify.prose import Clause, clauses, stemmed, words_of
-from rlvr.verify.verdict import Reason, Verdict, Verifier
+from rlvr.verify.verdict import Reason, Verdict
 
 PARTIAL_CREDIT = 0.5  # for all terms without a valid combination; fewer terms get their share of it
 
@@ -99,21 +98,6 @@ class KeywordVerifier:
             for group in self._combine
         ]
         return not groups or bool(set.intersection(*groups))
-
-
-class Keywords(Correctness):
-    """The reward of a dataset whose golds are required terms."""
-
-    __name__ = "keywords"
-
-    def __init__(self, verifier: Verifier, stop: StopRule) -> None:
-        if not isinstance(verifier, KeywordVerifier):
-            raise UserError(
-                "rewards=keywords needs golds that list required terms, judged by "
-                "rlvr.verify.keywords.KeywordVerifier; this dataset's verifier is a "
-                f"{type(verifier).__name__}. Use dataset=medical_terms, or set dataset.verifier."
-            )
-        super().__init__(verifier, stop)
 
 
 def _parse(gold: object) -> tuple[Term, ...]:

@@ -1,6 +1,7 @@
 """Shared generation against transformers' own `generate`."""
 
 from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,25 @@ import torch
 from peft import LoraConfig, get_peft_model
 from scipy.stats import chi2_contingency
 
-from rlvr.sampling.plain import Sampling, eos_token_ids, generate, generation_config
-from rlvr.sampling.shared import generate_shared, prefill, processors, sampler
+from rlvr.sampling.engine import Completions, Sampling
+from rlvr.sampling.plain import PlainEngine, pad_left
+from rlvr.sampling.shared import SharedEngine, choose_engine, prefill
 from rlvr.sampling.stop import StopRule
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 NEVER = StopRule()
 FAMILIES = ["qwen2", "llama", "olmo2"]
+
+
+def generate(model: Any, tokenizer: Any, asked: Any, sampling: Sampling, stop: Any) -> Completions:
+    return PlainEngine(tokenizer).sample(model, asked, sampling, stop, range(len(asked)))
+
+
+def generate_shared(
+    model: Any, tokenizer: Any, asked: Any, sampling: Sampling, stop: Any
+) -> Completions:
+    return SharedEngine(tokenizer).sample(model, asked, sampling, stop, range(len(asked)))
 
 
 def prompts(harness: Any, shots: int, groups: int = 3, size: int = 4) -> list[list[int]]:
@@ -119,42 +131,45 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("sampling", SETTINGS, ids=str)
-def test_processors_are_those_of_generate(harness: Any, tmp_path: Path, sampling: Sampling) -> None:
+def test_sampled_rows_are_the_plain_engines(
+    harness: Any, tmp_path: Path, sampling: Sampling
+) -> None:
+    """The same random numbers, the same tokens: both engines draw from one distribution."""
     model, tokenizer = harness.tiny_model(tmp_path), harness.tokenizer()
-    config = generation_config(tokenizer, sampling, eos_token_ids(model, tokenizer))
-    theirs = model._get_logits_processor(config, input_ids_seq_length=4, device="cpu")
-    history, logits = torch.randint(2, 90, (3, 4)), torch.randn(3, 96)
-    ours = processors(sampling)(history, logits.clone())
-    torch.testing.assert_close(ours, theirs(history, logits.clone()))
+    longer = replace(sampling, max_new_tokens=12)
+    arguments = (tokenizer, prompts(harness, 2), longer, NEVER)
+    assert generate_shared(model, *arguments) == generate(model, *arguments)
 
 
 @pytest.mark.parametrize("sampling", SETTINGS, ids=str)
 def test_samples_have_the_distribution_of_generate(
     harness: Any, tmp_path: Path, sampling: Sampling
 ) -> None:
-    """Pairs of tokens from a vocabulary of eight, the second drawn while rows leave the batch."""
+    """Pairs of tokens from a vocabulary of eight, against transformers' own draws."""
     model = harness.tiny_model(tmp_path, vocab_size=8, initializer_range=0.5)
     tokenizer = harness.tokenizer()
-    batch = [[5, 6, 7, 2]] * 1000 + [[5, 6, 3]] * 1000
-
-    def counts(sample: Any, seed: int) -> Counter[tuple[int, ...]]:
-        torch.manual_seed(seed)
-        drawn = sample(model, tokenizer, batch, sampling, NEVER)
-        return Counter((i // 1000, *ids) for i, ids in enumerate(drawn.ids))
-
-    ours, stock = counts(generate_shared, 1), counts(generate, 2)
-    common = [key for key in ours | stock if ours[key] + stock[key] >= 10]
-    table = [[drawn[key] for key in common] for drawn in (ours, stock)]
+    batch = [[5, 6, 7, 2]] * 1000 + [[5, 6, 3, 2]] * 1000
+    drawn = SharedEngine(tokenizer).sample(model, batch, sampling, NEVER, range(2000)).ids
+    torch.manual_seed(2)
+    ids, mask = pad_left(batch, 0)
+    options = {k: v for k, v in asdict(sampling).items() if k != "min_p" or v}
+    stock = model.generate(
+        ids, attention_mask=mask, do_sample=True, eos_token_id=tokenizer.eos_token_id, **options
+    )[:, 4:].tolist()
+    ended = [row[:1] if row[0] == tokenizer.eos_token_id else row for row in stock]
+    counts = [Counter((i // 1000, *row) for i, row in enumerate(rows)) for rows in (drawn, ended)]
+    common = [key for key in counts[0] | counts[1] if counts[0][key] + counts[1][key] >= 10]
     assert len(common) > 3
+    table = [[count[key] for key in common] for count in counts]
     assert chi2_contingency(table).pvalue > 1e-3
 
 
-def test_the_sampler_of_a_model(
+def test_the_engine_of_a_model(
     harness: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = harness.tiny_model(tmp_path)
-    assert sampler(model, prefix_cache=True) is generate_shared
-    assert sampler(model, prefix_cache=False) is generate
+    model, tokenizer = harness.tiny_model(tmp_path), harness.tokenizer()
+    assert choose_engine(model, tokenizer, prefix_cache=True).name == "shared"
+    assert choose_engine(model, tokenizer, prefix_cache=False).name == "plain"
     windowed = harness.tiny_model(tmp_path, "mistral", sliding_window=8)
-    assert sampler(windowed, prefix_cache=True) is generate
+    assert choose_engine(windowed, tokenizer, prefix_cache=True).name == "plain"
     assert "sliding" in caplog.text

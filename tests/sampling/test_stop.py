@@ -10,7 +10,8 @@ PREFIX = "#### The final answer is"
 DEFAULT = StopRule(("\nQuestion:",), PREFIX)
 
 # Short alphabets, so that stops overlap, nest and stand inside answer lines.
-texts = st.text("ab#\n", max_size=30)
+PIECES = [*"ab#\n", "<think>", "</think>"]
+texts = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
 rules = st.builds(
     StopRule,
     st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3).map(tuple),
@@ -61,21 +62,27 @@ def test_what_follows_a_stop_changes_nothing(rule: StopRule, text: str, more: st
         assert rule.cut(text + more) == rule.cut(text)
 
 
-@given(rules, st.lists(st.text("ab#\n", min_size=1, max_size=5), max_size=10))
-@example(StopRule(("b", "abb"), None), ["a", "b", "b"])
-@example(StopRule(("b",), "#"), ["#b", " a\n"])
-def test_streaming_token_by_token_agrees(rule: StopRule, tokens: list[str]) -> None:
+@given(
+    rules,
+    st.lists(st.text("ab#\n", min_size=1, max_size=5) | st.sampled_from(PIECES)),
+    st.booleans(),
+)
+@example(StopRule(("b", "abb"), None), ["a", "b", "b"], False)
+@example(StopRule(("b",), "#"), ["#b", " a\n"], False)
+def test_streaming_token_by_token_agrees(rule: StopRule, tokens: list[str], thinking: bool) -> None:
     """The sampler looks only after tokens that contain one of `last_characters`."""
     text, whole = "", "".join(tokens)
     for token in tokens:
         text += token
-        if set(token) & rule.last_characters and rule.find(text) is not None:
+        if set(token) & rule.last_characters and rule.find(text, thinking) is not None:
             break
-    assert rule.cut(text) == rule.cut(whole)
+    assert rule.cut(text, thinking) == rule.cut(whole, thinking)
 
 
 @pytest.mark.parametrize(
-    "text", ["#" * 1_000_000, "\n#### The final answer is " * 40_000, "\nQuestion" * 110_000]
+    "text",
+    ["#" * 1_000_000, "\n#### The final answer is " * 40_000, "\nQuestion" * 110_000]
+    + ["<think>" * 140_000, "<think></think>" * 70_000, "<think>" + "</think" * 140_000],
 )
 def test_a_megabyte_takes_milliseconds(text: str) -> None:
     start = time.perf_counter()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlvr.evaluation.score import metrics as score_metrics
 from rlvr.tracking.names import chunks, finite_metrics
 
 if TYPE_CHECKING:
@@ -59,17 +60,6 @@ def records(directory: Path) -> Iterator[tuple[int, dict[str, float]]]:
         yield 0, {"metric": result["metric"]}
 
 
-def score_metrics(phase: str, score: dict[str, Any]) -> dict[str, float]:
-    """The names of `rlvr.evaluation.evaluate.metrics`, which would load torch here."""
-    from rlvr.verify.verdict import Reason
-
-    flat = dict(score)
-    named = {f"pass_at_{k}": v for k, v in flat.pop("pass_at_k", {}).items()}
-    reasons = flat.pop("reasons", {})
-    named |= {f"reason_{reason.value}": reasons.get(reason.value, 0) for reason in Reason}
-    return {f"{phase}/{name}": float(value) for name, value in {**flat, **named}.items()}
-
-
 def _known(client: "MlflowClient", run_id: str) -> set[tuple[str, int]]:
     names = client.get_run(run_id).data.metrics
     return {
@@ -83,7 +73,7 @@ def _log_files(client: "MlflowClient", run_id: str, directory: Path) -> None:
         if (directory / name).is_file() and name not in present:
             client.log_artifact(run_id, str(directory / name))
     for phase in ("base", "trained"):
-        rows = directory / f"eval_{phase}.jsonl"
+        rows = directory / f"evaluations/{phase}.jsonl"
         if rows.is_file() and f"{phase}_completions.json" not in present:
             client.log_table(run_id, _table(rows), f"{phase}_completions.json")
 

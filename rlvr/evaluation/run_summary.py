@@ -1,24 +1,11 @@
-"""The table at the end of a run, and the paired test behind it."""
+"""The table at the end of a run."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rlvr.evaluation.evaluate import Rows, shares
-from rlvr.evaluation.statistics import paired_test
 from rlvr.result import Result
-
-
-def paired(base: Rows, trained: Rows) -> dict[str, Any]:
-    """Base against trained on the questions both could be verified on."""
-    pairs = [
-        (b, t)
-        for b, t in zip(shares(base), shares(trained), strict=True)
-        if b is not None and t is not None
-    ]
-    return asdict(paired_test([b for b, _ in pairs], [t for _, t in pairs]))
 
 
 def print_result(result: Result, run_dir: Path) -> None:

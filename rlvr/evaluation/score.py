@@ -1,0 +1,90 @@
+"""What evaluated rows amount to: accuracy and how sure it is, and why answers failed."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rlvr.evaluation.statistics import paired_test, pass_at_k, wilson
+from rlvr.verify.verdict import Reason
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy over `n` questions; `correct` is their sum of shares, so it may be fractional."""
+
+    accuracy: float
+    low: float
+    high: float
+    n: int
+    correct: float
+    pass_at_k: dict[str, float] = field(default_factory=dict)
+    mean_length: float = 0.0
+    format_rate: float = 0.0
+    ended_rate: float = 0.0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+def shares(rows: Rows) -> list[float | None]:
+    """Share of right answers a question, (n,); None where the verifier itself failed on it."""
+    return [
+        None if None in row["reward"] else sum(row["correct"]) / len(row["correct"]) for row in rows
+    ]
+
+
+def score(rows: Rows) -> Score:
+    """Summary of evaluated rows. Questions the verifier failed on are left out of `n`.
+
+    The interval takes questions, not samples, as independent: with k > 1 it is conservative.
+    """
+    known = [row for row, share in zip(rows, shares(rows), strict=True) if share is not None]
+    if not known:
+        raise ValueError("no question could be verified; see the evaluation's rows for the reasons")
+    right = sum(s for s in shares(known) if s is not None)
+    interval = wilson(right, len(known))
+    k = len(known[0]["correct"])
+    every = {
+        key: [v for row in known for v in row[key]] for key in ("tokens", "format_ok", "ended")
+    }
+    return Score(
+        accuracy=right / len(known),
+        low=interval.low,
+        high=interval.high,
+        n=len(known),
+        correct=right,
+        pass_at_k={str(i): pass_at_k([sum(r["correct"]) for r in known], k, i) for i in _ks(k)},
+        mean_length=_mean(every["tokens"]),
+        format_rate=_mean(every["format_ok"]),
+        ended_rate=_mean(every["ended"]),
+        reasons=dict(Counter(reason for row in rows for reason in row["reason"])),
+    )
+
+
+def _ks(k: int) -> list[int]:
+    """1, 2, 4, ... and k itself."""
+    return sorted({2**i for i in range(k.bit_length()) if 2**i <= k} | {k})
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def paired(base: Rows, trained: Rows) -> dict[str, Any]:
+    """Base against trained on the questions both could be verified on."""
+    pairs = [
+        (b, t)
+        for b, t in zip(shares(base), shares(trained), strict=True)
+        if b is not None and t is not None
+    ]
+    return asdict(paired_test([b for b, _ in pairs], [t for _, t in pairs]))
+
+
+def metrics(prefix: str, summary: dict[str, Any]) -> dict[str, float]:
+    """A score as tracker metrics: `base/accuracy`, `base/pass_at_4`, `base/reason_wrong`, ..."""
+    flat = dict(summary)
+    named = {f"pass_at_{k}": v for k, v in flat.pop("pass_at_k", {}).items()}
+    reasons = flat.pop("reasons", {})
+    named |= {f"reason_{reason.value}": reasons.get(reason.value, 0) for reason in Reason}
+    return {f"{prefix}/{name}": float(value) for name, value in {**flat, **named}.items()}

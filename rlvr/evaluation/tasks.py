@@ -1,0 +1,55 @@
+"""What a run is asked: the questions of its own dataset, and of its benchmarks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from rlvr.data.load import load_benchmark
+from rlvr.sampling.stop import StopRule
+from rlvr.verify.verdict import Verifier
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from rlvr.data.load import Splits
+
+MAIN = "main"  # the dataset that is trained on
+
+
+@dataclass(frozen=True)
+class Task:
+    """Questions (`index`, `prompt`, `question`, `gold`, further columns), and what judges them."""
+
+    name: str
+    questions: Sequence[Mapping[str, Any]]
+    verifier: Verifier
+    stop: StopRule
+
+
+def tasks(cfg: DictConfig, splits: "Splits") -> list[Task]:
+    """The evaluated split of the run's own data first, then `eval.benchmarks` in their order."""
+    own = Task(
+        MAIN, _chosen(cfg, getattr(splits, cfg.eval.split.value)), splits.verifier, splits.stop
+    )
+    return [own, *benchmarks(cfg)]
+
+
+def benchmarks(cfg: DictConfig) -> list[Task]:
+    """Each has its own questions, prompt, verifier and stop rule."""
+    found = []
+    for name, dataset in cfg.eval.benchmarks.items():
+        verifier = instantiate(dataset.verifier)
+        part = load_benchmark(dataset, seed=cfg.seed, verifier=verifier)
+        found.append(Task(str(name), _chosen(cfg, part.test), verifier, part.stop))
+    return found
+
+
+def _chosen(cfg: DictConfig, split: "Dataset") -> list[dict[str, Any]]:
+    """The whole split, or a seeded sample of `eval.n` of it."""
+    split = split.add_column("index", list(range(len(split))))
+    if cfg.eval.n is not None and cfg.eval.n < len(split):
+        split = split.shuffle(seed=cfg.seed).select(range(cfg.eval.n))
+    return sorted(split.to_list(), key=lambda row: row["index"])  # type: ignore[no-any-return]
