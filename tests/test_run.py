@@ -56,7 +56,9 @@ def test_a_run_leaves_everything_it_promises(small, tmp_path):
     assert set(result.datasets) == {"train", "validation", "test"}
     assert result.versions["trl"] == "1.16.0"
     for phase in ("base", "trained"):
-        rows = [json.loads(x) for x in (folder / f"eval_{phase}.jsonl").read_text().splitlines()]
+        rows = [
+            json.loads(x) for x in (folder / f"evaluations/{phase}.jsonl").read_text().splitlines()
+        ]
         assert len(rows) == 6
         assert all(len(row["completion"]) == 2 for row in rows)
     logged = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -97,21 +99,56 @@ def test_the_same_seed_gives_the_same_run(small, tmp_path):
         run(small("peft=lora"), tmp_path / name)
     a, b = read(tmp_path / "a"), read(tmp_path / "b")
     assert (a.base, a.trained) == (b.base, b.trained)
-    rows = [(tmp_path / name / "eval_trained.jsonl").read_text() for name in ("a", "b")]
+    rows = [(tmp_path / name / "evaluations/trained.jsonl").read_text() for name in ("a", "b")]
     assert rows[0] == rows[1]
 
 
 def test_training_goes_on_from_its_last_checkpoint(small, tmp_path, caplog):
-    cfg = small("trainer.save_steps=1", "eval=none", "trainer.max_steps=1")
-    run(cfg, tmp_path / "run")
     cfg = small("trainer.save_steps=1", "eval=none", "trainer.max_steps=3")
+    run(cfg, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/checkpoints/checkpoint-3")  # as if it had died after step 2
     with caplog.at_level("INFO"):
         run(cfg, tmp_path / "run")
-    assert "going on from" in caplog.text
+    assert "checkpoint-2" in caplog.text
     lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
-    steps = [json.loads(line)["step"] for line in lines]
-    assert steps.count(1) <= 2  # step 1 itself and the closing summary of the first run
-    assert max(steps) == 3
+    assert [json.loads(line)["step"] for line in lines].count(1) == 1
+
+
+def test_a_directory_of_another_configuration_gives_the_right_numbers(small, tmp_path, caplog):
+    """The same folder with other shots: neither its rows nor its checkpoints are taken over."""
+    run(small("trainer.save_steps=1"), tmp_path / "used")
+    changed = small("trainer.save_steps=1", "shots=1")
+    run(changed, tmp_path / "used")
+    assert "was used with another configuration: moved to old-1/" in caplog.text
+    assert "going on from" not in caplog.text
+    assert (tmp_path / "used/old-1/result.json").exists()
+    run(changed, tmp_path / "fresh")
+    used, fresh = read(tmp_path / "used"), read(tmp_path / "fresh")
+    assert (used.base, used.trained) == (fresh.base, fresh.trained)
+
+
+def test_a_second_learning_rate_costs_no_second_base_evaluation(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("RLVR_OUTPUT_DIR", str(tmp_path))
+    run(small(), tmp_path / "a")
+    written = {f: f.stat().st_mtime_ns for f in (tmp_path / "evaluations").rglob("*.jsonl")}
+    assert written
+    run(small("trainer.learning_rate=1e-3", "eval.after=false"), tmp_path / "b")
+    again = {f: f.stat().st_mtime_ns for f in (tmp_path / "evaluations").rglob("*.jsonl")}
+    assert again == written
+    assert read(tmp_path / "a").base == read(tmp_path / "b").base
+
+
+def test_benchmarks_are_evaluated_before_and_after(small, tmp_path):
+    rows = [{"problem": f"Anna has {n} eggs. She buys 2 more. How many?", "answer": n + 2}
+            for n in range(2, 8)]  # fmt: skip
+    (tmp_path / "eggs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    cfg = small("benchmark=jsonl", f"eval.benchmarks.jsonl.path={tmp_path}/eggs.jsonl",
+                "eval.benchmarks.jsonl.loader.question=problem", "eval.k=1")  # fmt: skip
+    run(cfg, tmp_path / "run")
+    found = read(tmp_path / "run").benchmarks["jsonl"]
+    assert found["base"]["n"] == found["trained"]["n"] == found["paired"]["n"] == 6
+    lines = (tmp_path / "run/evaluations/trained.jsonl.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["gold"] == "4"
 
 
 def job(folder, cfg):
@@ -138,8 +175,8 @@ def test_two_processes_train_one_model(small, tmp_path, strategy):
     result = read(tmp_path / "run")
     assert result.status == "finished"
     assert result.base["n"] == 6
-    rows = (tmp_path / "run/eval_base.jsonl").read_text().splitlines()
-    assert 0 < len(rows) < 6, "each rank answers its own share"
+    rows = (tmp_path / "run/evaluations/base.jsonl").read_text().splitlines()
+    assert len(rows) == 6, "one file, whoever answered"
     assert (tmp_path / "run/model/model.safetensors").stat().st_size > 100_000
 
 

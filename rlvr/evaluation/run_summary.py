@@ -9,23 +9,32 @@ from rlvr.result import Result
 
 
 def print_result(result: Result, run_dir: Path) -> None:
-    """Base and trained side by side, and where everything is."""
+    """Base and trained side by side, benchmarks below, and where everything is."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    scores = {"base": result.base, "trained": result.trained}
-    shown = {name: score for name, score in scores.items() if score}
+    shown = [name for name in ("base", "trained") if getattr(result, name)]
     if shown:
         table = Table(title=f"{result.shots} shots, seed {result.seed}", title_justify="left")
         table.add_column("")
         for name in shown:
             table.add_column(name, justify="right")
-        for label, text in _lines(next(iter(shown.values()))).items():
-            table.add_row(label, *map(text, shown.values()))
+        scores = [getattr(result, name) for name in shown]
+        for label, text in _lines(scores[0]).items():
+            table.add_row(label, *map(text, scores))
+        for benchmark, found in result.benchmarks.items():
+            table.add_section()
+            for label in ("accuracy", "95 % interval", "questions"):
+                text = _lines(found[shown[0]])[label]
+                table.add_row(f"{benchmark}: {label}", *(text(found[name]) for name in shown))
         console.print(table)
     if result.paired:
-        console.print(_verdict(result))
+        console.print(_verdict(result.base, result.trained, result.paired))
+    for benchmark, found in result.benchmarks.items():
+        if "paired" in found:
+            verdict = _verdict(found["base"], found["trained"], found["paired"])
+            console.print(f"{benchmark}: {verdict}")
     console.print(f"results: {run_dir}")
 
 
@@ -48,12 +57,10 @@ def _pass_at(k: str, score: dict[str, Any]) -> str:
     return f"{score['pass_at_k'][k]:.1%}"
 
 
-def _verdict(result: Result) -> str:
-    assert result.paired
-    assert result.base
-    assert result.trained
-    p = result.paired
-    points = 100 * (result.trained["accuracy"] - result.base["accuracy"])
+def _verdict(base: dict[str, Any] | None, trained: dict[str, Any] | None, p: dict[str, Any]) -> str:
+    assert base
+    assert trained
+    points = 100 * (trained["accuracy"] - base["accuracy"])
     value = "p < 0.001" if p["p_value"] < 0.001 else f"p = {p['p_value']:.3f}"
     return (
         f"{points:+.1f} points; {p['trained_only']} questions won, {p['base_only']} lost, "

@@ -12,7 +12,8 @@ from rlvr.assets import make_tiny
 from rlvr.data.exemplars import load_exemplars
 from rlvr.data.prompts import PromptBuilder, PromptTemplate
 from rlvr.data.sources import word_problems
-from rlvr.sampling.plain import Sampling, generate
+from rlvr.sampling.engine import Sampling
+from rlvr.sampling.plain import PlainEngine
 from rlvr.sampling.stop import StopRule
 from rlvr.verify.numeric import NumericVerifier
 
@@ -134,7 +135,8 @@ def accuracy(model, tokenizer, shots: int, temperature: float) -> float:
     rows = word_problems.load(path=None, seed=11)["test"][:64]
     prompts = tokenizer([builder(shots)(row["question"]) for row in rows]).input_ids
     set_seed(0)
-    drawn = generate(model, tokenizer, prompts, Sampling(48, temperature), STOP)
+    engine, seeds = PlainEngine(tokenizer), range(len(prompts))
+    drawn = engine.sample(model, prompts, Sampling(48, temperature), STOP, seeds)
     assert all(drawn.ended)
     verdicts = NumericVerifier().verify(drawn.texts, [row["gold"] for row in rows])
     return sum(verdict.correct for verdict in verdicts) / len(rows)

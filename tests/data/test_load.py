@@ -279,7 +279,8 @@ def test_options_name_real_functions(name: str) -> None:
 
 
 def test_importing_the_loaders_imports_nothing_heavy() -> None:
-    modules = ", ".join(f"rlvr.data.{m}" for m in ("load", "gsm8k", "jsonl", "reasoning_gym"))
+    sources = ("gsm8k", "hub", "jsonl", "reasoning_gym", "word_problems")
+    modules = ", ".join(["rlvr.data.load", *(f"rlvr.data.sources.{name}" for name in sources)])
     heavy = "{'torch', 'datasets', 'transformers', 'pandas', 'pyarrow', 'reasoning_gym'}"
     code = f"import sys, {modules}, rlvr.verify.reasoning_gym; print({heavy} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

@@ -1,97 +1,191 @@
-"""Evaluation with the real numeric verifier and a sampler that answers from a script."""
+"""Evaluation of a real model by the real verifier: whatever happens on the way, the same rows."""
 
 import json
+import os
+import random
+import signal
+import time
+from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
+import torch
 
-from rlvr.evaluation.evaluate import evaluate, metrics, score, shares
-from rlvr.sampling.plain import Completions
+from rlvr.evaluation.evaluate import Asker, evaluate
+from rlvr.evaluation.store import Store
+from rlvr.evaluation.tasks import Task
+from rlvr.sampling.engine import Sampling
+from rlvr.sampling.plain import PlainEngine
+from rlvr.sampling.shared import SharedEngine
 from rlvr.sampling.stop import StopRule
 from rlvr.verify.numeric import NumericVerifier
 
 STOP = StopRule(("\nQuestion:",), "#### The final answer is")
-VERIFIER = NumericVerifier(answer_prefix="#### The final answer is")
+SAMPLED = Sampling(12, temperature=1.0)
 
 
-class Script:
-    """Answers prompt i from the i-th list in turn, then runs on into a wrong next answer."""
-
-    def __init__(self, answers):
-        self.answers = {f"p{i}": iter(a) for i, a in enumerate(answers)}
-        self.batches = []
-
-    def __call__(self, prompts):
-        self.batches.append(len(prompts))
-        texts = [
-            f" so.\n#### The final answer is {next(self.answers[p.strip()])}\n\nQuestion: next?\n"
-            "#### The final answer is 99"
-            for p in prompts
-        ]
-        return Completions([[1, 2, 3]] * len(texts), texts, [True] * len(texts))
-
-
-def dataset(golds):
+def questions(count):
     return [
-        {"index": i, "prompt": f"p{i}" + " " * i, "question": f"q{i}", "gold": g}
-        for i, g in enumerate(golds)
-    ]
+        {"index": i, "prompt": f"Question: {i} + {i}?" + " Think." * (i % 3), "question": f"{i}?",
+         "gold": str(2 * i)}
+        for i in range(count)
+    ]  # fmt: skip
 
 
-def run(tmp_path, script, golds, k=1, batch_size=4):
-    file = tmp_path / "rows.jsonl"
-    options = {"k": k, "batch_size": batch_size, "file": file}
-    return evaluate(script, dataset(golds), VERIFIER, STOP, **options), file
+def task(count=10, verifier=None):
+    return Task("main", questions(count), verifier or NumericVerifier(), STOP)
 
 
-def test_rows_are_in_order_scored_and_on_disk(tmp_path):
-    rows, file = run(tmp_path, Script([[1], [0], [3]]), ["1", "2", "3"])
-    assert [r["index"] for r in rows] == [0, 1, 2]
-    assert [r["correct"] for r in rows] == [[True], [False], [True]]
-    assert rows[0]["completion"] == [" so.\n#### The final answer is 1"]
-    on_disk = [json.loads(line) for line in file.read_text().splitlines()]
-    assert sorted(r["index"] for r in on_disk) == [0, 1, 2]
+@pytest.fixture
+def asker(random_model, tokenizer):
+    def lend():
+        return nullcontext(random_model)
+
+    return Asker(SharedEngine(tokenizer), tokenizer, lend, {"m": 1}, SAMPLED, 3, 2, 8)
 
 
-def test_k_samples_give_shares_and_unbiased_pass_at_k(tmp_path):
-    rows, _ = run(tmp_path, Script([[1, 0, 0, 1], [0, 0, 0, 0]]), ["1", "2"], k=4)
-    result = score(rows)
-    assert shares(rows) == [0.5, 0.0]
-    assert result.accuracy == 0.25
-    assert result.n == 2
-    assert list(result.pass_at_k) == ["1", "2", "4"]
-    assert result.pass_at_k["2"] == pytest.approx((1 - 1 / 6) / 2)
-    assert result.pass_at_k["4"] == 0.5
+def run(asker, asked, folder, name="rows"):
+    folder.mkdir(exist_ok=True)
+    return evaluate(asker, asked, root=folder / "answers", file=folder / f"{name}.jsonl")
 
 
-def test_batches_hold_at_most_batch_size_completions(tmp_path):
-    script = Script([[1, 1]] * 5)
-    run(tmp_path, script, ["1"] * 5, k=2, batch_size=4)
-    assert script.batches == [4, 4, 2]
+def said(rows):
+    return {row["question"]: row["completion"] for row in rows}
 
 
-def test_an_interrupted_evaluation_goes_on_and_drops_a_torn_line(tmp_path):
-    rows, file = run(tmp_path, Script([[1], [2], [3]]), ["1", "2", "3"])
-    whole = file.read_text().splitlines(True)
-    file.write_text(whole[0] + whole[1][:-5])
-    script = Script([[1], [2], [3]])
-    again, _ = run(tmp_path, script, ["1", "2", "3"])
-    assert again == rows
-    assert sum(script.batches) == 2
+def test_rows_are_those_asked_in_order_and_on_disk(asker, tmp_path):
+    rows = run(asker, task(), tmp_path)
+    assert [row["index"] for row in rows] == [*range(10)]
+    assert all(len(row["completion"]) == len(row["correct"]) == 2 for row in rows)
+    on_disk = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert on_disk == rows
 
 
-def test_a_question_the_verifier_failed_on_is_left_out_of_n(tmp_path):
-    rows, _ = run(tmp_path, Script([[1], [2]]), ["1", "2"])
-    rows[1]["reward"] = [None]
-    assert score(rows).n == 1
-    assert score(rows).accuracy == 1.0
-    rows[0]["reward"] = [None]
-    with pytest.raises(ValueError, match="no question could be verified"):
-        score(rows)
+def test_fewer_questions_later_return_only_themselves(asker, tmp_path):
+    many = run(asker, task(10), tmp_path)
+    few = run(asker, replace(task(), questions=questions(10)[3:6]), tmp_path)
+    assert few == many[3:6]
 
 
-def test_metrics_name_every_reason(tmp_path):
-    rows, _ = run(tmp_path, Script([[1], [0]]), ["1", "2"])
-    named = metrics("base", score(rows))
-    assert named["base/accuracy"] == 0.5
-    assert named["base/reason_wrong"] == 1
-    assert named["base/reason_timeout"] == 0
+def test_order_and_batch_size_change_nothing(asker, tmp_path):
+    first = run(asker, task(), tmp_path / "a")
+    turned = replace(task(), questions=questions(10)[::-1])
+    assert said(run(asker, turned, tmp_path / "b")) == said(first)
+    assert run(replace(asker, batch_size=3), task(), tmp_path / "c") == first
+
+
+def test_every_sample_and_question_has_its_own_draws(asker, tmp_path):
+    same = [{**question, "prompt": "Question: 1?"} for question in questions(3)]
+    rows = run(asker, replace(task(), questions=same), tmp_path)
+    texts = [text for row in rows for text in row["completion"]]
+    assert len(set(texts)) == len(texts) == 6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"identity": {"m": 2}},
+        {"seed": 4},
+        {"k": 1},
+        {"sampling": replace(SAMPLED, temperature=0.5)},
+        {"sampling": replace(SAMPLED, max_new_tokens=11)},
+        {"engine": PlainEngine},
+    ],
+)
+def test_what_was_asked_differently_is_not_reused(asker, tokenizer, tmp_path, change):
+    run(asker, task(), tmp_path)
+    if "engine" in change:
+        change = {"engine": PlainEngine(tokenizer)}
+    other = replace(asker, **change)
+    store = Store(tmp_path / "answers", other.asked(task()))
+    store.refresh()
+    assert not store.known
+
+
+def test_another_stop_rule_is_another_way_of_asking(asker, tmp_path):
+    run(asker, task(), tmp_path)
+    other = Store(tmp_path / "answers", asker.asked(replace(task(), stop=StopRule(("\nHuman:",)))))
+    other.refresh()
+    assert not other.known
+
+
+def test_greedy_answers_do_not_depend_on_the_seed(asker, tmp_path):
+    greedy = replace(asker, sampling=Sampling(12, temperature=0), k=1)
+    assert greedy.asked(task()) == replace(greedy, seed=99).asked(task())
+
+
+class Forbidden(PlainEngine):
+    name = "shared"
+
+    def sample(self, *arguments):
+        raise AssertionError("the answers are known")
+
+
+def test_known_answers_are_not_asked_again_but_judged_anew(asker, tokenizer, tmp_path):
+    first = run(asker, task(), tmp_path)
+    again = replace(asker, engine=Forbidden(tokenizer))
+    assert run(again, task(), tmp_path) == first
+    tolerant = task(verifier=NumericVerifier(absolute_tolerance=1e6))
+    rows = run(again, tolerant, tmp_path)
+    assert said(rows) == said(first)
+
+
+class Counting(NumericVerifier):
+    calls = 0
+
+    def verify(self, completions, golds, **columns):
+        self.calls += 1
+        return super().verify(completions, golds, **columns)
+
+
+def test_one_verdict_a_completion(asker, tmp_path):
+    verifier = Counting()
+    run(asker, task(verifier=verifier), tmp_path)
+    assert verifier.calls == 1
+
+
+def test_both_engines_say_and_get_the_same(asker, tokenizer, tmp_path):
+    shared = run(asker, task(), tmp_path / "a")
+    plain = run(replace(asker, engine=PlainEngine(tokenizer)), task(), tmp_path / "b")
+    assert plain == shared
+
+
+def forked(asker, folder, name="rows"):
+    """The pid of a child process that evaluates."""
+    child = os.fork()
+    if child == 0:
+        run(asker, task(60), folder, name)
+        os._exit(0)
+    return child
+
+
+def ended(child, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.001)
+
+
+def test_killed_at_ten_moments_and_two_at_once_end_with_the_same_rows(asker, tmp_path):
+    """One undisturbed process; two at once; and one killed with -9 again and again."""
+    torch.set_num_threads(1)  # a forked child has no threads of torch's pool
+    start = time.monotonic()
+    ended(forked(asker, tmp_path / "alone"))
+    alone = time.monotonic() - start
+    for child in [forked(asker, tmp_path / "both", name) for name in ("a", "b")]:
+        ended(child)
+    moments = random.Random(0)
+    answers = tmp_path / "killed"
+    written = []
+    for _ in range(10):
+        ended(forked(asker, answers), moments.uniform(0, alone / 4))
+        written.append(len([*answers.rglob("*/*.jsonl")]))
+    assert len(set(written)) > 2, "some kills came while it was at work"
+    ended(forked(asker, answers))
+    expected = (tmp_path / "alone/rows.jsonl").read_text()
+    assert len(expected.splitlines()) == 60
+    for name in ("killed/rows", "both/a", "both/b"):
+        assert (tmp_path / f"{name}.jsonl").read_text() == expected
+    for name in ("alone", "both", "killed"):
+        assert len([*(tmp_path / name).rglob("*/*.jsonl")]) == 15, "no batch was answered twice"

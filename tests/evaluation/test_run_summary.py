@@ -2,18 +2,9 @@
 
 from dataclasses import asdict
 
-from rlvr.evaluation.evaluate import Score
-from rlvr.evaluation.report import paired, print_result
+from rlvr.evaluation.run_summary import print_result
+from rlvr.evaluation.score import Score
 from rlvr.result import Result
-
-
-def rows(*shares):
-    return [{"correct": [s], "reward": [None if s is None else float(s)]} for s in shares]
-
-
-def test_pairs_leave_out_what_the_verifier_failed_on():
-    result = paired(rows(True, False, None, True), rows(True, True, True, None))
-    assert (result["n"], result["base_only"], result["trained_only"]) == (2, 0, 1)
 
 
 def test_the_table_shows_both_models_and_the_test(tmp_path, capsys):
@@ -25,6 +16,16 @@ def test_the_table_shows_both_models_and_the_test(tmp_path, capsys):
     for part in ("25.0%", "75.0%", "69.0% to 80.0%", "pass@4", "90.0%", "81", "4 shots"):
         assert part in text
     assert "+50.0 points; 103 questions won, 3 lost, of 200: p < 0.001" in text
+
+
+def test_benchmarks_have_their_own_lines(tmp_path, capsys):
+    base, trained = asdict(Score(0.25, 0.2, 0.3, 200, 50)), asdict(Score(0.5, 0.4, 0.6, 100, 50))
+    test = {"n": 100, "base_only": 3, "trained_only": 28, "p_value": 0.04}
+    own = {"base": base, "trained": trained, "paired": test}
+    print_result(Result(base=base, trained=base, benchmarks={"svamp": own}), tmp_path)
+    text = capsys.readouterr().out
+    assert "svamp: accuracy" in text
+    assert "svamp: +25.0 points; 28 questions won, 3 lost, of 100: p = 0.040" in text
 
 
 def test_a_run_without_evaluation_has_no_table(tmp_path, capsys):

@@ -81,8 +81,10 @@ def test_streaming_token_by_token_agrees(rule: StopRule, tokens: list[str], thin
 
 @pytest.mark.parametrize(
     "text",
-    ["#" * 1_000_000, "\n#### The final answer is " * 40_000, "\nQuestion" * 110_000]
-    + ["<think>" * 140_000, "<think></think>" * 70_000, "<think>" + "</think" * 140_000],
+    [
+        *("#" * 1_000_000, "\n#### The final answer is " * 40_000, "\nQuestion" * 110_000),
+        *("<think>" * 140_000, "<think></think>" * 70_000, "<think>" + "</think" * 140_000),
+    ],
 )
 def test_a_megabyte_takes_milliseconds(text: str) -> None:
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Our trainer is stock TRL but for the stop rule; what the rule adds never enters the loss."""
+"""Our trainer is stock TRL but for what it samples; what the stop rule adds is not in the loss."""
 
 import copy
 
@@ -7,9 +7,11 @@ import torch
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
+from rlvr.rewards.build import Reward
 from rlvr.sampling.stop import StopRule
 from rlvr.training.shared_prefix.update import Sharing
 from rlvr.training.trainer import Trainer, rollout
+from rlvr.verify.numeric import NumericVerifier
 
 PROMPTS = [f"Question: {n} + {n + 1}?\nSolution: Let's think step by step." for n in range(8)]
 
@@ -54,23 +56,38 @@ def ours(model, tokenizer, dataset, folder, stop, **changes):
         model=model,
         tokenizer=tokenizer,
         args=arguments(folder, **changes),
-        reward_funcs=[share_of_ones],
+        rewards=[Reward("ones", share_of_ones, 1.0, {})],
+        verifier=NumericVerifier(),
         stop=stop,
         train_dataset=dataset,
         eval_dataset=dataset,
     )
 
 
-def test_without_a_stop_two_steps_are_stock_steps(random_model, tokenizer, dataset, tmp_path):
+def test_two_steps_on_the_same_completions_are_stock_steps(
+    random_model, tokenizer, dataset, tmp_path
+):
+    """Stock is given what ours sampled."""
     stock_model = copy.deepcopy(random_model)
-    ours(random_model, tokenizer, dataset, tmp_path / "a", StopRule()).train()
+    trainer = ours(random_model, tokenizer, dataset, tmp_path / "a", StopRule())
+    sampled = []
+
+    def record(prompts, trainer):
+        sampled.append(rollout(prompts, trainer))
+        return dict(sampled[-1])
+
+    trainer.rollout_func = record
+    trainer.train()
+    replayed = iter(copy.deepcopy(sampled))
     GRPOTrainer(
         model=stock_model,
         reward_funcs=[share_of_ones],
         args=arguments(tmp_path / "b"),
         train_dataset=dataset,
         processing_class=tokenizer,
+        rollout_func=lambda prompts, trainer: next(replayed),
     ).train()
+    assert len(sampled) == 2
     for (name, mine), theirs in zip(
         random_model.named_parameters(), stock_model.parameters(), strict=True
     ):
@@ -98,6 +115,17 @@ def test_evaluation_draws_one_completion_a_prompt(random_model, tokenizer, datas
     trainer = ours(random_model, tokenizer, dataset, tmp_path, StopRule())
     metrics = trainer.evaluate()
     assert 0 <= metrics["eval_reward"] <= 1
+
+
+def test_processes_and_calls_draw_different_samples(random_model, tokenizer, dataset, tmp_path):
+    """The seeds come from torch's random state, which the trainer sets for each rank."""
+    trainer = ours(random_model, tokenizer, dataset, tmp_path, StopRule())
+    ids = tokenizer(text=PROMPTS[:1] * 4)["input_ids"]
+    torch.manual_seed(1)
+    first, second = trainer.sample(random_model, ids), trainer.sample(random_model, ids)
+    assert len({tuple(row) for row in first.ids + second.ids}) == 8
+    torch.manual_seed(1)
+    assert trainer.sample(random_model, ids) == first
 
 
 def test_inference_restores_training_mode_and_checkpointing(

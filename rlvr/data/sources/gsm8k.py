@@ -1,24 +1,17 @@
 """GSM8K (Cobbe et al. 2021, arXiv 2110.14168), from the Hugging Face hub or from local files."""
 
-import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from rlvr.data.hub import hub_rows
 from rlvr.data.rows import ROW_KEY, Row, contents, read_jsonl
 from rlvr.errors import UserError
-
-log = logging.getLogger(__name__)
 
 SPLITS = ("train", "test")
 # In order of preference; the last is how the hub's own repository names its files.
 PATTERNS = ("{split}.jsonl", "{split}.jsonl.gz", "{split}.parquet", "{split}-*.parquet")
 CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
-OFFLINE_HELP = (
-    "dataset.path=DIR with train.jsonl and test.jsonl works offline; so does a machine where the "
-    "dataset was loaded once (HF_HOME names its cache, HF_HUB_OFFLINE=1 skips asking the hub)"
-)
 
 
 def load(
@@ -34,7 +27,7 @@ def load(
     The splits are GSM8K's own, so `seed` changes nothing. Raises UserError.
     """
     if path is None:
-        raw = _hub_rows(hub_id, subset, revision)
+        raw = hub_rows(hub_id, subset, revision, SPLITS)
     else:
         raw = {split: _local_rows(Path(path).expanduser(), split, subset) for split in SPLITS}
     return {split: [_row(where, row) for where, row in rows] for split, rows in raw.items()}
@@ -92,53 +85,3 @@ def _read(file: Path) -> Iterator[tuple[str, Row]]:
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(f"{file}: not a readable parquet file: {error}.") from None
     yield from ((f"{file}:{number}", row) for number, row in enumerate(rows, start=1))
-
-
-def _hub_rows(
-    hub_id: str, subset: str, revision: str | None
-) -> dict[str, Iterator[tuple[str, Row]]]:
-    import datasets
-
-    if not datasets.config.HF_HUB_OFFLINE and not _hub_answers(hub_id):
-        datasets.config.HF_HUB_OFFLINE = True  # else five retries come before the cache is read
-    try:
-        loaded = datasets.load_dataset(hub_id, subset, revision=revision)
-        rows = {split: _numbered(f"{hub_id} {split}", loaded[split]) for split in SPLITS}
-    except ConnectionError:
-        raise UserError(
-            f"the Hugging Face hub could not be reached and {hub_id} is not in its local cache: "
-            f"{OFFLINE_HELP}."
-        ) from None
-    except (OSError, ValueError, KeyError, datasets.exceptions.DatasetsError) as error:
-        why = " ".join(str(error).split())[:300]
-        raise UserError(f"the hub dataset {hub_id} ({subset}) could not be loaded: {why}") from None
-    if datasets.config.HF_HUB_OFFLINE:
-        _check_revision(revision, str(loaded["train"].cache_files))
-    return rows
-
-
-def _check_revision(revision: str | None, cache_files: str) -> None:
-    """Offline, `datasets` takes the newest version in its cache, whatever was asked for."""
-    if revision and revision not in cache_files:
-        raise UserError(
-            f"dataset.loader.revision={revision} is not in the hub cache and the hub could not be "
-            f"reached: set it to null for the cached version. {OFFLINE_HELP}."
-        )
-
-
-def _numbered(name: str, rows: Any) -> Iterator[tuple[str, Row]]:
-    return ((f"{name} row {number}", dict(row)) for number, row in enumerate(rows, start=1))
-
-
-def _hub_answers(hub_id: str) -> bool:
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        HfApi().dataset_info(hub_id, timeout=10)
-    except HfHubHTTPError:
-        return True  # a refusal is an answer; loading words it better
-    except Exception as error:  # the HTTP client and its errors change between hub releases
-        log.warning("the Hugging Face hub does not answer (%s); looking in its cache", error)
-        return False
-    return True

@@ -15,11 +15,12 @@ def load(
     seed: int,
     question: str = "question",
     answer: str = "answer",
-    test_fraction: float = 0.1,
+    test_fraction: float | None = 0.1,
 ) -> dict[str, list[Row]]:
     """Rows of one file, split by `seed`, or of a directory's train, test and validation files.
 
-    `question` and `answer` name the columns; all others are kept. Raises UserError.
+    `question` and `answer` name the columns; all others are kept. With `test_fraction: null` one
+    file is all test, for a benchmark. Raises UserError.
     """
     if path is None:
         raise UserError(
@@ -32,7 +33,8 @@ def load(
         if any(source.glob("validation.jsonl*")):
             files["validation"] = find_file(source, "validation")
         return {split: _rows(file, question, answer) for split, file in files.items()}
-    return _split(source, _rows(source, question, answer), seed, test_fraction)
+    rows = _rows(source, question, answer)
+    return {"test": rows} if test_fraction is None else _split(source, rows, seed, test_fraction)
 
 
 def find_file(directory: Path, split: str) -> Path:
@@ -48,13 +50,14 @@ def find_file(directory: Path, split: str) -> Path:
 
 
 def _rows(file: Path, question: str, answer: str) -> list[Row]:
-    rows = [_row(raw, where, question, answer) for where, raw in read_jsonl(file)]
+    rows = [parse_row(raw, where, question, answer) for where, raw in read_jsonl(file)]
     if not rows:
         raise UserError(f"{file}: the file is empty; expected one JSON object per line.")
     return rows
 
 
-def _row(raw: Row, where: str, question: str, answer: str) -> Row:
+def parse_row(raw: Row, where: str, question: str, answer: str) -> Row:
+    """One row with the columns `question` and `gold`; UserError where it has not what it needs."""
     for key, column in (("question", question), ("answer", answer)):
         if column not in raw:
             raise UserError(

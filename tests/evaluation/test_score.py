@@ -1,0 +1,51 @@
+"""What evaluated rows amount to."""
+
+from dataclasses import asdict
+
+import pytest
+
+from rlvr.evaluation.score import metrics, paired, score, shares
+
+
+def row(*correct, reward=None):
+    return {
+        "correct": [bool(c) for c in correct],
+        "reward": [float(c) for c in correct] if reward is None else reward,
+        "reason": ["correct" if c else "wrong" for c in correct],
+        "tokens": [10] * len(correct),
+        "format_ok": [True] * len(correct),
+        "ended": [False] * len(correct),
+    }
+
+
+def test_k_samples_give_shares_and_unbiased_pass_at_k():
+    rows = [row(1, 0, 0, 1), row(0, 0, 0, 0)]
+    result = score(rows)
+    assert shares(rows) == [0.5, 0.0]
+    assert (result.accuracy, result.n, result.correct) == (0.25, 2, 0.5)
+    assert list(result.pass_at_k) == ["1", "2", "4"]
+    assert result.pass_at_k["2"] == pytest.approx((1 - 1 / 6) / 2)
+    assert result.pass_at_k["4"] == 0.5
+    assert (result.mean_length, result.format_rate, result.ended_rate) == (10, 1, 0)
+
+
+def test_a_question_the_verifier_failed_on_is_left_out_of_n():
+    rows = [row(1), row(0, reward=[None])]
+    assert (score(rows).n, score(rows).accuracy) == (1, 1.0)
+    with pytest.raises(ValueError, match="no question could be verified"):
+        score(rows[1:])
+
+
+def test_pairs_leave_out_what_either_side_could_not_verify():
+    base = [row(0), row(1), row(0), row(0, reward=[None])]
+    trained = [row(1), row(1), row(1, reward=[None]), row(1)]
+    test = paired(base, trained)
+    assert (test["n"], test["trained_only"], test["base_only"]) == (2, 1, 0)
+
+
+def test_metrics_name_every_reason():
+    named = metrics("base", asdict(score([row(1), row(0)])))
+    assert named["base/accuracy"] == 0.5
+    assert named["base/reason_wrong"] == 1
+    assert named["base/reason_timeout"] == 0
+    assert named["base/pass_at_1"] == 0.5
