@@ -17,6 +17,12 @@ os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(PATHS + inherited))
 import pytest  # noqa: E402
 
 
+@pytest.fixture(autouse=True)
+def outputs(tmp_path, monkeypatch):
+    """Runs share the answers of base models through this folder; tests do not."""
+    monkeypatch.setenv("RLVR_OUTPUT_DIR", str(tmp_path / "outputs"))
+
+
 @pytest.fixture(scope="session")
 def tokenizer():
     """The embedded model's tokenizer, built in code."""

@@ -71,7 +71,10 @@ class Trainer(SharedPrefixGRPOTrainer):
 
     def sample(self, model: PreTrainedModel, prompt_ids: list[list[int]]) -> Completions:
         """A completion to each prompt, drawn as training draws them from torch's random state."""
-        seeds = torch.randint(2**62, (len(prompt_ids),)).tolist()
+        drawn = torch.randint(2**40, (len(prompt_ids),)).tolist()
+        # Two ranks never share a seed, whatever state their generators are in.
+        ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
+        seeds = [seed * ranks + rank for seed in drawn]
         return self.engine.sample(model, prompt_ids, rollout_sampling(self.args), self.stop, seeds)
 
     def _calculate_rewards(

@@ -15,7 +15,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
 from rlvr.tracking import NullTracker
-from rlvr.training.callbacks import CompletionTables, TrackerCallback, metric_name, silence
+from rlvr.training.callbacks import CompletionTables, TrackerCallback, silence
 
 STEPS = 3
 
@@ -167,31 +167,6 @@ def test_nothing_is_printed_but_the_progress(run):
     printed = run[2]
     assert printed.startswith("train ")
     assert all(line.startswith("train ") for line in printed.splitlines())
-
-
-@pytest.mark.parametrize(
-    ("logged", "ours"),
-    [
-        ("loss", "train/loss"),
-        ("kl", "train/kl"),
-        ("reasons/no_answer", "reward/reason_no_answer"),
-        ("clip_ratio/high_mean", "train/clip_ratio/high_mean"),
-        ("rewards/gsm8k_correct/mean", "reward/gsm8k_correct"),
-        ("completions/max_terminated_length", "train/length_terminated_max"),
-        ("eval_rewards/format/std", "eval/reward/format_std"),
-        ("eval_completions/min_length", "eval/length_min"),
-        ("eval_runtime", "eval/perf/seconds"),
-        ("train_runtime", "perf/seconds"),
-        ("health/hacking", "health/hacking"),
-        ("reward/reason_timeout", "reward/reason_timeout"),
-        (
-            "sampling/importance_sampling_ratio/mean",
-            "train/sampling/importance_sampling_ratio/mean",
-        ),
-    ],
-)
-def test_metric_name(logged: str, ours: str):
-    assert metric_name(logged) == ours
 
 
 @dataclass

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from accelerate import Accelerator
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
@@ -117,13 +118,19 @@ def test_evaluation_draws_one_completion_a_prompt(random_model, tokenizer, datas
     assert 0 <= metrics["eval_reward"] <= 1
 
 
-def test_processes_and_calls_draw_different_samples(random_model, tokenizer, dataset, tmp_path):
-    """The seeds come from torch's random state, which the trainer sets for each rank."""
+def test_calls_and_ranks_draw_different_samples(
+    random_model, tokenizer, dataset, tmp_path, monkeypatch
+):
     trainer = ours(random_model, tokenizer, dataset, tmp_path, StopRule())
     ids = tokenizer(text=PROMPTS[:1] * 4)["input_ids"]
-    torch.manual_seed(1)
-    first, second = trainer.sample(random_model, ids), trainer.sample(random_model, ids)
-    assert len({tuple(row) for row in first.ids + second.ids}) == 8
+    seen = set()
+    for rank in range(2):
+        monkeypatch.setattr(Accelerator, "num_processes", 2)
+        monkeypatch.setattr(Accelerator, "process_index", rank)
+        torch.manual_seed(1)  # the same state in both
+        first, second = trainer.sample(random_model, ids), trainer.sample(random_model, ids)
+        seen |= {tuple(row) for row in first.ids + second.ids}
+    assert len(seen) == 16
     torch.manual_seed(1)
     assert trainer.sample(random_model, ids) == first
 

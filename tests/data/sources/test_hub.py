@@ -1,4 +1,4 @@
-"""Any dataset as a benchmark, from a local copy; tests/data/sources/test_gsm8k.py has a real hub."""
+"""Any dataset as a benchmark, from a local copy; test_gsm8k.py reads from a real hub."""
 
 import json
 

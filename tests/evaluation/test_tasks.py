@@ -1,0 +1,55 @@
+"""What is asked: the run's own questions, and benchmarks with prompts and rules of their own."""
+
+import pytest
+from hydra.utils import instantiate
+
+from rlvr.data.load import load_splits
+from rlvr.evaluation.tasks import MAIN, tasks
+
+
+@pytest.fixture
+def asked(compose_config):
+    def compose(*overrides):
+        small = ["dataset=word_problems", "dataset.loader.train_size=20", "shots=2"]
+        cfg = compose_config("~launcher", *small, "dataset.loader.test_size=12", *overrides)
+        verifier = instantiate(cfg.dataset.verifier)
+        return tasks(cfg, load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier))
+
+    return compose
+
+
+def test_a_seeded_sample_in_the_order_of_the_split(asked):
+    (own,) = asked("eval.n=5", "eval=greedy")
+    (again,) = asked("eval.n=5")
+    (other,) = asked("eval.n=5", "dataset.loader.test_size=500")
+    indices = [question["index"] for question in own.questions]
+    assert own.name == MAIN
+    assert indices == sorted(indices)
+    assert len(set(indices)) == 5
+    assert list(own.questions) == list(again.questions) != list(other.questions)
+
+
+def test_more_than_there_are_is_all(asked):
+    assert len(asked("eval.n=99")[0].questions) == 12
+    assert len(asked("eval.n=null", "eval.split=validation")[0].questions) == 2
+
+
+def test_a_benchmark_has_its_own_prompt_verifier_and_stop(asked, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"question": "1 + 1?", "answer": "2"}\n{"question": "2?", "answer": "2"}\n')
+    node = "eval.benchmarks.jsonl"
+    own, other = asked(
+        "benchmark=jsonl", f"{node}.path={file}", f"{node}.prompt.solution='Answer:'",
+        f"{node}.prompt.answer_prefix='So:'", f"{node}.stop.strings=['###']",
+        f"{node}.verifier={{_target_: rlvr.verify.exact.ExactVerifier, answer_prefix: 'So:'}}",
+    )  # fmt: skip
+    assert other.name == "jsonl"
+    assert [question["prompt"] for question in other.questions] == [
+        "Question: 1 + 1?\nAnswer:",
+        "Question: 2?\nAnswer:",
+    ]
+    assert other.stop.strings == ("###",)
+    assert other.stop.answer_prefix == "So:"
+    assert other.verifier.verify(["So: 2"], ["2"])[0].correct
+    assert own.stop.answer_prefix != "So:"
+    assert own.questions[0]["prompt"].count("Question:") == 3
