@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHART = "chart.png"
+CHART = "chart"
 
 
 def report(sweep_dir: Path, console: "Console | None" = None) -> None:
@@ -62,31 +62,33 @@ def _present(comparison: Comparison, console: "Console | None") -> None:
     from rich.console import Console
 
     console = console or Console()
-    drawn = chart.draw(comparison, comparison.directory / CHART)
     found = _links(comparison)
-    _write(comparison, drawn, found)
-    _print(comparison, console, drawn, found)
-    _to_parent(comparison, drawn)
+    charts = []
+    for scores in [comparison, *map(comparison.on, comparison.benchmarks)]:
+        ending = f".{scores.benchmark}" if scores.benchmark else ""
+        drawn = chart.draw(scores, scores.directory / f"{CHART}{ending}.png")
+        charts += [drawn] if drawn else []
+        _write(scores, ending, drawn, found)
+        _print_scores(scores, console)
+    _print_places(comparison, console, charts, found)
+    _to_parent(comparison, charts)
 
 
-def _write(comparison: Comparison, drawn: Path | None, found: dict[str, str | None]) -> None:
+def _write(
+    comparison: Comparison, ending: str, drawn: Path | None, found: dict[str, str | None]
+) -> None:
     name = drawn.name if drawn else None
     image = f"\n![{comparison.title()}]({name})\n" if name else ""
     files = {
-        "comparison.json": table.as_json(comparison, chart=name, links=found),
-        "comparison.csv": table.as_csv(comparison),
-        "comparison.md": table.markdown(comparison) + image,
+        "json": table.as_json(comparison, chart=name, links=found),
+        "csv": table.as_csv(comparison),
+        "md": table.markdown(comparison) + image,
     }
-    for file, text in files.items():
-        write_atomic(comparison.directory / file, text)
+    for kind, text in files.items():
+        write_atomic(comparison.directory / f"comparison{ending}.{kind}", text)
 
 
-def _print(
-    comparison: Comparison,
-    console: "Console",
-    drawn: Path | None,
-    found: dict[str, str | None],
-) -> None:
+def _print_scores(comparison: Comparison, console: "Console") -> None:
     console.print()
     drawing, dropped = table.rich_table(comparison, console.width)
     console.print(drawing)
@@ -94,7 +96,16 @@ def _print(
         console.print(f"not shown at this width: {', '.join(dropped)}", style="dim")
     for note in table.notes(comparison):
         console.print(note, markup=False, highlight=False)
-    where = [("chart", str(drawn) if drawn else None), ("files", str(comparison.directory))]
+
+
+def _print_places(
+    comparison: Comparison,
+    console: "Console",
+    charts: list[Path],
+    found: dict[str, str | None],
+) -> None:
+    where: list[tuple[str, str | None]] = [("chart", str(drawn)) for drawn in charts]
+    where.append(("files", str(comparison.directory)))
     labels = {"command": "MLflow UI", "runs_url": "runs in MLflow", "compare_url": "compared"}
     where += [(label, found.get(key)) for key, label in labels.items()]
     console.print()
@@ -127,7 +138,7 @@ def _links(comparison: Comparison) -> dict[str, str | None]:
     )
 
 
-def _to_parent(comparison: Comparison, drawn: Path | None) -> None:
+def _to_parent(comparison: Comparison, charts: list[Path]) -> None:
     """The parent run's page in MLflow shows what the terminal does."""
     from rlvr import tracking
 
@@ -141,5 +152,5 @@ def _to_parent(comparison: Comparison, drawn: Path | None) -> None:
             "best/accuracy": best.trained["accuracy"] if best and best.trained else None,
             "best/points": best.points if best else None,
         },
-        artifacts=[*files, *([drawn] if drawn else [])],
+        artifacts=[*files, *charts],
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,7 @@ class Comparison:
     name: str
     rows: list[Row]
     tracking: manifest.Tracking = field(default_factory=manifest.Tracking)
+    benchmark: str | None = None  # what the scores are of, where not of the runs' own data
 
     @property
     def keys(self) -> list[str]:
@@ -86,6 +87,17 @@ class Comparison:
         scored = [row for row in self.rows if row.score is not None]
         return max(scored, key=lambda row: (row.score, -row.index)) if scored else None
 
+    @property
+    def benchmarks(self) -> list[str]:
+        """Names of the benchmarks that any run was evaluated on."""
+        results = [row.result for row in self.rows if row.result]
+        return list(dict.fromkeys(name for result in results for name in result.benchmarks))
+
+    def on(self, benchmark: str) -> "Comparison":
+        """The same runs with their scores on a benchmark in place of those on their own data."""
+        rows = [replace(row, result=_scored_on(row.result, benchmark)) for row in self.rows]
+        return replace(self, rows=rows, benchmark=benchmark)
+
     def common(self, key: str) -> Any:
         """The setting all runs share, None where they differ or do not say."""
         values = {json.dumps(row.settings.get(key), default=str) for row in self.rows}
@@ -93,9 +105,11 @@ class Comparison:
 
     def title(self) -> str:
         """`Qwen2.5-0.5B on gsm8k (test, n = 1319)`, as far as the runs agree."""
-        model, dataset = self.common("model.path"), self.common("dataset.name")
+        model = self.common("model.path")
+        dataset = self.benchmark or self.common("dataset.name")
         subject = " on ".join(model_name(str(part)) for part in (model, dataset) if part)
-        detail = ", ".join(part for part in (self.common("eval.split"), self._questions()) if part)
+        split = None if self.benchmark else self.common("eval.split")
+        detail = ", ".join(part for part in (split, self._questions()) if part)
         return f"{subject or self.name} ({detail})" if detail else subject or self.name
 
     def _questions(self) -> str:
@@ -104,6 +118,14 @@ class Comparison:
         if not counts:
             return ""
         return f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "")
+
+
+def _scored_on(result: Result | None, benchmark: str) -> Result | None:
+    if result is None:
+        return None
+    scores = result.benchmarks.get(benchmark, {})
+    base, trained, paired = (scores.get(part) for part in ("base", "trained", "paired"))
+    return replace(result, base=base, trained=trained, paired=paired)
 
 
 def read_sweep(directory: Path) -> Comparison:

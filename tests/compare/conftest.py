@@ -41,6 +41,7 @@ def write_run(
     error: str | None = None,
     cost: float | None = None,
     run_id: str | None = None,
+    benchmarks: dict[str, Any] | None = None,
 ) -> Job:
     """A run's config.yaml and result.json; returns the job that the manifest would have."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -64,6 +65,7 @@ def write_run(
             overrides=overrides,
             error=error,
             run_id=run_id,
+            benchmarks=benchmarks or {},
         ).write(directory)
     found = {"run_id": run_id, "value": trained, "error": error}
     remote = {"name": "job"} if state == "running" else None

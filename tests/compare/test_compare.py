@@ -35,6 +35,21 @@ def test_the_report_is_printed_and_kept(make_sweep, grid):
     assert "(chart.png)" in (directory / "comparison.md").read_text()
 
 
+def test_a_benchmark_has_a_table_a_chart_and_files_of_its_own(make_sweep):
+    scores = [{"accuracy": x, "low": x - 0.1, "high": x + 0.1, "n": 60} for x in (0.2, 0.4)]
+    found = {"base": scores[0], "trained": scores[1], "paired": {"p_value": 0.03}}
+    directory = make_sweep([("shots=0", {"benchmarks": {"svamp": found}}), ("shots=4", {})])
+    text = printed(directory)
+    assert "svamp (n = 60)" in text
+    assert "40.0 [30.0, 50.0]" in text
+    assert f"chart: {directory / 'chart.svamp.png'}" in text
+    (first, second) = json.loads((directory / "comparison.svamp.json").read_text())["runs"]
+    assert (first["trained_accuracy"], first["p_value"]) == (0.4, 0.03)
+    assert second["trained_accuracy"] is None
+    (own, _) = json.loads((directory / "comparison.json").read_text())["runs"]
+    assert own["trained_accuracy"] == 0.5
+
+
 @pytest.mark.parametrize("state", ["failed", "killed", "pending"])
 def test_a_sweep_without_a_single_result(make_sweep, state: str):
     directory = make_sweep([("shots=0", {"state": state, "base": None, "error": "boom"})])
