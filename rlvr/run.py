@@ -249,6 +249,7 @@ def _evaluate(
         seed=cfg.seed,
         k=cfg.eval.k,
         batch_size=cfg.eval.batch_size,
+        ranks=trainer.accelerator.num_processes,
     )
     folder = run_dir / "evaluations"
     folder.mkdir(exist_ok=True)

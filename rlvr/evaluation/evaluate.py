@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -39,6 +41,7 @@ class Asker:
     seed: int
     k: int
     batch_size: int  # completions at a time
+    ranks: int = 1
 
     def asked(self, task: "Task") -> dict[str, Any]:
         """All that decides what is answered to a prompt, for the name of the store."""
@@ -74,11 +77,12 @@ def evaluate(
     prompts = dict(zip(keys, (q["prompt"] for q in task.questions), strict=True))
     order = sorted(prompts, key=lambda key: (-len(prompts[key]), key))
     size = max(1, asker.batch_size // asker.k)
-    batches = deque(order[start : start + size] for start in range(0, len(order), size))
+    batches = _in_own_order([order[start : start + size] for start in range(0, len(order), size)])
     store.refresh()
     if known := len(keys) - len(store.missing(keys)):
         log.info("%s: %d of %d answers are known (%s)", task.name, known, len(keys), store.folder)
-    if store.missing(keys):
+    # Ranks must borrow sharded weights together, also those that find nothing left to ask.
+    if asker.ranks > 1 or store.missing(keys):
         with asker.inference() as model:
             for _ in _answered(batches, store, lambda new: _ask(asker, model, task, new, prompts)):
                 progress(len(keys) - len(store.missing(keys)), len(keys))
@@ -95,6 +99,14 @@ def _keys(questions: Sequence[Mapping[str, Any]]) -> list[str]:
         keys.append(digest([question["prompt"], seen[question["prompt"]]]))
         seen[question["prompt"]] += 1
     return keys
+
+
+def _in_own_order(batches: list[list[str]]) -> deque[list[str]]:
+    """The longest first, then each process from another place on: those that work at the same
+    time on machines without a common file system do not all answer the same batch."""
+    first, rest = batches[:1], batches[1:]
+    turn = int(digest([socket.gethostname(), os.getpid()]), 16) % max(1, len(rest))
+    return deque([*first, *rest[turn:], *rest[:turn]])
 
 
 def _answered(

@@ -1,0 +1,70 @@
+"""Two jobs without a common file system, one bucket (moto's S3), and the store of evaluations."""
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from rlvr.evaluation.store import Answers, Store
+from rlvr.launchers.sagemaker.shared_answers import SharedAnswers
+
+ASKED = {"m": 1}
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="bucket")
+        yield client
+
+
+def job(folder):
+    return Store(folder, ASKED), SharedAnswers(folder, "bucket", "rlvr/evaluations", None)
+
+
+def answer(text):
+    return Answers([text], [1], [True])
+
+
+def test_each_gets_what_the_other_has_answered(s3, tmp_path):
+    (one, mine), (two, theirs) = job(tmp_path / "one"), job(tmp_path / "two")
+    one.add({"a": answer("x")})
+    two.add({"b": answer("y")})
+    for exchange in (mine, theirs, mine):
+        exchange.exchange(s3)
+    for store in (one, two):
+        store.refresh()
+        assert store.known == {"a": answer("x"), "b": answer("y")}
+
+
+def test_what_a_job_does_not_ask_is_not_fetched(s3, tmp_path):
+    one, mine = job(tmp_path / "one")
+    one.add({"a": answer("x")})
+    mine.exchange(s3)
+    other = Store(tmp_path / "two", {"m": 2})
+    SharedAnswers(tmp_path / "two", "bucket", "rlvr/evaluations", None).exchange(s3)
+    assert not list(other.folder.glob("*.jsonl"))
+    SharedAnswers(tmp_path / "three", "bucket", "rlvr/evaluations", None).exchange(s3)
+
+
+def test_the_last_answers_are_sent_at_the_end(s3, tmp_path):
+    one, mine = job(tmp_path / "one")
+    mine.start()
+    one.add({"a": answer("x")})
+    mine.end()
+    two, theirs = job(tmp_path / "two")
+    theirs.exchange(s3)
+    two.refresh()
+    assert two.known == {"a": answer("x")}
+
+
+def test_a_bucket_that_refuses_does_not_end_the_job(s3, tmp_path, capfd):
+    store = Store(tmp_path, ASKED)
+    store.add({"a": answer("x")})
+    refused = SharedAnswers(tmp_path, "another", "rlvr/evaluations", None)
+    refused.start()
+    refused.end()
+    assert "answers of the base model are not shared" in capfd.readouterr().out
