@@ -118,7 +118,10 @@ class Trainer(SharedPrefixGRPOTrainer):
 
     @contextmanager
     def inference(self) -> Iterator[PreTrainedModel]:
-        """The bare model, its parameters gathered, without dropout and without checkpointing."""
+        """The bare model, its parameters gathered, without dropout and without checkpointing.
+
+        Ranks enter and leave together; within, each may call it as often as it needs.
+        """
         training = self.model.training
         with unwrap_model_for_generation(
             self.model_wrapped,
@@ -127,8 +130,26 @@ class Trainer(SharedPrefixGRPOTrainer):
             gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
         ) as model:
             model.eval()
-            yield model
+            with _without_lockstep(model):
+                yield model
             model.train(training)
+
+
+@contextmanager
+def _without_lockstep(model: PreTrainedModel) -> Iterator[None]:
+    """TRL takes ZeRO-3's hooks off the layers for sampling, but one stays on the model, in which
+    every rank waits for all others to call it too."""
+    hooks = {
+        key: hook
+        for key, hook in model._forward_pre_hooks.items()
+        if (hook.__module__ or "").startswith("deepspeed.")
+    }
+    for key in hooks:
+        del model._forward_pre_hooks[key]
+    try:
+        yield
+    finally:
+        model._forward_pre_hooks.update(hooks)
 
 
 def at_least_one_batch(train: Dataset, args: GRPOConfig) -> Dataset:
