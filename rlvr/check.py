@@ -23,22 +23,25 @@ if TYPE_CHECKING:
     from rlvr.safeguards.preflight import Preflight
 
 
-def check(overrides: Sequence[str], *, rollouts: bool = False) -> None:
+def check(
+    overrides: Sequence[str], *, config_dir: str | None = None, rollouts: bool = False
+) -> None:
     """Compose and check one configuration, its data and rewards; UserError says what is wrong.
 
-    With `rollouts` the base model is loaded too and answers a few questions.
+    `config_dir` holds further options, as for train.py. With `rollouts` the base model is loaded
+    too and answers a few questions.
     """
-    from hydra.utils import instantiate
     from rich.console import Console
 
     from rlvr.data.load import load_splits
     from rlvr.rewards.build import build_rewards
     from rlvr.safeguards.preflight import check_golds
     from rlvr.safeguards.preflight_report import conclude
+    from rlvr.verify.build import build_verifier
 
-    cfg = compose(overrides)
+    cfg = compose(overrides, config_dir)
     config.validate(cfg)
-    verifier = instantiate(cfg.dataset.verifier)
+    verifier = build_verifier(cfg.dataset)
     splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
     rewards = build_rewards(cfg.rewards)
     console = Console(highlight=False, soft_wrap=True)
@@ -50,7 +53,7 @@ def check(overrides: Sequence[str], *, rollouts: bool = False) -> None:
     console.print("All checks passed.")
 
 
-def compose(overrides: Sequence[str]) -> DictConfig:
+def compose(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
     """The configuration that train.py would run; Hydra's errors become UserError."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -61,9 +64,13 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     paths = [str(root), str(root / "launchers")]  # the user's rewards, and Hydra's plugins
     sys.path[:0] = [path for path in paths if path not in sys.path]
     config.register()
+    folder = config_dir and Path(config_dir).expanduser().absolute()
+    searched = [f"hydra.searchpath=[file://{folder}]"] if folder else []
+    if folder and not folder.is_dir():
+        raise UserError(f"--config-dir {config_dir}: no such directory")
     try:
         with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-            return hydra_compose("config", list(overrides))
+            return hydra_compose("config", [*searched, *overrides])
     except (HydraException, OmegaConfBaseException) as error:
         cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
         raise UserError(f"{error}{cause}\n(one configuration at a time, no sweep)") from error

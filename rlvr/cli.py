@@ -10,7 +10,13 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit code is 0, 1 after bad input, 130 after Ctrl-C."""
-    chosen = parser().parse_args(arguments)
+    top = parser()
+    chosen, rest = top.parse_known_args(arguments)
+    # argparse ends a list of values at the first flag; flags may stand anywhere on the line
+    if "overrides" in chosen and not any(word.startswith("-") for word in rest):
+        chosen.overrides += rest
+    elif rest:
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
     from rlvr.errors import UserError
 
     try:
@@ -89,6 +95,9 @@ def _add_check(commands: Commands) -> None:
     )
     command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for train.py")
     command.add_argument(
+        "--config-dir", metavar="DIR", help="further options beside those of conf/, as for train.py"
+    )
+    command.add_argument(
         "--rollouts", action="store_true", help="load the base model too and pay a few rollouts"
     )
     command.set_defaults(run=_check)
@@ -97,7 +106,7 @@ def _add_check(commands: Commands) -> None:
 def _check(chosen: argparse.Namespace) -> None:
     from rlvr.check import check
 
-    check(chosen.overrides, rollouts=chosen.rollouts)
+    check(chosen.overrides, config_dir=chosen.config_dir, rollouts=chosen.rollouts)
 
 
 def _add_jobs(commands: Commands) -> None:

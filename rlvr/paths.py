@@ -13,3 +13,9 @@ def output_dir() -> Path:
     if chosen := os.environ.get("RLVR_OUTPUT_DIR"):
         return Path(chosen).resolve()
     return (PROJECT if (PROJECT / "train.py").exists() else Path.cwd()) / "outputs"
+
+
+def find(path: str) -> Path:
+    """A file or folder that a config names: in the current directory, else in the project's."""
+    here = Path(path).expanduser()
+    return PROJECT / here if not here.exists() and (PROJECT / here).exists() else here

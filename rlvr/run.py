@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from rlvr import config, tracking
@@ -131,9 +130,10 @@ def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: trackin
     from rlvr.data.load import digest, load_splits
     from rlvr.evaluation.tasks import tasks
     from rlvr.rewards.build import build_rewards
+    from rlvr.verify.build import build_verifier
 
     rewards = build_rewards(cfg.rewards)
-    splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=instantiate(cfg.dataset.verifier))
+    splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=build_verifier(cfg.dataset))
     asked = tasks(cfg, splits)
     for name in ("train", "validation", "test"):
         data = getattr(splits, name)

@@ -5,7 +5,7 @@ import importlib.util
 import inspect
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -16,12 +16,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.config.schema import Attention, Config, PeftMethod, TrainerConfig
-from rlvr.errors import UserError, nearest
+from rlvr.errors import UserError, nearest, raised_at
+from rlvr.paths import find
 from rlvr.tracking.names import flatten, without_secrets
 
 LAUNCHERS = ("local", "slurm", "sagemaker")
-# Set by the launcher or the loader, so a YAML node need not name them.
-INJECTED = {"verifier", "stop", "path", "seed", "answer_prefix", "weight", "_target_"}
+# What a verifier gets from its dataset where it takes it and `dataset.verifier` does not set it.
+OFFERED = {
+    "answer_prefix": "prompt.answer_prefix",
+    "task": "loader.task",  # a generated dataset's answers are judged by what generated them
+    "config": "loader.config",
+}
 
 
 def validate(config: DictConfig) -> None:
@@ -133,64 +138,100 @@ def _secrets(config: DictConfig) -> Iterator[str]:
             )
 
 
-def _shots(config: DictConfig) -> Iterator[str]:
-    from rlvr.data.exemplars import exemplars_path
+def _datasets(config: DictConfig) -> dict[str, DictConfig]:
+    """What is trained on and what is only evaluated on, by key."""
+    others = {f"eval.benchmarks.{name}": node for name, node in config.eval.benchmarks.items()}
+    return {"dataset": config.dataset, **others}
 
-    if config.shots <= 0 or config.dataset.exemplars is None:
-        return
-    path = exemplars_path(config.dataset.exemplars)
-    if not path.is_file():
-        yield f"dataset.exemplars={config.dataset.exemplars}: there is no file {path}"
-        return
-    have = sum(1 for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    if config.shots > have:
-        yield (
-            f"shots={config.shots}: {path.name} has {have} exemplars; use shots=0 to shots={have}, "
-            "or name a longer file with dataset.exemplars=FILE.jsonl"
-        )
+
+def _shots(config: DictConfig) -> Iterator[str]:
+    from rlvr.data.exemplars import FROM_LOADER, exemplars_path, no_exemplars
+
+    for key, dataset in _datasets(config).items():
+        shots, exemplars = dataset.num_shots, dataset.exemplars
+        if shots <= 0 or exemplars == FROM_LOADER:
+            continue
+        if exemplars is None:
+            yield no_exemplars(key, shots)
+            continue
+        path = exemplars_path(exemplars)
+        if not path.is_file():
+            yield f"{key}.exemplars={exemplars}: there is no file {path}"
+            continue
+        have = sum(1 for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        if shots > have:
+            yield (
+                f"shots={shots}: {path.name} has {have} exemplars; use shots=0 to shots={have}, or "
+                f"name a longer file with {key}.exemplars=FILE.jsonl"
+            )
 
 
 def _files(config: DictConfig) -> Iterator[str]:
-    if config.dataset.path is not None and not Path(config.dataset.path).expanduser().exists():
-        yield f"dataset.path={config.dataset.path}: no such file or directory"
+    for key, dataset in _datasets(config).items():
+        if dataset.path is not None and not find(dataset.path).exists():
+            yield f"{key}.path={dataset.path}: no such file or directory"
     model = config.model.path
     if model.startswith(("/", "./", "../", "~")) and not Path(model).expanduser().is_dir():
         yield f"model.path={model}: no such directory (it must hold config.json and weights)"
 
 
 def _targets(config: DictConfig) -> Iterator[str]:
-    nodes = {f"dataset.{name}": config.dataset[name] for name in ("loader", "verifier")}
+    for key, dataset in _datasets(config).items():
+        yield from target_problems(f"{key}.loader", dataset.loader, ("path", "seed"))
+        yield from target_problems(f"{key}.verifier", dataset.verifier, OFFERED)
     if not config.rewards:
         yield "rewards is empty: choose rewards=gsm8k or name at least one reward"
     for name, node in config.rewards.items():
-        nodes[f"rewards.{name}"] = node
-    for key, node in nodes.items():
-        yield from _target(key, node)
+        yield from target_problems(f"rewards.{name}", node, ())
 
 
-def _target(key: str, node: Any) -> Iterator[str]:
+def target_problems(key: str, node: Any, given: Collection[str]) -> Iterator[str]:
+    """What is wrong with a node that names a class or function and sets its parameters.
+
+    `given` are parameters that it gets in any case.
+    """
     if not isinstance(node, DictConfig) or "_target_" not in node:
         yield f"{key} needs _target_: the dotted name of a Python function or class"
         return
     try:
         target = get_object(node._target_)
     except Exception as error:  # whatever the user's module raises at import is the message
-        yield f"{key}._target_={node._target_}: {str(error).splitlines()[0]}"
+        yield f"{key}._target_={node._target_}: {_why_not_loaded(error)}"
         return
-    yield from _parameters(key, node, target)
+    if not callable(target):
+        yield f"{key}._target_={node._target_} is neither a function nor a class"
+        return
+    yield from _parameters(key, node, target, given)
 
 
-def _parameters(key: str, node: DictConfig, target: Any) -> Iterator[str]:
+def _why_not_loaded(error: Exception) -> str:
+    """The user's module may be missing, lack the name, or raise while it is imported."""
+    cause = error.__cause__ or error
+    if isinstance(cause, ModuleNotFoundError | AttributeError):
+        return f"{cause}; is its folder on the Python path, and is the name right?"
+    where = raised_at(cause)
+    if isinstance(cause, SyntaxError) and cause.filename:
+        where = f"{Path(cause.filename).name}:{cause.lineno}"
+    return f"{type(cause).__name__}: {cause} ({where})"
+
+
+def _parameters(key: str, node: DictConfig, target: Any, given: Collection[str]) -> Iterator[str]:
     parameters = inspect.signature(target).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
-    for name in {str(n) for n in node} - set(parameters) - INJECTED:
-        yield f"{key}.{name} is not a parameter of {node._target_}{nearest(name, set(parameters))}"
+    set_here = {str(name) for name in node} - {"_target_", "weight"}
+    for name in sorted(set_here - set(parameters)):
+        hint = nearest(name, parameters) or "."
+        yield (
+            f"{key}.{name} is not a parameter of {node._target_}{hint} It takes: "
+            f"{', '.join(parameters) or 'none'}. Remove it (~{key}.{name} where another option "
+            "has set it)"
+        )
     required = {
         n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
     }
-    if inspect.isclass(target) or key == "dataset.loader":
-        for name in required - {str(n) for n in node} - INJECTED:
+    if inspect.isclass(target) or key.endswith(".loader"):
+        for name in sorted(required - set_here - set(given)):
             yield f"{key}.{name} is not set: {node._target_} requires it"
 
 

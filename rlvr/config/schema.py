@@ -35,6 +35,11 @@ class Split(StrEnum):
     validation = "validation"
 
 
+class BadGolds(StrEnum):
+    refuse = "refuse"
+    drop = "drop"
+
+
 class Distributed(StrEnum):
     auto = "auto"
     none = "none"
@@ -79,12 +84,18 @@ class StopConfig:
 
 @dataclass
 class DatasetConfig:
+    """`exemplars` is `package:NAME`, a JSONL file, or `loader` where the loader returns them.
+
+    `bad_golds: drop` leaves out the rows whose gold answers the verifier cannot read.
+    """
+
     name: str = MISSING
     path: str | None = None
     loader: dict[str, Any] = MISSING
     verifier: dict[str, Any] = MISSING
     num_shots: int = II("shots")
     exemplars: str | None = None
+    bad_golds: BadGolds = BadGolds.refuse
     train_examples: int | None = None
     validation_fraction: float = 0.1
     prompt: PromptConfig = field(default_factory=PromptConfig)

@@ -7,8 +7,10 @@ from typing import Any
 from rlvr.data.prompts import Exemplar
 from rlvr.data.rows import read_jsonl
 from rlvr.errors import UserError
+from rlvr.paths import find
 
 PACKAGE = "package:"
+FROM_LOADER = "loader"  # generated with the rows
 PACKAGE_DIRECTORY = Path(__file__).with_name("exemplars")
 
 
@@ -16,7 +18,14 @@ def exemplars_path(spec: str) -> Path:
     """The file that `dataset.exemplars` names: "package:gsm8k" or a path."""
     if spec.startswith(PACKAGE):
         return PACKAGE_DIRECTORY / f"{spec.removeprefix(PACKAGE)}.jsonl"
-    return Path(spec).expanduser()
+    return find(spec)
+
+
+def no_exemplars(key: str, shots: int) -> str:
+    return (
+        f"shots={shots}: {key} has no exemplars. Use shots=0, or {key}.exemplars=FILE.jsonl with "
+        "question, solution and answer in each row"
+    )
 
 
 def load_exemplars(spec: str, shots: int) -> list[Exemplar]:

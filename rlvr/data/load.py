@@ -16,10 +16,18 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from rlvr.data.exemplars import first_shots, load_exemplars, parse_exemplar
+from rlvr.data.exemplars import (
+    FROM_LOADER,
+    first_shots,
+    load_exemplars,
+    no_exemplars,
+    parse_exemplar,
+)
+from rlvr.data.golds import Gold, with_canonical_golds
 from rlvr.data.prompts import Exemplar, PromptBuilder, PromptTemplate
 from rlvr.data.rows import ROW_KEY, Row
 from rlvr.errors import UserError
+from rlvr.paths import find
 from rlvr.sampling.stop import StopRule
 from rlvr.verify.verdict import Verifier
 
@@ -50,9 +58,8 @@ def load_splits(cfg_dataset: DictConfig, *, seed: int, verifier: Verifier) -> Sp
     cfg = cfg_dataset
     template = _template(cfg)
     loaded = _call_loader(cfg, seed)
-    exemplars = _exemplars(cfg, loaded.pop("exemplars", None), verifier)
-    rows = {split: _checked(part, split, verifier) for split, part in loaded.items()}
-    rows = _split(cfg, rows, seed)
+    exemplars = _exemplars(cfg, loaded.pop("exemplars", None))
+    rows = _split(cfg, _checked(cfg, loaded, exemplars, verifier), seed)
     _check_leaks(exemplars, rows)
     _check_columns([row for part in rows.values() for row in part])
     builder = PromptBuilder(template, exemplars)
@@ -72,8 +79,8 @@ class Benchmark:
 def load_benchmark(cfg: DictConfig, *, seed: int, verifier: Verifier) -> Benchmark:
     """The test questions of a dataset, with prompts of its own; its loader may have no others."""
     loaded = _call_loader(cfg, seed, needed=("test",))
-    exemplars = _exemplars(cfg, loaded.get("exemplars"), verifier)
-    rows = _checked(loaded["test"], "test", verifier)
+    exemplars = _exemplars(cfg, loaded.get("exemplars"))
+    rows = _checked(cfg, {"test": loaded["test"]}, exemplars, verifier)["test"]
     _check_leaks(exemplars, {"train": [], "validation": [], "test": rows})
     _check_columns(rows)
     table = _table(rows, PromptBuilder(_template(cfg), exemplars))
@@ -94,7 +101,8 @@ def _call_loader(
 ) -> dict[str, list[Row]]:
     """Not `hydra.utils.call`, which would wrap a UserError into an InstantiationException."""
     params: dict[str, Any] = OmegaConf.to_container(cfg.loader, resolve=True)  # type: ignore[assignment]
-    loaded = dict(get_method(params.pop("_target_"))(path=cfg.path, seed=seed, **params))
+    path = cfg.path and str(find(cfg.path))
+    loaded = dict(get_method(params.pop("_target_"))(path=path, seed=seed, **params))
     for split in needed:
         if not loaded.get(split):
             raise UserError(f"dataset {cfg.name}: its loader returned no {split} rows.")
@@ -123,47 +131,38 @@ def _stop_rule(cfg: DictConfig) -> StopRule:
     return StopRule(strings, cfg.prompt.answer_prefix if cfg.stop.after_answer else None)
 
 
-def _exemplars(
-    cfg: DictConfig, generated: Sequence[Row] | None, verifier: Verifier
-) -> list[Exemplar]:
-    shots = cfg.num_shots
-    if cfg.exemplars is not None:
-        exemplars = load_exemplars(cfg.exemplars, shots)
-    elif generated is None and shots:
-        raise UserError(
-            f"shots={shots}: dataset {cfg.name} has no exemplars. Use shots=0, or "
-            "dataset.exemplars=FILE.jsonl with question, solution and answer in each row."
-        )
-    else:
+def _exemplars(cfg: DictConfig, generated: Sequence[Row] | None) -> list[Exemplar]:
+    if cfg.exemplars == FROM_LOADER:
         parsed = [parse_exemplar(r, f"exemplar {n}") for n, r in enumerate(generated or (), 1)]
-        exemplars = first_shots(parsed, shots, f"dataset {cfg.name}")
-    for number, exemplar in enumerate(exemplars, 1):
-        _canonical(verifier, exemplar.answer, f"{cfg.exemplars or cfg.name}, exemplar {number}")
-    return exemplars
+        return first_shots(parsed, cfg.num_shots, f"dataset {cfg.name}")
+    if cfg.exemplars is not None:
+        return load_exemplars(cfg.exemplars, cfg.num_shots)
+    if cfg.num_shots:
+        raise UserError(no_exemplars("dataset", cfg.num_shots))
+    return []
 
 
-def _checked(rows: Sequence[Row], split: str, verifier: Verifier) -> list[Row]:
-    """Copies of the rows with canonical golds."""
-    checked = []
-    for number, row in enumerate(rows, start=1):
-        where = row.get(ROW_KEY, f"{split} row {number}")
-        if not isinstance(row.get("question"), str) or not row["question"].strip():
-            raise UserError(f"{where}: the question is {row.get('question')!r}; expected text.")
-        others = {k: v for k, v in row.items() if k not in (ROW_KEY, "question", "gold")}
-        gold = _canonical(verifier, row.get("gold"), where)
-        checked.append({"question": row["question"], "gold": gold, **others})
-    return checked
+def _checked(
+    cfg: DictConfig,
+    loaded: Mapping[str, Sequence[Row]],
+    exemplars: Sequence[Exemplar],
+    verifier: Verifier,
+) -> dict[str, list[Row]]:
+    """Copies of the rows with canonical golds; those of the exemplars are checked too."""
+    shown = f"{cfg.exemplars if cfg.exemplars != FROM_LOADER else cfg.name}, exemplar"
+    golds = [Gold(e.answer, f"{shown} {n}") for n, e in enumerate(exemplars, 1)]
+    rows = {split: [_placed(row, split, n) for n, row in enumerate(part, 1)]
+            for split, part in loaded.items()}  # fmt: skip
+    return with_canonical_golds(rows, golds, verifier, cfg.bad_golds)
 
 
-def _canonical(verifier: Verifier, gold: object, where: str) -> str:
-    try:
-        return verifier.canonical(gold)
-    except ValueError as error:
-        shown = repr(gold) if len(repr(gold)) <= 80 else repr(gold)[:77] + "..."
-        raise UserError(
-            f"{where}: the gold answer {shown} is not accepted: {error}. "
-            "Mend or remove the row, or choose another dataset.verifier."
-        ) from None
+def _placed(row: Row, split: str, number: int) -> tuple[str, Row]:
+    """Where a row stands, and its columns, `question` and `gold` first."""
+    where = row.get(ROW_KEY, f"{split} row {number}")
+    if not isinstance(row.get("question"), str) or not row["question"].strip():
+        raise UserError(f"{where}: the question is {row.get('question')!r}; expected text.")
+    others = {k: v for k, v in row.items() if k not in (ROW_KEY, "question", "gold")}
+    return where, {"question": row["question"], "gold": row.get("gold"), **others}
 
 
 def _split(cfg: DictConfig, rows: dict[str, list[Row]], seed: int) -> dict[str, list[Row]]:

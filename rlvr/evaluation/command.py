@@ -96,7 +96,6 @@ def _load(run: Path, cfg: DictConfig) -> "PreTrainedModel":
 
 def _evaluate(run: Path, cfg: DictConfig, model: "PreTrainedModel") -> Cell:
     """The run's own question asked again gives its own rows: the same prompts, draws and stop."""
-    from hydra.utils import instantiate
 
     from rlvr.data.load import load_splits
     from rlvr.evaluation.evaluate import Asker, evaluate
@@ -106,8 +105,9 @@ def _evaluate(run: Path, cfg: DictConfig, model: "PreTrainedModel") -> Cell:
     from rlvr.sampling.shared import choose_engine
     from rlvr.training.arguments import evaluation_sampling
     from rlvr.training.model import load_tokenizer
+    from rlvr.verify.build import build_verifier
 
-    verifier = instantiate(cfg.dataset.verifier)
+    verifier = build_verifier(cfg.dataset)
     splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
     tokenizer = load_tokenizer(cfg)
     folder = run / "evaluations"

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from rlvr.data.load import load_benchmark
 from rlvr.sampling.stop import StopRule
+from rlvr.verify.build import build_verifier
 from rlvr.verify.verdict import Verifier
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def benchmarks(cfg: DictConfig) -> list[Task]:
     """Each has its own questions, prompt, verifier and stop rule."""
     found = []
     for name, dataset in cfg.eval.benchmarks.items():
-        verifier = instantiate(dataset.verifier)
+        verifier = build_verifier(dataset, f"eval.benchmarks.{name}")
         part = load_benchmark(dataset, seed=cfg.seed, verifier=verifier)
         found.append(Task(str(name), _chosen(cfg, part.test), verifier, part.stop))
     return found

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rlvr.data.prompts import PromptBuilder
+from rlvr.verify.judge import judge
 from rlvr.verify.verdict import Reason, Verifier
 
 GOLD = "gold"
@@ -63,8 +64,7 @@ def _boxed(builder: PromptBuilder, verifier: Verifier, row: Mapping[str, Any]) -
     gold = row["gold"]
     answers = (gold, f"\\boxed{{{gold}}}")
     texts = [builder.template.solve("", answer) for answer in answers]
-    columns = {k: [v, v] for k, v in row.items() if k not in ("prompt", "gold")}
-    plain, boxed = verifier.verify(texts, [gold, gold], **columns)
+    plain, boxed = judge(verifier, [row, row], texts)
     return plain.reason is Reason.NO_ANSWER and boxed.correct
 
 

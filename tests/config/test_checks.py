@@ -16,7 +16,7 @@ OPTIONS = sorted(
     if file.parent.name != "local"
 )
 NEEDED = {
-    "dataset=jsonl": ["dataset.path=."],
+    "dataset=jsonl": ["dataset.path=.", "shots=0"],
     "dataset=reasoning_gym": ["dataset.loader.task=chain_sum"],
 }
 
@@ -88,6 +88,8 @@ def test_what_is_recorded_holds_no_secret(compose_config, key, value):
         ("rewards.format._target_=rlvr.nothing.Here", "rewards.format._target_=rlvr.nothing.Here"),
         ("+rewards.correctness.wieght=3", "rewards.correctness.wieght is not a parameter"),
         ("+dataset.loader.subsett=x", "dataset.loader.subsett is not a parameter"),
+        ("dataset.exemplars=null", "shots=8: dataset has no exemplars. Use shots=0, or"),
+        ("+dataset.verifier.answer_prefx=x", "did you mean answer_prefix? It takes: answer_prefix"),
         ("peft.quant_type=int8", "peft.quant_type=int8: must be nf4 or fp4"),
         ("output_dir=/proc/version", "/proc/version is a file, not a directory"),
         ("tracking.name=wandb", "tracking.name=wandb: must be mlflow or none"),

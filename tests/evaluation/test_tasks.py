@@ -1,10 +1,10 @@
 """What is asked: the run's own questions, and benchmarks with prompts and rules of their own."""
 
 import pytest
-from hydra.utils import instantiate
 
 from rlvr.data.load import load_splits
 from rlvr.evaluation.tasks import MAIN, tasks
+from rlvr.verify.build import build_verifier
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def asked(compose_config):
     def compose(*overrides):
         small = ["dataset=word_problems", "dataset.loader.train_size=20", "shots=2"]
         cfg = compose_config("~launcher", *small, "dataset.loader.test_size=12", *overrides)
-        verifier = instantiate(cfg.dataset.verifier)
+        verifier = build_verifier(cfg.dataset)
         return tasks(cfg, load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier))
 
     return compose
@@ -41,7 +41,7 @@ def test_a_benchmark_has_its_own_prompt_verifier_and_stop(asked, tmp_path):
     own, other = asked(
         "benchmark=jsonl", f"{node}.path={file}", f"{node}.prompt.solution='Answer:'",
         f"{node}.prompt.answer_prefix='So:'", f"{node}.stop.strings=['###']",
-        f"{node}.verifier={{_target_: rlvr.verify.exact.ExactVerifier, answer_prefix: 'So:'}}",
+        f"{node}.verifier._target_=rlvr.verify.exact.ExactVerifier",
     )  # fmt: skip
     assert other.name == "jsonl"
     assert [question["prompt"] for question in other.questions] == [

@@ -1,19 +1,16 @@
-"""Keyword rewards: what counts as saying it, and that listing words does not pay."""
+"""Keyword rewards: what counts as saying it, and that listing words does not pay.
 
-import json
+The 64 medical questions are judged in tests/examples/test_medical_terms.py.
+"""
+
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr.data.sources.medical_terms import SHIPPED, load
 from rlvr.errors import UserError
-from rlvr.rewards.functions import build_rewards
-from rlvr.sampling.stop import StopRule
 from rlvr.verify.keywords import KeywordVerifier
-from rlvr.verify.numeric import NumericVerifier
 from rlvr.verify.verdict import Reason, Verdict
 
 COMBINE = [["finding", "diagnosis"], ["treatment"]]
@@ -21,12 +18,16 @@ VERIFIER = KeywordVerifier(COMBINE)
 GOLD = VERIFIER.canonical(
     "diagnosis: appendicitis; treatment: appendectomy | removal of the appendix"
 )
-STOP = StopRule(("\nQuestion:",))
-ROWS = [json.loads(line) for line in SHIPPED.read_text().splitlines()]
-EXEMPLARS = SHIPPED.parents[1] / "exemplars" / SHIPPED.name
+EXCLUSIVE = KeywordVerifier(COMBINE, exclusive=["diagnosis", "treatment"])
+OTHERS = (
+    "diagnosis: gastritis; treatment: omeprazole",
+    "diagnosis: colitis | bowel inflammation; treatment: mesalazine | surgery",
+)
+for gold in (GOLD, *OTHERS):
+    EXCLUSIVE.canonical(gold)
 
 
-def judge(text: object, gold: str = GOLD, verifier: KeywordVerifier = VERIFIER) -> Verdict:
+def judge(text: str, gold: str = GOLD, verifier: KeywordVerifier = VERIFIER) -> Verdict:
     return verifier.verify([text], [gold])[0]
 
 
@@ -39,7 +40,10 @@ def judge(text: object, gold: str = GOLD, verifier: KeywordVerifier = VERIFIER) 
         "There is no fever, yet this is appendicitis. He needs an appendectomy without delay.",
         "Appendectomy, not antibiotics, is the treatment of appendicitis.",
         "She has no cough, rash, or headache. It is appendicitis. Appendectomy is the treatment.",
-        "It is appendicitis, and he needs an appendectomy.\nQuestion: Is it not appendicitis?",
+        "Diagnosis: appendicitis. Therapy: appendectomy",
+        "**Diagnosis:** Appendicitis\n\n**Treatment:** Appendectomy",
+        "- Diagnosis: appendicitis\n- Treatment: appendectomy",
+        "- appendicitis\n- appendectomy",
         "<think>Not appendicitis?</think>It is appendicitis, and he needs an appendectomy.",
         "I first thought it is not appendicitis. It is appendicitis. He needs an appendectomy.",
     ],
@@ -72,8 +76,8 @@ def test_partial_reward(text: str, reward: float) -> None:
     assert found.reason is (Reason.PARTIAL if reward else Reason.WRONG)
 
 
-CANDIDATES = [row["terms"].split("diagnosis: ")[1].split(";")[0].split(" | ")[0] for row in ROWS]
-THERAPIES = [row["terms"].split("treatment: ")[1].split(";")[0].split(" | ")[0] for row in ROWS]
+CANDIDATES = [f"{part}itis" for part in "append gastr col cyst hepat nephr arthr derm".split()] * 8
+THERAPIES = [f"{part}ectomy" for part in "append gastr col cyst lob nephr mast thyroid".split()] * 8
 
 
 @pytest.mark.parametrize(
@@ -83,6 +87,10 @@ THERAPIES = [row["terms"].split("treatment: ")[1].split(";")[0].split(" | ")[0] 
         "appendicitis, appendectomy",
         "Appendicitis. Appendectomy.",
         "appendicitis appendectomy removal of the appendix appendicitis",
+        "\n".join(f"- {name}" for name in CANDIDATES + THERAPIES),
+        "\n".join(f"Diagnosis: {name}" for name in CANDIDATES + THERAPIES),
+        "\n".join(f"Case {n}: {name}" for n, name in enumerate(CANDIDATES + THERAPIES)),
+        "Diagnosis: " + ", ".join(CANDIDATES) + ". Treatment: " + ", ".join(THERAPIES),
         ", ".join(CANDIDATES + THERAPIES),
         "It is treated by " + ", ".join(CANDIDATES + THERAPIES) + ".",
         "It is " + " or ".join(CANDIDATES + THERAPIES) + ".",
@@ -106,6 +114,61 @@ def test_long_answers_are_worth_less() -> None:
     rewards = [judge(right + "Drink a glass of water now. " * n).reward for n in (8, 16, 32, 64)]
     assert rewards == sorted(rewards, reverse=True)
     assert 0.9 > rewards[0] > 2 * rewards[-1] > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "reward"),
+    [
+        ("It is appendicitis, and he needs an appendectomy.", 1),
+        ("It is appendicitis and not colitis. He needs an appendectomy, not omeprazole.", 1),
+        ("It is appendicitis. Some think of colitis. He needs an appendectomy.", 1 / 2),
+        (
+            "It is appendicitis. The signs suggest gastritis. He has colitis. He needs an "
+            "appendectomy. Omeprazole is given. Mesalazine also helps.",
+            1 / 9,
+        ),
+        ("It is appendicitis or a hernia. He needs an appendectomy or a truss.", 1 / 4),
+        ("It is appendicitis. Some think of colitis. He needs rest.", 1 / 8),
+        ("It is not appendicitis but colitis. He needs an appendectomy.", 1 / 4),
+    ],
+)
+def test_exclusive_roles_divide_the_reward_by_the_answers_given(text: str, reward: float) -> None:
+    assert judge(text, verifier=EXCLUSIVE).reward == pytest.approx(reward)
+
+
+def test_without_exclusive_roles_other_answers_cost_nothing() -> None:
+    text = "It is appendicitis. Some think of colitis. He needs an appendectomy."
+    assert judge(text).reward == 1
+
+
+def test_what_the_question_names_is_no_answer() -> None:
+    text = "It is appendicitis. The gastritis is another matter. He needs an appendectomy."
+    assert judge(text, verifier=EXCLUSIVE).reward == 0.5
+    question = "A man with known gastritis has pain on the right. What is it?"
+    (verdict,) = EXCLUSIVE.verify([text], [GOLD], question=[question])
+    assert verdict.correct
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I doubt that it is appendicitis, and I would advise against an appendectomy.",
+        "Is it appendicitis? Should he get an appendectomy?",
+        "It could be appendicitis, gastritis, or colitis. It might be treated by appendectomy, "
+        "omeprazole, or rest.",
+        "It might be appendicitis. It could be gastritis. He may need an appendectomy. He may need "
+        "omeprazole.",
+        "The differential includes appendicitis, gastritis and colitis. Options are appendectomy, "
+        "omeprazole and rest.",
+    ],
+)
+def test_doubts_and_guesses_are_not_paid(text: str) -> None:
+    assert judge(text).reward == 0
+    assert judge(text, verifier=EXCLUSIVE).reward == 0
+
+
+def test_one_cautious_answer_is_paid() -> None:
+    assert judge("This may be appendicitis, and he might need an appendectomy.").correct
 
 
 def test_a_negator_may_be_part_of_a_term() -> None:
@@ -151,60 +214,57 @@ def test_bad_parameters() -> None:
         KeywordVerifier(words_per_term=0)
     with pytest.raises(UserError, match="list of lists"):
         KeywordVerifier(combine=["diagnosis"])
+    with pytest.raises(UserError, match="exclusive=diagnosis: a list of roles"):
+        KeywordVerifier(exclusive="diagnosis")
 
 
-def test_keywords_need_keyword_golds() -> None:
-    config = {"keywords": {"_target_": "rlvr.verify.keywords.Keywords"}}
-    with pytest.raises(UserError, match="rewards=keywords needs golds that list required terms"):
-        build_rewards(config, verifier=NumericVerifier(), stop=STOP)
-    (reward,), _ = build_rewards(config, verifier=VERIFIER, stop=STOP)
-    assert reward([""], ["It is appendicitis, cured by appendectomy."], gold=[GOLD]) == [1.0]
+def test_an_exclusive_role_that_no_gold_has_is_a_mistake() -> None:
+    verifier = KeywordVerifier(exclusive=["Diagnosis ", "diagnoses"])
+    gold = verifier.canonical("diagnosis: gout; treatment: rest")
+    with pytest.raises(UserError, match="no gold answer of the dataset has the role 'diagnoses'"):
+        verifier.verify(["It is gout."], [gold])
 
 
-@pytest.mark.parametrize("row", ROWS, ids=range(len(ROWS)))
-def test_shipped_questions(row: dict[str, str]) -> None:
-    """A short textbook answer gets all; the question, or its terms alone, nothing near it."""
-    gold = VERIFIER.canonical(row["terms"])
-    assert judge(row["reference"], gold).correct, row
-    assert judge(VERIFIER.example(gold), gold).correct, row
-    assert judge(row["question"], gold).reward < 0.5
-    terms = [spelling for term in gold.split("; ") for spelling in term.split(": ")[1].split(" | ")]
-    assert judge(" ".join(terms), gold).reward == 0.0
-
-
-def test_the_shipped_dataset_loads() -> None:
-    splits = load(path=None, seed=1)
-    assert len(splits["train"]) + len(splits["test"]) == len(ROWS) >= 60
-    assert len({row["question"] for row in ROWS}) == len(ROWS)
-    for line in EXEMPLARS.read_text().splitlines():
-        exemplar = json.loads(line)
-        assert VERIFIER.canonical(exemplar["answer"])
-        text = f" {exemplar['solution']}\nIn short: {exemplar['answer']}"
-        assert judge(text).format_ok
-
-
-@given(completions=st.lists(st.text() | st.none() | st.binary()))
-def test_every_completion_gets_one_verdict(completions: list[object]) -> None:
+@given(completions=st.lists(st.text() | st.text(alphabet="apendicitsom -:*#|.,;?\n")))
+def test_every_completion_gets_one_verdict(completions: list[str]) -> None:
     found = VERIFIER.verify(completions, [GOLD] * len(completions))
     assert len(found) == len(completions)
     assert all(verdict.reward is not None and 0 <= verdict.reward <= 1 for verdict in found)
 
 
-@given(text=st.text(alphabet="apendictsomy is not.,\n "), trailing=st.text())
-def test_text_after_the_stop_does_not_matter(text: str, trailing: str) -> None:
-    stopped = text + "\nQuestion:"
-    assert judge(stopped) == judge(stopped + trailing)
-
-
 def seconds(text: str) -> float:
     start = time.process_time()
-    judge(text)
+    judge(text, verifier=EXCLUSIVE)
     return time.process_time() - start
 
 
 @pytest.mark.parametrize(
     "unit",
-    ["no ", "not the x ", ".", ",", "a, ", "\n", " \n", "appendicitis ", "It is a. ", "'", "a"],
+    [
+        *(
+            "no ",
+            "not the x ",
+            ".",
+            ",",
+            "a, ",
+            "\n",
+            " \n",
+            "It is a. ",
+            "'",
+            "a",
+            "appendicitis ",
+        ),
+        *(
+            "appendicitis ",
+            "appendicitis, ",
+            "appendicitis or ",
+            "may be appendicitis, ",
+            "- a\n",
+            "a: ",
+            "x, y: ",
+        ),
+        *("|a|b|\n", "# a\n", "a = "),
+    ],
 )
 def test_time_grows_linearly(unit: str) -> None:
     small, large = (
@@ -215,9 +275,3 @@ def test_time_grows_linearly(unit: str) -> None:
 
 def test_bad_gold_never_becomes_a_zero() -> None:
     assert judge("It is appendicitis.", "").reward is None
-
-
-def test_the_option_exists() -> None:
-    conf = Path(__file__).parents[2] / "conf"
-    assert (conf / "dataset" / "medical_terms.yaml").is_file()
-    assert (conf / "experiment" / "medical_terms.yaml").is_file()

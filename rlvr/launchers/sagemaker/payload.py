@@ -9,6 +9,7 @@ from urllib.parse import urlparse
 
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker.storage import Storage, read_tree
+from rlvr.paths import find
 
 INPUT = "/opt/ml/input/data"
 JOB_FILE = "job.json"
@@ -88,7 +89,7 @@ def _local(value: Any) -> Path | None:
     """The existing local file or folder that `value` names; hub names and `package:` do not."""
     if not isinstance(value, str) or value.startswith("package:"):
         return None
-    path = Path(value).expanduser()
+    path = find(value)
     if path.exists():
         return path.resolve()
     if value.startswith(("/", "./", "../", "~")):
