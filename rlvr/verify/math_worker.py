@@ -1,5 +1,6 @@
 """Compares LaTeX answers with math-verify, in processes of `rlvr.verify.pool`."""
 
+import re
 from typing import Any
 
 from rlvr.verify.pool_worker import Answer, Reply, Request, serve
@@ -30,10 +31,21 @@ def _parse(latex: str) -> list[Any]:
     """math-verify's reading, without its fallback to the bare string."""
     from math_verify import LatexExtractionConfig, parse
 
+    if not _is_balanced(latex):  # "x} or 2" would close the box below and be read as "x"
+        return []
     # The pool holds the deadline: math-verify's own would take over SIGALRM.
     config = [LatexExtractionConfig(boxed_match_priority=0)]
     read = parse("\\boxed{" + latex + "}", config, parsing_timeout=None)
     return [] if all(isinstance(value, str) for value in read) else read
+
+
+def _is_balanced(latex: str) -> bool:
+    depth = 0
+    for brace in re.findall(r"\\.|[{}]", latex, re.DOTALL):
+        depth += {"{": 1, "}": -1}.get(brace, 0)
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 if __name__ == "__main__":

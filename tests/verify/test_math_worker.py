@@ -27,6 +27,12 @@ def test_replies(gold: str, answer: str | None, reply: dict[str, object]) -> Non
     assert compare({"gold": gold, "answer": answer}) == reply
 
 
+@pytest.mark.parametrize("text", [r"\pi} or 2", r"\pi}+{5", r"\pi}\{"])
+def test_what_closes_a_brace_it_did_not_open_is_not_read_as_its_beginning(text: str) -> None:
+    assert compare({"gold": r"\pi", "answer": text}) == {"unparseable": "answer"}
+    assert compare({"gold": text, "answer": r"\pi"}) == {"unparseable": "gold"}
+
+
 def test_the_pool_gets_the_same_replies() -> None:
     requests = [
         {"gold": r"\pi", "answer": r"\pi"},
