@@ -188,8 +188,6 @@ class _Worker:
         except TimeoutError:
             raise TimeoutError(f"no reply within {seconds:g} seconds") from None
         except (EOFError, OSError, ValueError, RecursionError) as error:
-            if time.monotonic() >= deadline:  # its own alarm was faster
-                raise TimeoutError from None
             raise EOFError(str(error)) from None
         return reply
 

@@ -168,10 +168,10 @@ def test_no_process_can_be_made(pool: WorkerPool, monkeypatch: pytest.MonkeyPatc
 
 
 def test_memory_is_limited_and_the_worker_goes_on() -> None:
-    pool = make(workers=1, memory=1 << 30)
-    bomb, after = pool.ask([{"do": "eat"}, echo(1)])
+    pool = make(workers=1, seconds=30.0, memory=256 << 20)
+    before, bomb, after = pool.ask([echo(0), {"do": "eat"}, echo(1)])
     assert bomb["error"].startswith("MemoryError")
-    assert after["value"] == 1
+    assert after == {"value": 1, "pid": before["pid"]}
 
 
 def test_a_worker_sees_no_secrets_and_none_of_our_modules(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,22 +202,25 @@ def test_a_reply_that_is_none_is_a_fault_and_not_an_answer(pool: WorkerPool, tex
 
 def test_what_is_said_unasked_does_not_answer_the_next_request() -> None:
     pool = make(workers=1)
-    forged = '{"value": "forged"}\n'
-    assert values(pool.ask([{"do": "write", "text": forged, "afterwards": True}])) == ["replied"]
-    time.sleep(0.3)
+    forged = {"do": "write", "text": '{"value": "forged"}\n', "every": 0.2, "afterwards": True}
+    assert values(pool.ask([forged])) == ["replied"]
+    time.sleep(0.5)
     assert values(pool.ask([echo(1)])) == [1]
 
 
-def test_an_endless_reply_ends_at_the_deadline_or_at_its_size(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_flood_ends_at_its_size(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "MOST_BYTES", 1 << 20)
-    pool = make(seconds=1.0)
-    start = time.monotonic()
-    trickle = {"do": "write", "text": "x", "times": 10**6, "every": 0.0001}
     flood = {"do": "write", "text": "x" * (1 << 16), "times": 10**6}
-    assert pool.ask([trickle, flood]) == [Reason.TIMEOUT, Reason.INFRA_ERROR]
+    start = time.monotonic()
+    assert values(pool.ask([flood, echo(1)])) == [Reason.INFRA_ERROR, 1]
     assert time.monotonic() - start < 6
+
+
+def test_a_trickle_ends_at_the_deadline() -> None:
+    trickle = {"do": "write", "text": "x", "times": 10**8}
+    start = time.monotonic()
+    assert make(seconds=0.5).ask([trickle]) == [Reason.TIMEOUT]
+    assert time.monotonic() - start < 4
 
 
 def test_a_request_that_is_not_read_ends_at_the_deadline() -> None:
@@ -252,7 +255,8 @@ def test_threads_share_a_pool() -> None:
     assert len({reply["pid"] for replies in found.values() for reply in replies}) <= 2
 
 
-def test_a_forked_child_uses_processes_of_its_own(pool: WorkerPool) -> None:
+def test_a_forked_child_uses_processes_of_its_own() -> None:
+    pool = make()
     mine = pool.ask([echo(1)])[0]["pid"]
     reader, writer = os.pipe()
     if (child := os.fork()) == 0:
@@ -283,7 +287,7 @@ def test_ctrl_c_ends_the_call_at_once_and_the_pool_works_again() -> None:
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        pool.ask([HANGS, HANGS_IN_C, *[echo(i) for i in range(50)]])
+        pool.ask([HANGS_IN_C, {"do": "escape"}, *[echo(i) for i in range(50)]])
     assert time.monotonic() - start < 3
     assert not any(map(running, busy))
     assert values(pool.ask([echo(i) for i in range(4)])) == [0, 1, 2, 3]

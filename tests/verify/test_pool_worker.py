@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,9 @@ def test_the_deadline_is_of_one_request_and_not_of_all(parent: Parent) -> None:
     parent.send(HELLO, *[{**ECHO, "after": 0.3}] * 5)
     parent.reply()
     assert [parent.reply()["value"] for _ in range(5)] == [1] * 5
+    time.sleep(1.5)
+    parent.send(ECHO)
+    assert parent.reply()["value"] == 1
 
 
 def test_its_memory_is_limited_and_it_dumps_no_core(parent: Parent) -> None:

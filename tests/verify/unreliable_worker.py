@@ -1,6 +1,8 @@
 """A worker for tests/verify/test_pool.py that does to its pool what a worker should not do."""
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -50,9 +52,14 @@ def die(request: Request) -> Reply:
 
 
 def eat(request: Request) -> Reply:
-    eaten = []
+    """To the last byte: not even a message fits into what is left."""
+    eaten: list[bytes] = []
+    for size in (32 << 20, 1 << 16, 1 << 9):
+        with contextlib.suppress(MemoryError):
+            while True:
+                eaten.append(bytes(size))
     while True:
-        eaten.append(bytearray(64 << 20))
+        eaten = [eaten]  # type: ignore[list-item]
 
 
 def look(request: Request) -> Reply:
@@ -63,11 +70,22 @@ def look(request: Request) -> Reply:
 def leave_child(request: Request) -> Reply:
     child = subprocess.Popen(["sleep", "600"])
     Path(request["file"]).write_text(str(child.pid))
+    while True:
+        pass
+
+
+def escape(request: Request) -> Reply:
+    """A process that no group signal reaches keeps the line to the pool open."""
+    if os.fork() == 0:
+        os.setsid()
+        time.sleep(8)
+        os._exit(0)
     return hang(request)
 
 
 def write(request: Request) -> Reply:
-    """To the pool, past the protocol: `text`, again and again, after the reply or instead of it."""
+    """To the pool, past the protocol and its own alarm: `text`, again and again."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
     channel = socket.socket(fileno=os.dup(_channel()))
     channel.setblocking(True)
 
@@ -88,7 +106,9 @@ def _channel() -> int:
     return next(fd for fd in names if fd > 2 and "socket:" in os.readlink(f"/proc/self/fd/{fd}"))
 
 
-ACTIONS = {f.__name__: f for f in (echo, hang, hang_in_c, die, eat, look, leave_child, write)}
+ACTIONS = {
+    f.__name__: f for f in (echo, hang, hang_in_c, die, eat, look, leave_child, escape, write)
+}
 
 if __name__ == "__main__":
     serve(start)
