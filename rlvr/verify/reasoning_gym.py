@@ -56,7 +56,7 @@ class ReasoningGymVerifier:
         return gold
 
     def verify(
-        self, completions: Sequence[object], golds: Sequence[str], **columns: Sequence[Any]
+        self, completions: Sequence[str], golds: Sequence[str], **columns: Sequence[Any]
     ) -> list[Verdict]:
         """One verdict per completion; ValueError when the columns differ in length."""
         if not {"question", "metadata"} <= columns.keys():
@@ -70,9 +70,7 @@ class ReasoningGymVerifier:
         replies = zip(asked, self._pool.ask(asked), strict=True)
         return [f if isinstance(f, Verdict) else _verdict(*next(replies)) for f in first]
 
-    def _read(
-        self, completion: object, gold: str, question: str, metadata: str
-    ) -> Verdict | Request:
+    def _read(self, completion: str, gold: str, question: str, metadata: str) -> Verdict | Request:
         """The verdict where there is nothing to score, else what the scorer is asked."""
         parts = self._marker.split(spoken(completion, None))[1:]
         answers = dict.fromkeys(answer for part in parts if (answer := part.strip()))

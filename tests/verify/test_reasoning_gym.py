@@ -74,7 +74,6 @@ def test_reasons() -> None:
         f"the answer is {gold}": Reason.NO_ANSWER,
         f"{A}": Reason.NO_ANSWER,
         "": Reason.NO_ANSWER,
-        None: Reason.NO_ANSWER,
         A + "9" * 30_000: Reason.UNPARSEABLE,
     }
     judged = verdicts("chain_sum", [row] * len(cases), list(cases))
