@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def read_jsonl(file: Path) -> Iterator[tuple[str, Row]]:
                     yield f"{file}:{number}", _parse(line, f"{file}:{number}")
     except FileNotFoundError:
         raise UserError(f"{file}: there is no such file; mend dataset.path.") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file}: cannot be read: {error}.") from None
 
 

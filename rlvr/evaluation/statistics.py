@@ -1,8 +1,13 @@
-"""Intervals, the paired test and pass@k: how sure one may be of an accuracy."""
+"""How sure one may be of an accuracy, of a difference between two, and of several at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
+from statistics import NormalDist
+
+LEVEL = 0.05  # of tests; intervals have 1 - LEVEL
+POWER = 0.8
+RESAMPLES = 9999
 
 
 @dataclass(frozen=True)
@@ -12,8 +17,12 @@ class Interval:
 
 
 def wilson(successes: float, n: int) -> Interval:
-    """95 % score interval of a proportion (Wilson 1927); `successes` may be fractional, n >= 1."""
-    z = 1.959963984540054
+    """95 % score interval of a proportion (Wilson 1927); `successes` may be fractional, n >= 1.
+
+    The closed form, because scipy's `binomtest` has this interval for whole successes only, and
+    with several samples a question they are shares.
+    """
+    z = NormalDist().inv_cdf(1 - LEVEL / 2)
     p = successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
@@ -37,18 +46,74 @@ def paired_test(base: Sequence[float], trained: Sequence[float]) -> Paired:
     With several samples a question the entries are shares of right answers, and this is the exact
     sign test; with one sample they are 0 or 1, and it is McNemar's test.
     """
+    from scipy.stats import binomtest
+
     pairs = list(zip(base, trained, strict=True))
     lost = sum(b > t for b, t in pairs)
     won = sum(t > b for b, t in pairs)
-    return Paired(len(pairs), lost, won, _binomial_two_sided(min(lost, won), lost + won))
+    p_value = float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
+    return Paired(len(pairs), lost, won, p_value)
 
 
-def _binomial_two_sided(k: int, n: int) -> float:
-    """P(at most k or at least n - k heads in n tosses), in exact integer arithmetic."""
-    if n == 0:
-        return 1.0
-    tail = sum(comb(n, i) for i in range(k + 1))
-    return min(1.0, 2 * tail / 2**n)
+def difference_interval(base: Sequence[float], trained: Sequence[float]) -> Interval:
+    """95 % interval of the difference in accuracy, trained - base; both (n,), same questions.
+
+    Percentile bootstrap over questions (Efron 1979), always from the same seed. It has no width
+    where every question differs by the same, and is all there can be below two questions.
+    """
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    differences = [float(t) - float(b) for b, t in zip(base, trained, strict=True)]
+    if len(differences) < 2:
+        return Interval(-1.0, 1.0)
+    found = bootstrap(
+        (differences,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=100,  # rows of n at a time, not all of them
+        confidence_level=1 - LEVEL,
+        method="percentile",  # BCa, scipy's default, is not defined where all differences are equal
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return Interval(float(found.low), float(found.high))
+
+
+def detectable_difference(n: int, discordance: float) -> float | None:
+    """The smallest true difference in accuracy that `paired_test` on `n` questions likely shows.
+
+    That is: a two-sided p value of at most 5 %, in the right direction, with 80 % probability
+    (exact, over the binomial numbers of discordant and of won questions). `discordance` is the
+    share of questions, one sample each, on which the two differ; a difference above it brings its
+    own. None where even a difference of 1 is not shown (n < 6).
+    """
+    import numpy as np
+    from scipy.optimize import brentq
+    from scipy.stats import binom
+
+    differing = np.arange(n + 1)
+    most_lost = binom.ppf(LEVEL / 2, differing, 0.5)  # at which a p value is at most LEVEL, or one
+    most_lost -= binom.cdf(most_lost, differing, 0.5) > LEVEL / 2  # below that; -1 for never
+
+    def missing_power(difference: float) -> float:
+        share = max(discordance, difference)
+        shown = binom.cdf(most_lost, differing, (share - difference) / (2 * share))
+        return POWER - float(binom.pmf(differing, n, share) @ shown)
+
+    return float(brentq(missing_power, 1e-9, 1.0)) if missing_power(1.0) < 0 else None
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p values adjusted for being a family (Holm 1979), in the given order.
+
+    At most `LEVEL` of families without any effect have one below `LEVEL`.
+    """
+    adjusted = [1.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, (len(p_values) - rank) * p_values[index])
+        adjusted[index] = min(1.0, largest)
+    return adjusted
 
 
 def pass_at_k(correct: Sequence[int], samples: int, k: int) -> float:

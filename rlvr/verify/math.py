@@ -8,12 +8,11 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-from rlvr.errors import UserError
 from rlvr.sampling.stop import StopRule
 from rlvr.verify.answers import REFERENCE_PREFIX, RUN_ON, AnswerLines, BoxedAnswers, spoken
 from rlvr.verify.numbers import LONGEST_NUMBER, NOT_UNITS, unwrap
 from rlvr.verify.numeric import SHOWN, cached_number, written
-from rlvr.verify.pool import TIMEOUT, MathPool, Reply
+from rlvr.verify.pool import Reply, WorkerPool
 from rlvr.verify.verdict import Reason, Verdict
 
 REMEMBERED = 1 << 16  # comparisons
@@ -38,14 +37,9 @@ class MathVerifier:
         workers: int = 2,
         stop: StopRule | None = RUN_ON,
     ) -> None:
-        if not 0 < seconds <= 600 or not 1 <= workers <= 256:
-            raise UserError(
-                f"seconds={seconds}, workers={workers} of the math verifier: expected above 0 and "
-                "at most 600 seconds, and 1 to 256 workers."
-            )
         self._answers = BoxedAnswers() if answer_prefix is None else AnswerLines(answer_prefix)
-        self._pool = MathPool(workers, seconds)
-        self._seen: OrderedDict[tuple[str, str], Reply] = OrderedDict()
+        self._pool = WorkerPool("rlvr.verify.math_worker", workers=workers, seconds=seconds)
+        self._seen: OrderedDict[tuple[str, str], Reply | Reason] = OrderedDict()
         self._stop = stop
 
     def canonical(self, gold: object) -> str:
@@ -56,9 +50,10 @@ class MathVerifier:
         number = cached_number(text)
         if number is not None or _is_words(text):
             return number or text
-        reply = self._pool.compare([(text, None)])[0]
+        reply = self._pool.ask([{"gold": text, "answer": None}])[0]
         if "parsed" not in reply:
-            raise ValueError(f"math-verify cannot read {gold!r} ({', '.join(reply)})")
+            why = reply if isinstance(reply, Reason) else ", ".join(reply)
+            raise ValueError(f"math-verify cannot read {gold!r} ({why})")
         return text
 
     def verify(
@@ -85,14 +80,15 @@ class MathVerifier:
             return Verdict(0.0, Reason.UNPARSEABLE, answer[:SHOWN])
         return gold, answer
 
-    def _compare(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Reply]:
+    def _compare(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Reply | Reason]:
         """Replies to all pairs; only those never seen before cost a comparison."""
         distinct = list(dict.fromkeys(pairs))
         new = [pair for pair in distinct if pair not in self._seen]
         replies = {pair: self._seen[pair] for pair in distinct if pair in self._seen}
-        replies.update(zip(new, self._pool.compare(new) if new else [], strict=True))
+        asked = self._pool.ask([{"gold": gold, "answer": answer} for gold, answer in new])
+        replies.update(zip(new, asked, strict=True))
         for pair in new:
-            if "error" not in replies[pair]:
+            if replies[pair] is not Reason.INFRA_ERROR and "error" not in replies[pair]:
                 self._seen[pair] = replies[pair]
         while len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
@@ -130,12 +126,13 @@ def _is_prose(word: str) -> bool:
     return word.lower() not in _FUNCTIONS
 
 
-def _verdict(answer: str, reply: Reply) -> Verdict:
+def _verdict(answer: str, reply: Reply | Reason) -> Verdict:
+    if isinstance(reply, Reason):
+        return Verdict(None, reply, answer, format_ok=True)
     if "equal" in reply:
         right = reply["equal"]
         reason = Reason.CORRECT if right else Reason.WRONG
         return Verdict(float(right), reason, answer, format_ok=True)
     if reply.get("unparseable") == "answer":
         return Verdict(0.0, Reason.UNPARSEABLE, answer[:SHOWN])
-    reason = Reason.TIMEOUT if reply == TIMEOUT else Reason.INFRA_ERROR
-    return Verdict(None, reason, answer, format_ok=True)
+    return Verdict(None, Reason.INFRA_ERROR, answer, format_ok=True)

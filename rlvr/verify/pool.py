@@ -1,205 +1,226 @@
-"""A few killable processes that compare LaTeX answers, each comparison under a hard deadline."""
+"""Processes that answer requests and can be killed: for whatever may hang, crash or eat memory.
 
+A pool runs `python -m MODULE`; `rlvr.verify.pool_worker` is the other side. Each worker gets the
+pool's settings first and says when it is ready; then it answers requests, one JSON object a line.
+
+Why no library: pebble and billiard unpickle what a worker sends, so that an untrusted program could
+take over its parent; their workers see the whole environment, import the main module again, and go
+on for ever in C code when the parent is killed. concurrent.futures and loky cannot end one call.
+"""
+
+import contextlib
 import json
 import logging
 import os
 import select
+import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import LifoQueue
 from typing import Any
+
+from rlvr.errors import UserError
+from rlvr.processes import signal_group
+from rlvr.verify.pool_worker import GRACE, START_SECONDS, Reply, Request
+from rlvr.verify.verdict import Reason
 
 log = logging.getLogger(__name__)
 
-Task = tuple[str, str | None]  # gold and answer in LaTeX; no answer: only parse the gold
-Reply = dict[str, Any]  # see `math_worker._answer`, and the two below
-TIMEOUT: Reply = {"timeout": True}
-LOST: Reply = {"error": "the worker died twice on this comparison"}
-
-START_DEADLINE = 120.0  # seconds; importing sympy on a busy machine is slow
 ATTEMPTS = 2
-_SCRIPT = str(Path(__file__).with_name("math_worker.py"))
+MOST_BYTES = 16 << 20  # of one reply
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")  # no secrets, no trainer settings
 
 
-class _Worker:
-    """One process. Idle while `task` is None; `deadline` is when it is to be killed."""
+class WorkerPool:
+    """At most `workers` processes, started when first needed and again after one was killed.
 
-    def __init__(self) -> None:
-        paths = os.pathsep.join(path for path in sys.path if path)
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", _SCRIPT],  # -P: math.py beside the script must not be `math`
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**kept, "PYTHONPATH": paths, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
-            bufsize=0,
-            start_new_session=True,  # a Ctrl-C reaches the parent alone
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._requests, self._replies = self._process.stdin, self._process.stdout
-        self.descriptor = self._replies.fileno()
-        self.ready = False
-        self.task: int | None = None
-        self.deadline = time.monotonic() + START_DEADLINE
-        self._buffer = b""
-
-    def send(self, index: int, task: Task, seconds: float) -> None:
-        request = {"gold": task[0], "answer": task[1], "deadline": seconds}
-        self.task, self.deadline = index, time.monotonic() + seconds
-        self._requests.write(json.dumps(request).encode() + b"\n")
-
-    def receive(self) -> Reply | None:
-        """A reply, or None while it is incomplete; EOFError when the process has died."""
-        chunk = os.read(self.descriptor, 1 << 16)
-        if not chunk:
-            raise EOFError
-        self._buffer += chunk
-        if not self._buffer.endswith(b"\n"):
-            return None
-        reply: Reply = json.loads(self._buffer)
-        self._buffer, self.deadline = b"", float("inf")
-        return reply
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._requests.close()
-        self._replies.close()
-
-
-class MathPool:
-    """At most `workers` processes, started when first needed and again after a kill.
-
-    Calls from several threads take turns. In a forked child the pool starts its own processes.
+    `settings` (JSON) go to the worker's `start`, `memory` limits its address space in bytes, and
+    `environment` is all it sees besides search paths. Threads may share a pool; a forked child gets
+    processes of its own.
     """
 
-    def __init__(self, workers: int, seconds: float) -> None:
-        self._limit, self._seconds = workers, seconds
-        self._workers: list[_Worker] = []
-        self._owner = os.getpid()
-        self._lock = threading.Lock()
-        self._finalizer = weakref.finalize(self, _kill_all, self._workers, self._owner)
-
-    def compare(self, tasks: Sequence[Task]) -> list[Reply]:
-        """One reply per task, in order, whatever happens to the processes."""
-        if os.getpid() != self._owner:
-            self.__init__(self._limit, self._seconds)  # type: ignore[misc]
-        with self._lock:
-            return _Batch(self._workers, tasks, self._limit, self._seconds).run()
-
-
-class _Batch:
-    """One call's tasks on their way through the workers."""
-
     def __init__(
-        self, workers: list[_Worker], tasks: Sequence[Task], limit: int, seconds: float
+        self,
+        module: str,
+        *,
+        workers: int,
+        seconds: float,
+        settings: Mapping[str, Any] | None = None,
+        memory: int = 4 << 30,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._workers, self._tasks, self._limit, self._seconds = workers, tasks, limit, seconds
-        self._waiting = deque(range(len(tasks)))
-        self._attempts = [0] * len(tasks)
-        self._replies: dict[int, Reply] = {}
-        self._failed_starts = 0
+        if not 0 < seconds <= 600 or not 1 <= workers <= 256:
+            raise UserError(
+                f"seconds={seconds}, workers={workers} of the verifier: expected above 0 and at "
+                "most 600 seconds for one answer, and 1 to 256 workers."
+            )
+        self._module, self._limit, self._seconds = module, workers, seconds
+        self._hello = {"settings": dict(settings or {}), "memory": memory, "seconds": seconds}
+        self._environment = dict(environment or {})
+        self._own()
 
-    def run(self) -> list[Reply]:
-        try:
-            while len(self._replies) < len(self._tasks):
-                self._start_workers()
-                self._hand_out()
-                self._collect()
-        except BaseException:  # Ctrl-C: a worker with an unread reply would answer the next call
-            for worker in [w for w in self._workers if w.task is not None]:
-                self._drop(worker)
-            raise
-        return [self._replies[index] for index in range(len(self._tasks))]
+    def _own(self) -> None:
+        """Begin without workers, in this process."""
+        self._owner = os.getpid()
+        self._running: set[_Worker] = set()
+        # Last in, first out: a worker that runs is taken before another one is started.
+        self._slots: LifoQueue[_Worker | None] = LifoQueue()
+        for _ in range(self._limit):
+            self._slots.put(None)
+        weakref.finalize(self, _close_all, self._running, self._owner)
 
-    def _start_workers(self) -> None:
-        starting = sum(not worker.ready for worker in self._workers)
-        idle = sum(worker.ready and worker.task is None for worker in self._workers)
-        room = self._limit - len(self._workers)
-        for _ in range(min(room, len(self._waiting) - starting - idle)):
-            self._workers.append(_Worker())
+    def ask(self, requests: Sequence[Request]) -> list[Reply | Reason]:
+        """One reply per request, in order, whatever happens to the processes.
 
-    def _hand_out(self) -> None:
-        for worker in [w for w in self._workers if w.ready and w.task is None]:
-            if not self._waiting:
-                return
-            index = self._waiting.popleft()
-            self._attempts[index] += 1
+        Instead of a reply TIMEOUT, where its worker was killed at the deadline, or INFRA_ERROR,
+        where two workers died on it or none starts.
+        """
+        if os.getpid() != self._owner:
+            self._own()
+        if not requests:
+            return []
+        over = threading.Event()  # nothing more is to be tried in this call
+        with ThreadPoolExecutor(min(self._limit, len(requests))) as threads:
             try:
-                worker.send(index, self._tasks[index], self._seconds)
-            except OSError:
-                self._lose(worker)
+                asked = [threads.submit(self._answer, request, over) for request in requests]
+                return [future.result() for future in asked]
+            except BaseException:  # Ctrl-C: nobody waits for what still runs
+                over.set()
+                for worker in list(self._running):
+                    worker.kill()
+                raise
 
-    def _collect(self) -> None:
-        busy = [w for w in self._workers if w.task is not None or not w.ready]
-        poll = select.poll()
-        for worker in busy:
-            poll.register(worker.descriptor, select.POLLIN)
-        left = min((w.deadline for w in busy), default=0.0) - time.monotonic()
-        events = {descriptor for descriptor, _ in poll.poll(max(left, 0.0) * 1000)}
-        for worker in busy:
-            if worker.descriptor in events:
-                self._read(worker)
-            elif worker.deadline <= time.monotonic():
-                self._expire(worker)
+    def _answer(self, request: Request, over: threading.Event) -> Reply | Reason:
+        for attempt in range(1, ATTEMPTS + 1):
+            if over.is_set():
+                break
+            try:
+                with self._worker() as worker:
+                    return worker.ask(request, self._seconds)
+            except TimeoutError:
+                return Reason.TIMEOUT
+            except _NotStartedError as error:
+                if attempt == ATTEMPTS and not over.is_set():
+                    over.set()
+                    log.error("%s; try `python -m %s </dev/null`", error, self._module)
+            except EOFError:
+                pass
+        return Reason.INFRA_ERROR
 
-    def _read(self, worker: _Worker) -> None:
+    @contextlib.contextmanager
+    def _worker(self) -> Iterator["_Worker"]:
+        """A free worker for one request, which costs it its life when the request fails."""
+        worker = self._slots.get()
         try:
-            reply = worker.receive()
-        except (EOFError, ValueError):
-            expired = time.monotonic() >= worker.deadline
-            (self._expire if expired else self._lose)(worker)
-            return
-        if reply is None:
-            return
-        if worker.task is None:
-            worker.ready = True
-            return
-        self._replies[worker.task] = reply
-        worker.task = None
+            if worker is None or not worker.is_idle():
+                self._close(worker)
+                worker = self._started()
+            yield worker
+        except BaseException:
+            self._close(worker)
+            worker = None
+            raise
+        finally:
+            self._slots.put(worker)
 
-    def _expire(self, worker: _Worker) -> None:
-        if worker.task is None:
-            self._lose(worker)
-            return
-        self._replies[worker.task] = TIMEOUT
-        self._drop(worker)
+    def _started(self) -> "_Worker":
+        worker = None
+        try:
+            worker = _Worker(self._module, self._environment)
+            self._running.add(worker)
+            reply = worker.ask(self._hello, START_SECONDS)
+        except (EOFError, OSError) as error:  # OSError: no process could be made, or TimeoutError
+            reply = {"error": error}
+        if "error" in reply:
+            self._close(worker)
+            raise _NotStartedError(f"worker {self._module} does not start: {reply['error']}")
+        assert worker is not None
+        return worker
 
-    def _lose(self, worker: _Worker) -> None:
-        """The worker died by itself: its task is tried once more, in a new one."""
-        index = worker.task
-        self._drop(worker)
-        if index is None:
-            self._give_up()
-        elif self._attempts[index] < ATTEMPTS:
-            self._waiting.appendleft(index)
-        else:
-            self._replies[index] = LOST
-
-    def _give_up(self) -> None:
-        """A worker that dies while starting will do so again: say so instead of looping."""
-        self._failed_starts += 1
-        if self._failed_starts < ATTEMPTS:
-            return
-        log.error("math-verify does not start here: try `python -c 'import math_verify'`")
-        error = {"error": "math-verify does not start"}
-        self._replies.update((index, error) for index in self._waiting)
-        self._waiting.clear()
-
-    def _drop(self, worker: _Worker) -> None:
-        self._workers.remove(worker)
-        worker.kill()
+    def _close(self, worker: "_Worker | None") -> None:
+        if worker is not None:
+            self._running.discard(worker)
+            worker.close()
 
 
-def _kill_all(workers: list[_Worker], owner: int) -> None:
+class _NotStartedError(Exception):
+    """A worker ended, failed or took too long before it was ready."""
+
+
+class _Worker:
+    """One process and the socket to it, which is its standard input and output."""
+
+    def __init__(self, module: str, environment: Mapping[str, str]) -> None:
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        fixed = {"PYTHONPATH": paths, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.DEVNULL,
+                env={**kept, **fixed, **environment},
+                start_new_session=True,  # a Ctrl-C reaches the parent alone
+            )
+
+    def ask(self, request: Request, seconds: float) -> Reply:
+        """The reply; TimeoutError, or EOFError when the process has died or talks nonsense."""
+        question, answer = json.dumps(request).encode() + b"\n", b""
+        deadline = time.monotonic() + seconds
+        try:
+            self._channel.settimeout(seconds)
+            self._channel.sendall(question)
+            while not answer.endswith(b"\n"):
+                answer += self._receive(deadline - time.monotonic())
+                if len(answer) > MOST_BYTES:
+                    raise EOFError(f"more than {MOST_BYTES} bytes in a reply")
+            reply = json.loads(answer)
+            if not isinstance(reply, dict):
+                raise EOFError(f"{answer[:80]!r} is no reply")
+        except TimeoutError:
+            raise TimeoutError(f"no reply within {seconds:g} seconds") from None
+        except (EOFError, OSError, ValueError, RecursionError) as error:
+            raise EOFError(str(error)) from None
+        return reply
+
+    def _receive(self, left: float) -> bytes:
+        """Part of a reply. One that is there already counts, if this thread is a little late."""
+        if left < -GRACE:
+            raise TimeoutError
+        self._channel.settimeout(max(left, 0.001))
+        chunk = self._channel.recv(1 << 20)
+        if not chunk:
+            raise EOFError("it ended without a reply")
+        return chunk
+
+    def is_idle(self) -> bool:
+        """Alive and silent: what it says unasked must not answer the next request."""
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        return not poll.poll(0)
+
+    def kill(self) -> None:
+        """End it with all its children; a thread that waits for its reply gets EOFError."""
+        if self._process.returncode is None:
+            signal_group(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.kill()
+        self._process.wait()
+        self._channel.close()
+
+
+def _close_all(running: set[_Worker], owner: int) -> None:
     if os.getpid() == owner:
-        while workers:
-            workers.pop().kill()
+        for worker in running:
+            worker.close()

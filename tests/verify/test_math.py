@@ -1,21 +1,16 @@
 """The math verifier: mathematics, and what happens when math-verify does not come back."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlvr.errors import UserError
-from rlvr.verify import pool
 from rlvr.verify.math import MathVerifier
+from rlvr.verify.pool import WorkerPool
 from rlvr.verify.verdict import Reason, Verdict
 
 PREFIX = "#### The final answer is"
@@ -139,29 +134,18 @@ def test_a_comparison_is_made_once(hasty: MathVerifier) -> None:
     assert time.monotonic() - start < 0.5
 
 
-def test_a_killed_worker_is_replaced(verifier: MathVerifier) -> None:
-    assert verdict(verifier, r"\sqrt{9}", "3").correct
-    for worker in list(verifier._pool._workers):
-        os.kill(worker._process.pid, signal.SIGKILL)
-    assert verdict(verifier, r"\sqrt{16}", "4").correct
-
-
-def test_a_worker_that_always_dies_is_a_fault_and_not_a_zero(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    script = tmp_path / "dies.py"
-    script.write_text("print('{\"ready\": true}', flush=True); input()")
-    monkeypatch.setattr(pool, "_SCRIPT", str(script))
-    found = MathVerifier().verify([line(r"\sqrt{9}"), line("3")], ["3", "3"])
+def test_a_worker_that_does_not_start_is_a_fault_and_not_a_zero() -> None:
+    verifier = MathVerifier()
+    verifier._pool = WorkerPool("no_such_worker", workers=1, seconds=1)
+    found = verifier.verify([line(r"\sqrt{9}"), line("3")], ["3", "3"])
     assert [(v.reason, v.reward) for v in found] == [(Reason.INFRA_ERROR, None), (RIGHT, 1.0)]
 
 
-def test_a_worker_that_never_starts_is_a_fault(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(pool, "_SCRIPT", str(tmp_path / "missing.py"))
-    found = MathVerifier().verify([line(r"\sqrt{9}")] * 3, ["3"] * 3)
-    assert {(v.reason, v.reward) for v in found} == {(Reason.INFRA_ERROR, None)}
+def test_a_fault_is_not_remembered(verifier: MathVerifier) -> None:
+    working, verifier._pool = verifier._pool, WorkerPool("no_such_worker", workers=1, seconds=1)
+    assert verdict(verifier, r"\sqrt{121}", "11").reward is None
+    verifier._pool = working
+    assert verdict(verifier, r"\sqrt{121}", "11").correct
 
 
 def test_threads_share_a_verifier(verifier: MathVerifier) -> None:
@@ -178,65 +162,6 @@ def test_threads_share_a_verifier(verifier: MathVerifier) -> None:
     for thread in threads:
         thread.join()
     assert found == {number: [RIGHT, WRONG] for number in range(20, 28)}
-
-
-def test_a_forked_child_uses_processes_of_its_own(verifier: MathVerifier) -> None:
-    assert verdict(verifier, r"\sqrt{25}", "5").correct
-    pid = os.fork()
-    if pid == 0:
-        right = verdict(verifier, r"\sqrt{36}", "6").correct
-        os._exit(0 if right else 1)
-    assert os.waitpid(pid, 0)[1] == 0
-    assert verdict(verifier, r"\sqrt{49}", "7").correct
-
-
-def test_workers_see_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_TOKEN", "secret-token")
-    verifier = MathVerifier(workers=1)
-    assert verdict(verifier, r"\sqrt{9}", "3").correct
-    pid = verifier._pool._workers[0]._process.pid
-    assert b"secret-token" not in Path(f"/proc/{pid}/environ").read_bytes()
-
-
-PARENT = """
-import os, sys, threading, time
-from rlvr.verify.math import MathVerifier
-verifier = MathVerifier(workers=2, seconds=3)
-verifier.canonical("x+1")
-hangs = ["#### The final answer is 9^{9^{9^9}}"]
-threading.Thread(target=verifier.verify, args=(hangs, ["x"])).start()
-time.sleep(0.5)
-print(*[worker._process.pid for worker in verifier._pool._workers], flush=True)
-time.sleep(60)
-"""
-
-
-def _gone(pids: list[int], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not any(_running(pid) for pid in pids):
-            return True
-        time.sleep(0.1)
-    return False
-
-
-def _running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def test_workers_die_with_their_parent() -> None:
-    """Even when the parent is killed while one of them hangs in C code."""
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    pids = [int(pid) for pid in parent.stdout.readline().split()]
-    assert pids
-    assert all(_running(pid) for pid in pids)
-    parent.kill()
-    parent.wait()
-    assert _gone(pids, seconds=10)
 
 
 LATEX = st.text(alphabet="0123456789x+-*/^{}()\\ frac sqrt,=$.!", max_size=12)

@@ -1,30 +1,16 @@
 import sys
-from functools import cache
 
 import pytest
 
 from rlvr.data.sources.reasoning_gym import EXEMPLARS, decode, encode, load
 from rlvr.errors import UserError
-from rlvr.verify.reasoning_gym import ReasoningGymVerifier
-from rlvr.verify.verdict import Reason, Verdict
 
 pytest.importorskip("reasoning_gym", reason="reasoning_gym is an optional package")
-
-A = "\n#### The final answer is "
 
 
 def small(task: str, **changes: object) -> dict[str, list[dict[str, object]]]:
     arguments = {"path": None, "seed": 1, "train_size": 6, "test_size": 4} | changes
     return load(task=task, **arguments)
-
-
-verifier_of = cache(ReasoningGymVerifier)  # each starts a process
-
-
-def verdicts(task, rows, completions, verifier=None) -> list[Verdict]:
-    columns = {name: [r[name] for r in rows] for name in ("question", "metadata")}
-    golds = [str(r["gold"]) for r in rows]
-    return (verifier or verifier_of(task)).verify(completions, golds, **columns)
 
 
 def test_splits_are_seeded_and_apart() -> None:
@@ -55,104 +41,10 @@ def test_config_reaches_the_task() -> None:
     assert all(str(r["question"]).count(" + ") + str(r["question"]).count(" - ") >= 6 for r in rows)
 
 
-# One line, several lines, tuples in the metadata, several right answers, a gold from the metadata.
-@pytest.mark.parametrize(
-    "task",
-    ["chain_sum", "mini_sudoku", "arc_agi", "countdown", "propositional_logic", "graph_color"],
-)
-def test_golds_are_correct_and_wrong_answers_are_not(task: str) -> None:
-    rows = small(task, train_size=2, test_size=1)["train"]
-    completions = [f"so{A}{r['gold']}\n" for r in rows] + [f"so{A}nonsense" for r in rows]
-    judged = verdicts(task, rows * 2, completions)
-    assert [v.reason for v in judged[:2]] == [Reason.CORRECT] * 2
-    assert [v.reward for v in judged[:2]] == [1.0] * 2
-    assert all(v.reward is not None and v.reward < 0.5 for v in judged[2:])
-
-
-def test_composite() -> None:
+def test_composite_mixes_its_tasks() -> None:
     config = {"datasets": [{"name": "chain_sum"}, {"name": "mini_sudoku", "weight": 2}]}
     rows = small("composite", config=config, train_size=12)["train"]
-    assert len({"Sudoku" in row["question"] for row in rows}) == 2
-    golds = [f"{A}{row['gold']}" for row in rows]
-    assert all(
-        v.correct
-        for v in verdicts("composite", rows, golds, ReasoningGymVerifier("composite", config))
-    )
-
-
-def test_partial_scores_are_the_reward() -> None:
-    row = small("mini_sudoku", train_size=1)["train"][0]
-    grid = str(row["gold"]).split("\n")
-    wrong = "\n".join([*grid[:-1], " ".join(reversed(grid[-1].split()))])
-    verdict = verdicts("mini_sudoku", [row], [A + wrong])[0]
-    assert verdict.reason is Reason.PARTIAL
-    assert verdict.reward is not None
-    assert 0 < verdict.reward < 1
-    assert verdict.format_ok
-
-
-def test_reasons() -> None:
-    row = small("chain_sum")["train"][0]
-    gold = row["gold"]
-    cases = {
-        f"{A}{gold}\nQuestion: next?{A}5": Reason.CORRECT,
-        f"<think>{A}1</think>{A}{gold}": Reason.CORRECT,
-        f"{A}{gold}{A}{gold}": Reason.CORRECT,
-        f"{A}{gold}{A}5": Reason.MULTIPLE_ANSWERS,
-        f"the answer is {gold}": Reason.NO_ANSWER,
-        f"{A}": Reason.NO_ANSWER,
-        "": Reason.NO_ANSWER,
-        None: Reason.NO_ANSWER,
-        A + "9" * 30_000: Reason.UNPARSEABLE,
-    }
-    judged = verdicts("chain_sum", [row] * len(cases), list(cases))
-    assert [v.reason for v in judged] == list(cases.values())
-
-
-def test_an_answer_the_task_cannot_read_is_unparseable() -> None:
-    row = small("prime_factorization")["train"][0]
-    assert verdicts("prime_factorization", [row], [A + "foo"])[0].reason is Reason.UNPARSEABLE
-
-
-def test_a_hanging_answer_times_out_and_the_rest_is_scored() -> None:
-    """string_insertion evaluates the answer as Python."""
-    row = small("string_insertion")["train"][0]
-    answers = ["[9**9**9**9]", row["gold"]]
-    verifier = ReasoningGymVerifier("string_insertion", timeout=2.0)
-    judged = verdicts("string_insertion", [row] * 2, [f"{A}{a}" for a in answers], verifier)
-    assert [v.reason for v in judged] == [Reason.TIMEOUT, Reason.CORRECT]
-
-
-def test_a_dying_scorer_is_no_wrong_answer_and_prints_reach_nobody() -> None:
-    row = small("string_insertion")["train"][0]
-    answers = ["[__import__('os')._exit(0)]", "[print('{\"score\": 1.0}')]", row["gold"]]
-    judged = verdicts("string_insertion", [row] * 3, [f"{A}{answer}" for answer in answers])
-    assert (judged[0].reason, judged[0].reward) == (Reason.INFRA_ERROR, None)
-    assert not judged[1].correct
-    assert judged[2].correct
-
-
-def test_the_scorer_sees_no_environment_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RLVR_TEST_SECRET", "x")
-    row = small("string_insertion")["train"][0]
-    gold = str(row["gold"])
-    answer = f"[{gold!r} if 'RLVR_TEST_SECRET' in __import__('os').environ else 'unset']"
-    assert not verdicts("string_insertion", [row], [A + answer])[0].correct
-
-
-def test_lengths_and_columns() -> None:
-    row = small("chain_sum")["train"][0]
-    verifier = ReasoningGymVerifier("chain_sum")
-    with pytest.raises(ValueError, match="zip"):
-        verifier.verify(["a", "b"], ["1"], question=["q"], metadata=[row["metadata"]])
-    with pytest.raises(UserError, match="question and metadata"):
-        verifier.verify(["a"], ["1"])
-
-
-@pytest.mark.parametrize("gold", [None, "", 3, ["a"]])
-def test_what_is_no_gold(gold: object) -> None:
-    with pytest.raises(ValueError, match="expected text"):
-        ReasoningGymVerifier("chain_sum").canonical(gold)
+    assert len({"Sudoku" in str(row["question"]) for row in rows}) == 2
 
 
 @pytest.mark.parametrize(
