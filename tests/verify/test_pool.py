@@ -284,10 +284,12 @@ def test_ctrl_c_ends_the_call_at_once_and_the_pool_works_again() -> None:
     pool = make(seconds=60.0)
     pool.ask([echo(i, after=0.1) for i in range(2)])
     busy = [worker._process.pid for worker in pool._running]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         pool.ask([HANGS_IN_C, {"do": "escape"}, *[echo(i) for i in range(50)]])
+    signal.signal(signal.SIGINT, before)
     assert time.monotonic() - start < 3
     assert not any(map(running, busy))
     assert values(pool.ask([echo(i) for i in range(4)])) == [0, 1, 2, 3]
@@ -295,8 +297,9 @@ def test_ctrl_c_ends_the_call_at_once_and_the_pool_works_again() -> None:
 
 # The parent prints its workers' ids, then what hangs runs on.
 PARENT = """
-import os, sys, threading, time
+import os, signal, sys, time
 from rlvr.verify.pool import WorkerPool
+signal.signal(signal.SIGINT, signal.default_int_handler)
 pool = WorkerPool("unreliable_worker", workers=2, seconds=float(sys.argv[1]))
 two = pool.ask([{"do": "echo", "value": i, "after": 0.2} for i in range(2)])
 if "fork" in sys.argv and os.fork() == 0:
