@@ -24,7 +24,9 @@ _SPACES = {
     r"\qquad": " ",
     r"\quad": " ",
 }
-_SPACE = re.compile(r"(?<!\\)\\[,;: ]|~|\\!|\\(?:left|right|displaystyle|q?quad)(?![A-Za-z])")
+_SPACE = re.compile(
+    r"(?<!\\)\\[,;: ]|(?<=[^\s$({])~|\\!|\\(?:left|right|displaystyle|q?quad)(?![A-Za-z])"
+)
 _PHANTOM = re.compile(r"\\[hv]?phantom ?\{(?:[^{}]++|\{[^{}]*+\})*+\}")
 _FRACTION = re.compile(r"\\[dtc]?frac ?(?:\{(-?[0-9]+)\}|([0-9])) ?(?:\{([0-9]+)\}|([0-9]))")
 _STYLED = re.compile(
@@ -37,9 +39,9 @@ _BETWEEN_DELIMITERS = (
 )
 _MATH = re.compile(_BETWEEN_DELIMITERS)
 _EMPHASIS = re.compile(r"(?<![A-Za-z0-9])(\*{1,3}|_{1,3}|`{1,3})(?=\S)([^*_`]+)(?<=\S)\1(?![0-9])")
-_BEFORE_WORD = re.compile(rf"{EDGE}+(?=[^\W\d_])")
+_BEFORE_WORD = re.compile(rf"(?<!{EDGE}){EDGE}++(?=[^\W\d_])")
 _WRAPPED = re.compile(rf"(\*{{1,3}}|_{{1,3}}|`{{1,3}})([^*_`]+)\1|{_BETWEEN_DELIMITERS}")
-_UNSEEN = re.compile(r"\\(?:text|mbox|mathrm) ?(?=\{)|\\hspace\*?\{[^{}]*\}|[\s{}$]")
+_UNSEEN = re.compile(r"\\(?:text|mbox|mathrm) ?(?=\{)|\\hspace\*?\{[^{}]*\}|[\s{}$~]")
 _BOX = re.compile(r"\\f?boxed ?\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 

@@ -61,8 +61,10 @@ def _value(text: str) -> str | None:
     sign, currency, inner_sign, tail, denominator, *digits = match.group(*_PARTS)
     if sign and inner_sign:
         return None
-    if tail and not leaves_value(without_edges(tail) if EDGE in tail else tail, bool(currency)):
-        return None
+    if tail and tail != ".":
+        tail = without_edges(tail) if EDGE in tail else tail
+        if not leaves_value(tail, bool(currency)):
+            return None
     value = _fraction(match) if denominator else _decimal(*digits)
     negative = (sign or inner_sign or "+") in _MINUS
     return f"-{value}" if negative and value and value != "0" else value

@@ -5,6 +5,7 @@ where they stand: "12 times" is twelve, "12 times two" is not.
 """
 
 import re
+from functools import lru_cache
 
 MOST_WORDS = 8
 
@@ -47,6 +48,8 @@ _DENIED = _words(
     "sorry versus vs unknown unsure uncertain doubt doubtful guess guessed think believe suppose "
     "assume assuming estimate estimated estimation might could seems seem appears something "
     "untrue inaccurate mistake mistaken wrong incorrect false is "
+    "dont doesnt didnt isnt arent wasnt cant wont nope nah nvm jk kidding scratch correction "
+    "undefined unclear nan inf null hex hexadecimal octal binary twofold threefold tenfold "
     # arithmetic
     "plus minus equals divided multiplied squared cubed doubled tripled quadrupled halved twice "
     "thrice itself pi tau theta sqrt mod modulo factorial ln exp sin cos infinity "
@@ -81,7 +84,7 @@ _NOT_FIRST = _words(
 )
 _NOT_LAST = _words(
     "and so about around odd most least max maximum minimum power log tan root point negative "
-    "double triple too up upwards a an the grand mill st nd rd th"
+    "double triple too up upward upwards below a an the grand mill st nd rd th"
 )
 _AFTER_AND = _words("a an some more change counting up above over the half")  # "12 hours and a bit"
 # k and K are thousands as often as anything else; the rest are variables.
@@ -89,6 +92,7 @@ _BEFORE_OF = _words("quarters st nd rd th")  # "3 quarters of it", "5th of it"
 _UNIT_LETTERS = frozenset("mgshlLAVWNJCF")
 
 
+@lru_cache(maxsize=1 << 12)  # a data set has few units
 def leaves_value(tail: str, currency: bool) -> bool:
     """Whether a number followed by `tail` has the value it has alone.
 
@@ -137,7 +141,7 @@ def _is_variable(letter: str, before: str, after: str, currency: bool) -> bool:
     if before in _OPERATORS:
         return True  # "12 times A"
     if letter.isupper() and before and before != "per":
-        return letter == "I"  # "12 more than team B"
+        return letter in "IK"  # "12 more than team B"
     return letter not in _UNIT_LETTERS or (currency and before != "per")
 
 
