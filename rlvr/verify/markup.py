@@ -40,7 +40,9 @@ _BETWEEN_DELIMITERS = (
 _MATH = re.compile(_BETWEEN_DELIMITERS)
 _EMPHASIS = re.compile(r"(?<![A-Za-z0-9])(\*{1,3}|_{1,3}|`{1,3})(?=\S)([^*_`]+)(?<=\S)\1(?![0-9])")
 _BEFORE_WORD = re.compile(rf"(?<!{EDGE}){EDGE}++(?=[^\W\d_])")
-_WRAPPED = re.compile(rf"(\*{{1,3}}|_{{1,3}}|`{{1,3}})([^*_`]+)\1|{_BETWEEN_DELIMITERS}")
+_WRAPPED = re.compile(
+    rf"(\*{{1,3}})([^*]+)\1|(_{{1,3}})([^_]+)\3|(`{{1,3}})([^`]+)\5|{_BETWEEN_DELIMITERS}"
+)
 _UNSEEN = re.compile(r"\\(?:text|mbox|mathrm) ?(?=\{)|\\hspace\*?\{[^{}]*\}|[\s{}$~]")
 _BOX = re.compile(r"\\f?boxed ?\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
@@ -68,7 +70,7 @@ def unwrap(text: str) -> str:
 
 def _inner(text: str) -> str | None:
     if wrapped := _WRAPPED.fullmatch(text):
-        return next(part for part in wrapped.groups()[1:] if part is not None)
+        return next(part for part in reversed(wrapped.groups()) if part is not None)
     box = _BOX.match(text)
     if box and closing_brace(text, box.end()) == len(text) - 1:
         return text[box.end() : -1]

@@ -33,6 +33,10 @@ def test_unwrapped(text: str) -> None:
     assert unwrap(text) == "a"
 
 
+def test_marks_inside_do_not_matter() -> None:
+    assert unwrap("**x_1 `y`**") == "x_1 `y`"
+
+
 @pytest.mark.parametrize(
     "text", [r"\boxed{a}\boxed{b}", "$a$ and $b$", r"\(a\) or \(b\)", "**a** **b**", "a*", r"\$a\$"]
 )
