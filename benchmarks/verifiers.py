@@ -21,8 +21,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from math_verify import parse, verify
 from trl.rewards import accuracy_reward
 
-from rlvr.rewards.functions import Correctness
-from rlvr.sampling.stop import StopRule
+from rlvr.rewards.functions import correctness_reward, format_reward
+from rlvr.verify.judge import judge
 from rlvr.verify.math import MathVerifier
 from rlvr.verify.numeric import NumericVerifier
 
@@ -30,7 +30,6 @@ GSM8K = Path(__file__).resolve().parents[2] / "shared" / "data" / "gsm8k"
 PREFIX = "#### The final answer is"
 REASONING = "Natalia sold 48 clips in April, and then half as many in May: 48 / 2 = 24. "
 SAMPLE = 100  # golds that the slow alternatives see
-STOP = StopRule(("\nQuestion:",), PREFIX)
 
 Grader = Callable[[Sequence[str], Sequence[str]], list[bool]]  # completions, golds -> verdicts
 OURS = NumericVerifier()
@@ -40,8 +39,12 @@ def ours(completions: Sequence[str], golds: Sequence[str]) -> list[bool]:
     return [verdict.correct for verdict in OURS.verify(completions, golds)]
 
 
-def ours_as_reward(completions: Sequence[str], golds: Sequence[str]) -> list[bool]:
-    return [reward == 1 for reward in Correctness(OURS, STOP)([], completions, gold=golds)]
+def ours_as_trained(completions: Sequence[str], golds: Sequence[str]) -> list[bool]:
+    """One verdict a completion, then the format and the correctness reward."""
+    rows = [{"prompt": "", "gold": gold} for gold in golds]
+    verdicts = judge(OURS, rows, completions)
+    paid = zip(format_reward(verdicts), correctness_reward(verdicts), strict=True)
+    return [form == correct == 1 for form, correct in paid]
 
 
 def reference(completions: Sequence[str], golds: Sequence[str]) -> list[bool]:
@@ -118,13 +121,21 @@ ON_THE_LINE: dict[str, Callable[[Decimal], str]] = {
     "24/2": lambda v: f"{2 * v:f}/2" if not v % 1 else f"{10**4 * v:.0f}/{10**4}",
     "12e0": lambda v: f"{v:f}e0",
     ": 12": lambda v: f": {v:f}",
+    "**12** eggs": lambda v: f"**{v:f}** eggs",
+    "$12$ eggs": lambda v: f"${v:f}$ eggs",
+    "$12/day": lambda v: signed(v, f"${abs(v):f}/day"),
+    "12km/h": lambda v: f"{v:f}km/h",
+    "12 sq. ft.": lambda v: f"{v:f} sq. ft.",
+    "12 cookies left over": lambda v: f"{v:f} cookies left over",
 }  # fmt: skip
 
 IN_THE_TEXT: dict[str, Callable[[str], str]] = {
     "lower-case prefix": lambda a: f"{REASONING}\n#### the final answer is {a}",
     "next line": lambda a: f"{REASONING}\n{PREFIX}\n{a}",
     "said twice": lambda a: f"{REASONING}\n{PREFIX} {a}\nSo:\n{PREFIX} {a}.",
-    "run-on question": lambda a: f"{REASONING}\n{PREFIX} {a}\n\nQuestion: 2?\n{PREFIX} 7654321",
+    "bold line": lambda a: f"{REASONING}\n**{PREFIX} {a}**",
+    "bold prefix": lambda a: f"{REASONING}\n#### **The final answer is:** {a}",
+    "display": lambda a: f"{REASONING}\n{PREFIX}\n\\[\n\\boxed{{{a}}}\n\\]",
     "after a thought": lambda a: f"<think>\n{PREFIX} 7654321\n</think>\n{PREFIX} {a}",
 }
 FORMS = [*ON_THE_LINE, *IN_THE_TEXT]
@@ -157,15 +168,15 @@ def swapped(value: Decimal) -> Decimal:
     return value
 
 
-def read_golds() -> list[str]:
-    """All gold answers as the dataset writes them ("1,080"); none without the files."""
+def solutions() -> list[tuple[str, str]]:
+    """All solutions and golds as the dataset writes them ("1,080"); none without the files."""
     rows = [
-        json.loads(line)
+        json.loads(line)["answer"].rsplit("####", 1)
         for split in ("train", "test")
         if (GSM8K / f"{split}.jsonl").is_file()
         for line in (GSM8K / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
     ]
-    return [row["answer"].rsplit("####", 1)[1].strip() for row in rows]
+    return [(solution, gold.strip()) for solution, gold in rows]
 
 
 # --- tables ------------------------------------------------------------------------------------
@@ -202,7 +213,7 @@ def speed() -> None:
     rows = []
     for name, grader, count in [
         ("ours, verifier", ours, 20_000),
-        ("ours, as the correctness reward (with the stop rule)", ours_as_reward, 20_000),
+        ("ours, as trained: one verdict, format and correctness reward", ours_as_trained, 20_000),
         ("reference recipe", reference, 20_000),
         ("TRL accuracy_reward", trl, 500),
         ("math-verify", math_verify, 500),
@@ -250,6 +261,35 @@ def agreement(golds: list[str]) -> None:
     rows = [[kind, *(share(*hits[kind]) for hits in paid)] for kind in paid[0]]
     totals = [share(*map(sum, zip(*hits.values(), strict=True))) for hits in paid]
     table("False positives: near misses", ["", *graders], [*rows, ["**all**", *totals]])
+
+
+def closing_phrases() -> list[tuple[str, str]]:
+    """Golds and the closing phrases of GSM8K's solutions: the gold and at most four words."""
+    found = []
+    for solution, gold in solutions():
+        sentence = re.split(r"(?<=[.!?])\s+|\n", re.sub(r"<<.*?>>", "", solution).strip())[-1]
+        phrase = re.search(r"-?\$?-?(?<![0-9.,])[0-9][0-9,]*(?:\.[0-9]+)?[^0-9]*$", sentence)
+        number = re.match(r"-?\$?(-?[0-9,.]*[0-9])(.*)", phrase[0], re.DOTALL) if phrase else None
+        if number is None or len(number[2].split()) > 4:
+            continue
+        if Decimal(number[1].replace(",", "")) == Decimal(gold.replace(",", "")):
+            found.append((gold, phrase[0]))
+    return found
+
+
+def phrases() -> None:
+    pairs = closing_phrases()
+    sample = sorted(random.Random(0).sample(pairs, min(SAMPLE, len(pairs))))
+    rows = []
+    for name, grader in (FAST | SLOW).items():
+        seen = pairs if name in FAST else sample
+        texts = [f"{REASONING}\n{PREFIX} {phrase}" for _, phrase in seen]
+        golds = [gold for gold, _ in seen]
+        wrong = [str(Decimal(gold.replace(",", "")) + 1) for gold in golds]
+        refused, paid = grader(texts, golds).count(False), grader(texts, wrong).count(True)
+        rows.append([name, share(refused, len(seen)), share(paid, len(seen))])
+    title = "Closing phrases of GSM8K's solutions as answer lines"
+    table(title, ["rule", "gold refused", "gold + 1 paid"], rows)
 
 
 def share(part: int, whole: int) -> str:
@@ -310,6 +350,37 @@ def latex_completions(count: int) -> tuple[list[str], list[str]]:
     return completions, golds
 
 
+# What is not 18, 9, 30, 450, pi/2 and the rest, in boxes.
+NOT_THE_GOLD = [
+    *(("18", r"18\text{ million}"), ("18", r"18\text{ is wrong}"), ("18", "14 4"), ("18", "19=18")),
+    *(("18", r"18\approx 19"), ("18", "18_{16}"), ("9", "1 8"), ("30", "14 16"), ("450", "4 5 0")),
+    *(("11", "2(9)"), (r"\frac{\pi}{2}", r"\pi=\frac{\pi}{2}"), ("x+1", "X+1"), ("1010_2", "1010")),
+    *((r"\frac{\pi}{2}", r"\frac{\pi}{2}\text{ is wrong}"), ("x", r"\text{X}"), ("12:00", "1:00")),
+]
+THE_GOLD = [
+    *(("B", r"\text{(B)}"), ("B", r"\textbf{(B)}"), ("yes", r"\text{Yes}"), ("18", "2(9)")),
+    *(("18", r"18\text{ cm}^2"), ("18", "x = 18"), ("18", r"\sqrt{324}"), ("1010_2", "1010_{2}")),
+    *((r"\{1,2\}", r"2, 1"), (r"\frac{\pi}{2}", r"\pi/2"), ("x^2+2x+1", "(x+1)^2")),
+]
+
+
+def strictness() -> None:
+    verifier = MathVerifier(answer_prefix=None, seconds=60)
+
+    def judged(completions: Sequence[str], golds: Sequence[str]) -> list[bool]:
+        return [v.correct for v in verifier.verify(completions, golds)]
+
+    rows = []
+    for name, grader in ({"ours": judged} | SLOW).items():
+        wrong, right = (
+            grader([rf"So \boxed{{{answer}}}." for _, answer in pairs], [g for g, _ in pairs])
+            for pairs in (NOT_THE_GOLD, THE_GOLD)
+        )
+        refused = share(right.count(False), len(right))
+        rows.append([name, share(wrong.count(True), len(wrong)), refused])
+    table("Boxed answers", ["rule", "not the gold, paid", "the gold, refused"], rows)
+
+
 def mathematics() -> None:
     completions, golds = latex_completions(1_000)
     one, two = (MathVerifier(answer_prefix=None, workers=n, seconds=60) for n in (1, 2))
@@ -351,11 +422,13 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     speed()
     degenerate()
-    golds = read_golds()
+    golds = [gold for _, gold in solutions()]
     if golds:
         agreement(golds)
+        phrases()
     else:
         print(f"\nNo GSM8K files in {GSM8K}: the agreement tables are skipped.")
+    strictness()
     mathematics()
 
 

@@ -2,22 +2,20 @@
 
 from collections.abc import Sequence
 
-from rlvr.sampling.stop import StopRule
-from rlvr.verify.answers import REFERENCE_PREFIX, RUN_ON, AnswerLines, spoken
+from rlvr.verify.answers import REFERENCE_PREFIX, AnswerLines, spoken
+from rlvr.verify.markup import without_emphasis
 from rlvr.verify.verdict import Reason, Verdict
 
 
 class ExactVerifier:
     """Compares the rest of the answer line with the gold, character by character.
 
-    Only the amount of white space does not matter. Several answer lines count when they agree.
+    Only the amount of white space does not matter, nor emphasis around the whole (**, _, `).
+    Several answer lines count when they agree.
     """
 
-    def __init__(
-        self, answer_prefix: str = REFERENCE_PREFIX, stop: StopRule | None = RUN_ON
-    ) -> None:
+    def __init__(self, answer_prefix: str = REFERENCE_PREFIX) -> None:
         self._lines = AnswerLines(answer_prefix)
-        self._stop = stop
 
     def canonical(self, gold: object) -> str:
         """One line of text with single spaces; ValueError for anything else."""
@@ -29,20 +27,20 @@ class ExactVerifier:
         return _plain(text)
 
     def verify(
-        self, completions: Sequence[object], golds: Sequence[str], **columns: Sequence[object]
+        self, completions: Sequence[str], golds: Sequence[str], **columns: Sequence[object]
     ) -> list[Verdict]:
         """One verdict per completion; ValueError when there are not as many golds."""
         return [self._judge(c, g) for c, g in zip(completions, golds, strict=True)]
 
-    def _judge(self, completion: object, gold: str) -> Verdict:
-        lines = self._lines(spoken(completion, self._stop))
+    def _judge(self, completion: str, gold: str) -> Verdict:
+        lines = self._lines(spoken(completion))
         answers = dict.fromkeys(_plain(line) for line in lines)
         if not answers:
             return Verdict(0.0, Reason.NO_ANSWER)
         if len(answers) > 1:
             return Verdict(0.0, Reason.MULTIPLE_ANSWERS, " | ".join(answers))
         answer = next(iter(answers))
-        if answer == gold:
+        if gold in (answer, without_emphasis(answer)):
             return Verdict(1.0, Reason.CORRECT, answer, format_ok=True)
         return Verdict(0.0, Reason.WRONG, answer, format_ok=True)
 

@@ -89,7 +89,7 @@ class KeywordVerifier:
             terms = _terms(gold)
         except ValueError:
             return Verdict(None, Reason.INFRA_ERROR)
-        text = spoken(completion, None).casefold()
+        text = spoken(completion).casefold()
         length = len(words_of(text))
         if not length:
             return Verdict(0.0, Reason.NO_ANSWER)

@@ -1,54 +1,55 @@
 """Verifies LaTeX and symbolic answers: numbers exactly and at once, the rest by math-verify.
 
-math-verify hangs on some inputs and must not run in a thread, so it runs in processes that are
-killed at a deadline. A timeout or fault gives the reward None, never 0.
+math-verify reads what it can and hangs on some of that, so `latex` decides what it is asked, and it
+runs in processes that are killed at a deadline. A timeout or fault gives the reward None, never 0.
 """
 
-import re
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-from rlvr.sampling.stop import StopRule
-from rlvr.verify.answers import REFERENCE_PREFIX, RUN_ON, AnswerLines, BoxedAnswers, spoken
-from rlvr.verify.numbers import LONGEST_NUMBER, NOT_UNITS, unwrap
-from rlvr.verify.numeric import SHOWN, cached_number, written
+from rlvr.verify import latex
+from rlvr.verify.answers import REFERENCE_PREFIX, AnswerLines, BoxedAnswers, spoken
+from rlvr.verify.markup import LONGEST_ANSWER, unwrap
+from rlvr.verify.numeric import SHOWN, Tolerance, cached_number, written
 from rlvr.verify.pool import Reply, WorkerPool
 from rlvr.verify.verdict import Reason, Verdict
 
 REMEMBERED = 1 << 16  # comparisons
-_COMMAND = re.compile(r"\\[A-Za-z]+(?:\{[A-Za-z ]*\})?")
-_WORD = re.compile(r"[A-Za-z]{3,}|[0-9][A-Za-z]+[0-9]")
-# Latin words that are mathematics even without a backslash.
-_FUNCTIONS = frozenset("sin cos tan cot sec csc log exp sqrt max min gcd lcm det arcsin".split())
-_TEXT = re.compile(r"\\(?:text|mathrm|textbf|textrm|mbox|operatorname)\s?\{([^{}]*)\}")
+MOST_MEMBERS = 32  # of a set that is answered in as many boxes
+
+Pair = tuple[str, str]  # gold and answer
 
 
 class MathVerifier:
     """Compares the one answer of a completion with the gold as mathematics.
 
     The answer stands after `answer_prefix`; with `answer_prefix: null` it is what stands in
-    \\boxed{...}. `seconds` is the deadline of one comparison, `workers` how many run at a time.
+    \\boxed{...}, or in several boxes when the gold is a set, tuple or list. Numbers within
+    `relative_tolerance` or `absolute_tolerance` of a gold number are correct. `seconds` is the
+    deadline of one comparison by math-verify, `workers` how many run at a time.
     """
 
     def __init__(
         self,
         answer_prefix: str | None = REFERENCE_PREFIX,
+        relative_tolerance: float = 0.0,
+        absolute_tolerance: float = 0.0,
         seconds: float = 5.0,
         workers: int = 2,
-        stop: StopRule | None = RUN_ON,
     ) -> None:
+        self._boxed = answer_prefix is None
         self._answers = BoxedAnswers() if answer_prefix is None else AnswerLines(answer_prefix)
+        self._tolerance = Tolerance(relative_tolerance, absolute_tolerance)
         self._pool = WorkerPool("rlvr.verify.math_worker", workers=workers, seconds=seconds)
-        self._seen: OrderedDict[tuple[str, str], Reply | Reason] = OrderedDict()
-        self._stop = stop
+        self._seen: OrderedDict[Pair, Reply | Reason] = OrderedDict()
 
     def canonical(self, gold: object) -> str:
         """A number in its one spelling, words as they are, else LaTeX that math-verify can read."""
         text = unwrap(written(gold))
-        if not text or len(text) > LONGEST_NUMBER or len(text.splitlines()) > 1:
-            raise ValueError(f"{gold!r} is not one line of at most {LONGEST_NUMBER} characters")
+        if not text or len(text) > LONGEST_ANSWER or len(text.splitlines()) > 1:
+            raise ValueError(f"{gold!r} is not one line of at most {LONGEST_ANSWER} characters")
         number = cached_number(text)
-        if number is not None or _is_words(text):
+        if number is not None or latex.is_words(latex.tidy(text)):
             return number or text
         reply = self._pool.ask([{"gold": text, "answer": None}])[0]
         if "parsed" not in reply:
@@ -57,30 +58,72 @@ class MathVerifier:
         return text
 
     def verify(
-        self, completions: Sequence[object], golds: Sequence[str], **columns: Sequence[object]
+        self, completions: Sequence[str], golds: Sequence[str], **columns: Sequence[object]
     ) -> list[Verdict]:
         """One verdict per completion; ValueError when there are not as many golds."""
-        pairs = list(zip(completions, golds, strict=True))
-        first = [self._judge(completion, gold) for completion, gold in pairs]
-        replies = self._compare([found for found in first if isinstance(found, tuple)])
-        return [_verdict(f[1], replies[f]) if isinstance(f, tuple) else f for f in first]
+        rows = zip(completions, golds, strict=True)
+        first = [self._judge(completion, gold) for completion, gold in rows]
+        replies = self._compare(asked for asked in first if not isinstance(asked, Verdict))
+        return [v if isinstance(v, Verdict) else _verdict(v[1], replies[v]) for v in first]
 
-    def _judge(self, completion: object, gold: str) -> Verdict | tuple[str, str]:
-        """The verdict where no mathematics is needed, else gold and answer."""
-        answer = _one_answer(self._answers(spoken(completion, self._stop)))
-        if isinstance(answer, Verdict):
-            return answer
+    def _judge(self, completion: str, gold: str) -> Verdict | Pair:
+        """The verdict where no mathematics is needed, else what math-verify is to compare."""
+        answers = _distinct(self._answers(spoken(completion)))
+        if not answers:
+            return Verdict(0.0, Reason.NO_ANSWER)
         if not isinstance(gold, str) or not gold:
-            return Verdict(None, Reason.INFRA_ERROR, answer, format_ok=True)
-        if _tight(answer) == _tight(gold):
-            return Verdict(1.0, Reason.CORRECT, answer, format_ok=True)
-        if _is_words(gold) or None not in (cached_number(answer), cached_number(gold)):
-            return Verdict(0.0, Reason.WRONG, answer, format_ok=True)
-        if _is_words(answer) or len(answer) > LONGEST_NUMBER:
-            return Verdict(0.0, Reason.UNPARSEABLE, answer[:SHOWN])
-        return gold, answer
+            return Verdict(None, Reason.INFRA_ERROR, answers[0][:SHOWN], format_ok=True)
+        if len(answers) > 1:
+            return self._judge_several(answers, gold)
+        return self._judge_one(answers[0], gold)
 
-    def _compare(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Reply | Reason]:
+    def _judge_several(self, answers: list[str], gold: str) -> Verdict | Pair:
+        opening, asked, closing = latex.members(latex.tidy(gold))
+        if not self._boxed or len(answers) != len(asked):
+            shown = " | ".join(answer[:SHOWN] for answer in answers)
+            return Verdict(0.0, Reason.MULTIPLE_ANSWERS, shown)
+        together = f"{opening}{', '.join(answers)}{closing}"
+        said = [latex.spelled(latex.tidy(answer)) for answer in answers]
+        if opening != "(" and sorted(said) == sorted(map(latex.spelled, asked)):
+            return _plain_verdict(together, True)
+        return self._judge_one(together, gold)
+
+    def _judge_one(self, answer: str, gold: str) -> Verdict | Pair:
+        if len(answer) > LONGEST_ANSWER:
+            return Verdict(0.0, Reason.UNPARSEABLE, answer[:SHOWN])
+        if (equal := self._equal_numbers(answer, gold)) is not None:
+            return _plain_verdict(answer, equal)
+        said, asked = latex.tidy(answer), latex.tidy(gold)
+        if latex.spelled(said) == latex.spelled(asked):
+            return _plain_verdict(answer, True)
+        if latex.is_words(asked):
+            return _plain_verdict(answer, False)
+        bare, asked = latex.without_units(said), latex.without_units(asked) or asked
+        if bare is None or latex.is_words(bare) or not latex.is_clear(bare, asked):
+            return Verdict(0.0, Reason.UNPARSEABLE, answer[:SHOWN])
+        return self._judge_expression(answer, bare, asked)
+
+    def _judge_expression(self, answer: str, said: str, asked: str) -> Verdict | Pair:
+        """The verdict on an answer that can be read in one way only."""
+        said, asked = latex.with_products(said), latex.with_products(asked)
+        if latex.relations(said) != latex.relations(asked):
+            said, asked = latex.without_names(said), latex.without_names(asked)
+        if (equal := self._equal_numbers(said, asked)) is not None:
+            return _plain_verdict(answer, equal)
+        if cached_number(asked) is not None and not latex.has_operation(said):
+            return Verdict(0.0, Reason.UNPARSEABLE, answer[:SHOWN])
+        if not latex.is_comparable(said, asked, cached_number(asked) is not None):
+            return _plain_verdict(answer, False)
+        return asked, said
+
+    def _equal_numbers(self, answer: str, gold: str) -> bool | None:
+        """Whether two numbers are equal; None when one of them is none."""
+        said, asked = cached_number(answer), cached_number(gold)
+        if said is None or asked is None:
+            return None
+        return self._tolerance.equal(said, asked)
+
+    def _compare(self, pairs: Iterable[Pair]) -> dict[Pair, Reply | Reason]:
         """Replies to all pairs; only those never seen before cost a comparison."""
         distinct = list(dict.fromkeys(pairs))
         new = [pair for pair in distinct if pair not in self._seen]
@@ -95,44 +138,28 @@ class MathVerifier:
         return replies
 
 
-def _one_answer(answers: Iterable[str]) -> str | Verdict:
-    """The one distinct answer, numbers in canonical spelling, or the verdict without one."""
+def _distinct(answers: Iterable[str]) -> list[str]:
+    """The different answers, numbers in canonical spelling: at most one more than are compared."""
     distinct: dict[str, str] = {}
-    for raw in answers:
+    for raw in dict.fromkeys(answers):
         answer = cached_number(raw) or unwrap(raw)
-        distinct.setdefault(_tight(answer)[:LONGEST_NUMBER], answer)
-        if len(distinct) > 1:
-            shown = " | ".join(value[:SHOWN] for value in distinct.values())
-            return Verdict(0.0, Reason.MULTIPLE_ANSWERS, shown)
-    return next(iter(distinct.values()), Verdict(0.0, Reason.NO_ANSWER))
+        short = len(answer) <= LONGEST_ANSWER
+        distinct.setdefault(latex.spelled(latex.tidy(answer)) if short else answer, answer)
+        if len(distinct) > MOST_MEMBERS:
+            break
+    return list(distinct.values())
 
 
-def _tight(latex: str) -> str:
-    """LaTeX without white space and text commands; equal means the same answer."""
-    return re.sub(r"\s+", "", _TEXT.sub(r"\1", latex))
-
-
-def _is_words(latex: str) -> bool:
-    """Whether it is prose, which math-verify would read as a product of letters."""
-    if _TEXT.fullmatch(latex):
-        return True
-    return any(_is_prose(word) for word in _WORD.findall(_COMMAND.sub(" ", latex)))
-
-
-def _is_prose(word: str) -> bool:
-    """Products of three letters (abc) are common in mathematics, of four hardly."""
-    if word.isalpha() and len(word) == 3:
-        return word.lower() in NOT_UNITS - _FUNCTIONS
-    return word.lower() not in _FUNCTIONS
+def _plain_verdict(answer: str, right: bool) -> Verdict:
+    reason = Reason.CORRECT if right else Reason.WRONG
+    return Verdict(float(right), reason, answer, format_ok=True)
 
 
 def _verdict(answer: str, reply: Reply | Reason) -> Verdict:
     if isinstance(reply, Reason):
         return Verdict(None, reply, answer, format_ok=True)
     if "equal" in reply:
-        right = reply["equal"]
-        reason = Reason.CORRECT if right else Reason.WRONG
-        return Verdict(float(right), reason, answer, format_ok=True)
+        return _plain_verdict(answer, reply["equal"])
     if reply.get("unparseable") == "answer":
         return Verdict(0.0, Reason.UNPARSEABLE, answer[:SHOWN])
     return Verdict(None, Reason.INFRA_ERROR, answer, format_ok=True)

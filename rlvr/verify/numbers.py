@@ -3,73 +3,38 @@
 import re
 from fractions import Fraction
 
-LONGEST_NUMBER = 1000  # characters; anything longer is no answer a person would write
+from rlvr.verify.markup import EDGE, LONGEST_ANSWER, plain, without_edges
+from rlvr.verify.units import leaves_value
 
 _MINUS = "-\u2212\u2010\u2011\u2013\ufe63\uff0d"
 _SIGNS = re.escape(_MINUS) + "+"
 _CURRENCY = r"(?:US\$|[$€£¥₹₩₽¢])"
 _GROUPED = r"[1-9][0-9]{0,2}(?:(?:,[0-9]{3})+|(?:[\x20_'\u2019][0-9]{3})+)"
-_SYMBOL = r"%|percent|per\x20cent|°[CF]?|\^?\\circ|\^\{\\circ\}"
-_GLUED = "km|cm|mm|kg|mg|g|ml|mL|lbs?|oz|ft|hrs?|min|mph|am|pm|kWh"
-_WORD = r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*(?:[²³]|\^[23]|\^\{[23]\})?"
-_WORDS = rf"{_WORD}(?:(?:\x20|\x20?/\x20?){_WORD}){{0,7}}"
-_UNIT = rf"\x20?(?:{_SYMBOL}|{_CURRENCY})(?:\x20{_WORDS})?|{_GLUED}|\x20{_WORDS}"
+_POWER = "[+-]?[0-9]{1,3}"
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 
 _CANONICAL = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _NUMBER = re.compile(
     rf"""
-    (?P<sign>[{_SIGNS}])? (?:{_CURRENCY}[ ]?)? (?P<inner_sign>[{_SIGNS}])?
+    (?P<sign>[{_SIGNS}])? (?P<currency>{_CURRENCY}[ {EDGE}]?)? (?P<inner_sign>[{_SIGNS}])?
     (?:
         (?:(?P<whole>[0-9]{{1,15}})[ ])? (?P<numerator>[0-9]++)[ ]?/[ ]?(?P<denominator>[0-9]++)
       | (?:(?P<integer>{_GROUPED}|[0-9]++)(?P<decimals>\.[0-9]++)?|(?P<point>\.[0-9]++))
-        (?:[eE](?P<exponent>[+-]?[0-9]{{1,3}}))?
+        (?:
+            [eE](?P<exponent>{_POWER})
+          | [ ]?(?:\\times|\\cdot|[\u00d7·*x])[ ]?10
+            (?:[ ]?\^[ ]?(?P<power>{_POWER}|\{{{_POWER}\}})|(?P<raised>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,3}}))
+        )?
     )
-    (?P<unit>{_UNIT})?
+    (?P<tail>.*)
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.DOTALL,
 )
 _PARTS = (
-    *("sign", "inner_sign", "unit", "denominator"),
-    *("integer", "decimals", "point", "exponent"),
+    *("sign", "currency", "inner_sign", "tail", "denominator"),
+    *("integer", "decimals", "point", "exponent", "power", "raised"),
 )
-_WRAPPED = re.compile(
-    r"\*\*(.+)\*\*|\*(.+)\*|__(.+)__|`(.+)`|\$\$(.+)\$\$|\$(.+)\$|\\\((.+)\\\)|\\\[(.+)\\\]"
-    r"|\\boxed ?\{(.+)\}"
-)
-_CLOSING = frozenset("*_`$)]}")
-_FRACTION = re.compile(r"\\[dt]?frac ?(?:\{(-?[0-9]+)\}|([0-9])) ?(?:\{([0-9]+)\}|([0-9]))")
-_TEXT = re.compile(r"\\(?:text|mathrm|textrm|textbf|mbox)\{([^{}]*)\}")
-_LATEX = {
-    "\\$": "$",
-    "\\%": "%",
-    "{,}": ",",
-    "\\!": "",
-    "\\,": " ",
-    "\\;": " ",
-    "\\ ": " ",
-    "~": " ",
-}
-_TRIMMED = " \t\r\n\x00\u00a0\u200b\ufeff"
 _NOT_DIGITS = re.compile(r"[^0-9]+")
-
-NOT_UNITS = frozenset(
-    # alternatives, negations and hedges
-    "or and nor but not no never none to than then if unless maybe perhaps possibly either neither "
-    "is isn isn't wrong incorrect false about approximately roughly around so least most almost "
-    "nearly instead actually wait versus vs through until between unknown unsure "
-    # arithmetic
-    "plus minus times over by divided multiplied squared cubed point pi tau sqrt root mod modulo "
-    "factorial power log ln exp sin cos tan infinity "
-    # words that change the value
-    "half halves third thirds fourth fourths fifth fifths sixth sixths eighth eighths tenth tenths "
-    "hundredth hundredths thousandth thousandths hundred hundreds thousand thousands million "
-    "millions billion billions trillion trillions dozen dozens score lakh crore mn bn "
-    # number words
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty "
-    "ninety".split()
-)
-_UNIT_LETTERS = frozenset("mgshlLaAVWNJKCF")
 
 
 def canonical_number(text: str) -> str | None:
@@ -81,14 +46,25 @@ def canonical_number(text: str) -> str | None:
     """
     if _CANONICAL.fullmatch(text):
         return text
-    if len(text) > LONGEST_NUMBER:
+    if len(text) > LONGEST_ANSWER:
         return None
-    match = _NUMBER.fullmatch(text) or _NUMBER.fullmatch(_plain(text))
+    value = _value(text)
+    if value is None and (bare := plain(text)) != text:
+        value = _value(bare)
+    return value
+
+
+def _value(text: str) -> str | None:
+    match = _NUMBER.fullmatch(text)
     if match is None:
         return None
-    sign, inner_sign, unit, denominator, *digits = match.group(*_PARTS)
-    if (sign and inner_sign) or (unit and not _is_unit(unit)):
+    sign, currency, inner_sign, tail, denominator, *digits = match.group(*_PARTS)
+    if sign and inner_sign:
         return None
+    if tail and tail != ".":
+        tail = without_edges(tail) if EDGE in tail else tail
+        if not leaves_value(tail, bool(currency)):
+            return None
     value = _fraction(match) if denominator else _decimal(*digits)
     negative = (sign or inner_sign or "+") in _MINUS
     return f"-{value}" if negative and value and value != "0" else value
@@ -115,48 +91,6 @@ def _divide_out(number: int, prime: int) -> tuple[int, int]:
     return count, number
 
 
-def unwrap(text: str) -> str:
-    """`text` without surrounding mark-up ($..$, \\boxed{..}, **..**, ...) and final full stop."""
-    while True:
-        text = text.strip(_TRIMMED)
-        if text.endswith((".", "。")):
-            text = text[:-1].rstrip(_TRIMMED)
-        wrapped = _WRAPPED.fullmatch(text) if text[-1:] in _CLOSING else None
-        if wrapped is None:
-            return text
-        text = next(part for part in wrapped.groups() if part is not None)
-
-
-def _plain(text: str) -> str:
-    """`text` without mark-up and irregular spaces."""
-    if "\\" in text or "{" in text or "~" in text:
-        text = _without_latex(text)
-    return " ".join(unwrap(text).split())
-
-
-def _without_latex(text: str) -> str:
-    for mark, plain in _LATEX.items():
-        text = text.replace(mark, plain)
-    text = _TEXT.sub(r" \1", text)
-    return _FRACTION.sub(_slashed, text)
-
-
-def _slashed(match: re.Match[str]) -> str:
-    before = match.string[: match.start()].rstrip()
-    space = " " if before and before[-1].isdigit() else ""
-    return f"{space}{match[1] or match[2]}/{match[3] or match[4]}"
-
-
-def _is_unit(unit: str) -> bool:
-    """Whether the words after a number leave its value alone."""
-    words = re.split(r"[ /]+", unit.strip())
-    return not any(
-        word.lower() in NOT_UNITS
-        or (len(word) == 1 and word.isalpha() and word not in _UNIT_LETTERS)
-        for word in (w.rstrip("²³^{}23") for w in words)
-    )
-
-
 def _fraction(match: re.Match[str]) -> str | None:
     numerator, denominator = int(match["numerator"]), int(match["denominator"])
     if denominator == 0:
@@ -169,14 +103,19 @@ def _fraction(match: re.Match[str]) -> str | None:
 
 
 def _decimal(
-    integer: str | None, decimals: str | None, point: str | None, exponent: str | None
-) -> str:
+    integer: str | None,
+    decimals: str | None,
+    point: str | None,
+    exponent: str | None,
+    power: str | None,
+    raised: str | None,
+) -> str | None:
     integer = integer or ""
     if not integer.isdigit():
         integer = _NOT_DIGITS.sub("", integer)
     decimals = (decimals or point or "")[1:]
-    if exponent:
+    if scale := exponent or (power or "").strip("{}") or (raised or "").translate(_RAISED):
         digits = Fraction(int(integer + decimals), 10 ** len(decimals))
-        return spell(digits * Fraction(10) ** int(exponent))
+        return spell(digits * Fraction(10) ** int(scale))
     integer, decimals = integer.lstrip("0") or "0", decimals.rstrip("0")
     return f"{integer}.{decimals}" if decimals else integer

@@ -9,8 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from rlvr.errors import UserError
-from rlvr.sampling.stop import StopRule
-from rlvr.verify.answers import REFERENCE_PREFIX, RUN_ON, AnswerLines, spoken
+from rlvr.verify.answers import REFERENCE_PREFIX, AnswerLines, spoken
 from rlvr.verify.numbers import canonical_number
 from rlvr.verify.verdict import Reason, Verdict
 
@@ -29,13 +28,9 @@ class NumericVerifier:
         answer_prefix: str = REFERENCE_PREFIX,
         relative_tolerance: float = 0.0,
         absolute_tolerance: float = 0.0,
-        stop: StopRule | None = RUN_ON,
     ) -> None:
         self._lines = AnswerLines(answer_prefix)
-        self._relative = _tolerance("relative_tolerance", relative_tolerance)
-        self._absolute = _tolerance("absolute_tolerance", absolute_tolerance)
-        self._tolerant = bool(self._relative or self._absolute)
-        self._stop = stop
+        self._tolerance = Tolerance(relative_tolerance, absolute_tolerance)
 
     def canonical(self, gold: object) -> str:
         """The one spelling of a gold answer ("$1,080" -> "1080"); ValueError when it is none."""
@@ -45,25 +40,21 @@ class NumericVerifier:
         return value
 
     def verify(
-        self, completions: Sequence[object], golds: Sequence[str], **columns: Sequence[object]
+        self, completions: Sequence[str], golds: Sequence[str], **columns: Sequence[object]
     ) -> list[Verdict]:
         """One verdict per completion; ValueError when there are not as many golds."""
         return [self._judge(c, g) for c, g in zip(completions, golds, strict=True)]
 
-    def _judge(self, completion: object, gold: str) -> Verdict:
-        answer = one_number(self._lines(spoken(completion, self._stop)))
+    def _judge(self, completion: str, gold: str) -> Verdict:
+        answer = one_number(self._lines(spoken(completion)))
         if isinstance(answer, Verdict):
             return answer
         expected = cached_number(gold) if isinstance(gold, str) else None
         if expected is None:
             return Verdict(None, Reason.INFRA_ERROR, answer, True)
-        if answer == expected or (self._tolerant and self._close(answer, expected)):
+        if answer == expected or self._tolerance.equal(answer, expected):
             return Verdict(1.0, Reason.CORRECT, answer, True)
         return Verdict(0.0, Reason.WRONG, answer, True)
-
-    def _close(self, answer: str, expected: str) -> bool:
-        gold = Fraction(expected)
-        return abs(Fraction(answer) - gold) <= max(self._absolute, self._relative * abs(gold))
 
 
 def one_number(lines: Sequence[str]) -> str | Verdict:
@@ -88,7 +79,23 @@ def written(gold: object) -> str:
     return repr(gold) if isinstance(gold, float) else str(gold)
 
 
-def _tolerance(name: str, value: float) -> Fraction:
+class Tolerance:
+    """Whether a number is near enough to a gold: within a share of it, or a distance from it."""
+
+    def __init__(self, relative: float, absolute: float) -> None:
+        self._relative = _declared("relative_tolerance", relative)
+        self._absolute = _declared("absolute_tolerance", absolute)
+        self._exact = not (relative or absolute)
+
+    def equal(self, answer: str, expected: str) -> bool:
+        """Both in canonical spelling."""
+        if self._exact or answer == expected:
+            return answer == expected
+        gold = Fraction(expected)
+        return abs(Fraction(answer) - gold) <= max(self._absolute, self._relative * abs(gold))
+
+
+def _declared(name: str, value: float) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
         raise UserError(f"{name}={value!r}: a number of 0 or more is expected.")
     return Fraction(repr(value))

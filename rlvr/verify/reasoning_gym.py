@@ -72,7 +72,7 @@ class ReasoningGymVerifier:
 
     def _read(self, completion: str, gold: str, question: str, metadata: str) -> Verdict | Request:
         """The verdict where there is nothing to score, else what the scorer is asked."""
-        parts = self._marker.split(spoken(completion, None))[1:]
+        parts = self._marker.split(spoken(completion))[1:]
         answers = dict.fromkeys(answer for part in parts if (answer := part.strip()))
         if not answers:
             return Verdict(0.0, Reason.NO_ANSWER)

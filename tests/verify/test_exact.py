@@ -11,7 +11,7 @@ words = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8)
 lines = st.lists(words, min_size=1, max_size=4).map(" ".join)
 
 
-def judge(completion: object, gold: str) -> Verdict:
+def judge(completion: str, gold: str) -> Verdict:
     return verifier.verify([completion], [gold])[0]
 
 
@@ -21,7 +21,9 @@ def judge(completion: object, gold: str) -> Verdict:
         (f" so{A}green tea", Reason.CORRECT),
         (f" so{A}  green   tea \n", Reason.CORRECT),
         (f" so{A}green tea{A}green tea", Reason.CORRECT),
-        (f" so{A}green tea\nQuestion: b?{A}coffee", Reason.CORRECT),
+        ("\n**#### The final answer is green tea**", Reason.CORRECT),
+        (f" so{A}**green tea**", Reason.CORRECT),
+        (f" so{A}**green** tea", Reason.WRONG),
         (f" so{A}Green tea", Reason.WRONG),
         (f" so{A}green tea.", Reason.WRONG),
         (f" so{A}not green tea", Reason.WRONG),
@@ -30,11 +32,9 @@ def judge(completion: object, gold: str) -> Verdict:
         (" so, green tea", Reason.NO_ANSWER),
         (f" so{A}", Reason.NO_ANSWER),
         ("", Reason.NO_ANSWER),
-        (None, Reason.NO_ANSWER),
-        ([{"role": "assistant", "content": f"so{A}green tea"}], Reason.CORRECT),
     ],
 )
-def test_verdicts(completion: object, reason: Reason) -> None:
+def test_verdicts(completion: str, reason: Reason) -> None:
     verdict = judge(completion, "green tea")
     assert verdict.reason is reason
     assert verdict.reward == float(reason is Reason.CORRECT)
@@ -63,7 +63,7 @@ def test_lengths_must_agree() -> None:
 
 @given(lines, st.text(max_size=40))
 def test_a_gold_is_correct_after_any_reasoning(gold: str, reasoning: str) -> None:
-    quiet = reasoning.replace("#", "").replace("<", "").replace("Question", "")
+    quiet = reasoning.replace("#", "").replace("<", "")
     assert judge(f"{quiet}{A}{gold}", verifier.canonical(gold)).correct
 
 

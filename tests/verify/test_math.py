@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from documented import rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -91,17 +92,107 @@ def test_answers(verifier: MathVerifier, answer: str, gold: str, reason: Reason)
         (r"\boxed{0.5} and again \boxed{\frac12}", RIGHT),
         (r"\boxed{0.5} or \boxed{1}", Reason.MULTIPLE_ANSWERS),
         (r"<think>\boxed{1}</think>\boxed{0.5}", RIGHT),
-        (r"\boxed{0.5}" + "\nQuestion: next? \\boxed{3}", RIGHT),
+        (r"\boxed{\phantom{1}} and \boxed{0.5}", RIGHT),
+        (r"\boxed{\phantom{0.5}}", Reason.NO_ANSWER),
         (r"\boxed{\boxed{0.5}}", RIGHT),
         (r"\boxed{0.5", Reason.NO_ANSWER),
         (r"\boxed{}", Reason.NO_ANSWER),
         ("0.5", Reason.NO_ANSWER),
-        (None, Reason.NO_ANSWER),
     ],
 )
-def test_boxed_answers(text: object, reason: Reason) -> None:
+def test_boxed_answers(text: str, reason: Reason) -> None:
     verifier = MathVerifier(answer_prefix=None)
     assert verifier.verify([text], [verifier.canonical("1/2")])[0].reason is reason
+
+
+@pytest.fixture(scope="module")
+def boxed() -> MathVerifier:
+    return MathVerifier(answer_prefix=None, seconds=20)
+
+
+def in_box(answer: str) -> str:
+    return answer if r"\boxed" in answer else rf"\boxed{{{answer}}}"
+
+
+@pytest.mark.parametrize(("gold", "paid", "unpaid"), rows("Mathematical answers", "gold"))
+def test_the_documented_table(
+    boxed: MathVerifier, gold: list[str], paid: list[str], unpaid: list[str]
+) -> None:
+    answers = [*paid, *unpaid]
+    golds = [boxed.canonical(gold[0])] * len(answers)
+    found = boxed.verify([f"So {in_box(answer)}." for answer in answers], golds)
+    rewards = {answer: v.reward for answer, v in zip(answers, found, strict=True)}
+    assert rewards == dict.fromkeys(paid, 1.0) | dict.fromkeys(unpaid, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("gold", "text", "reason"),
+    [
+        ("1,2,3", r"\boxed{3}, \boxed{1} and \boxed{2}", RIGHT),
+        (r"\{\sqrt{2}, 1\}", r"\boxed{1} or \boxed{2^{1/2}}", RIGHT),
+        ("x=1, x=2", r"x=\boxed{2} or x=\boxed{1}", RIGHT),
+        (r"1 \text{ or } 2", r"\boxed{2}, \boxed{1}", RIGHT),
+        ("(1,2),(3,4)", r"\boxed{(3,4)} and \boxed{(1,2)}", RIGHT),
+        (r"\text{red}, \text{blue}", r"\boxed{\text{Blue}} and \boxed{\text{red}}", RIGHT),
+        ("1,2", r"\boxed{1}, \boxed{2}, \boxed{1}", RIGHT),
+        ("1,2", r"\boxed{1}, \boxed{3}", WRONG),
+        ("(1,2)", r"\boxed{2}, \boxed{1}", WRONG),
+        ("1,2", r"\boxed{1}, \boxed{2}, \boxed{3}", Reason.MULTIPLE_ANSWERS),
+        ("12", r"\boxed{12}, \boxed{13}", Reason.MULTIPLE_ANSWERS),
+        (r"\frac{1}{2}", r"\boxed{\frac{1}{2}}, \boxed{1}", Reason.MULTIPLE_ANSWERS),
+    ],
+)
+def test_several_boxes(boxed: MathVerifier, gold: str, text: str, reason: Reason) -> None:
+    assert boxed.verify([text], [boxed.canonical(gold)])[0].reason is reason
+
+
+def test_several_answer_lines_are_no_set(verifier: MathVerifier) -> None:
+    text = f"{PREFIX} 1\n{PREFIX} 2"
+    assert verifier.verify([text], ["1,2"])[0].reason is Reason.MULTIPLE_ANSWERS
+
+
+def test_a_time_is_a_verdict_and_not_a_fault(boxed: MathVerifier) -> None:
+    golds, answers = ["12:00", "12:00", "18", "1:2"], ["1:00", r"12/0", r"\frac{18}{0}", "2:4"]
+    found = boxed.verify([in_box(a) for a in answers], golds)
+    assert [v.reward for v in found] == [0.0] * 4
+
+
+def test_tolerance_between_numbers() -> None:
+    near = MathVerifier(answer_prefix=None, relative_tolerance=0.01, absolute_tolerance=0.001)
+    texts = ["33.5", "x = 33.5", "34", "0.001", "0.0011"]
+    golds = ["33.33", "33.33", "33.33", "0", "0"]
+    found = near.verify([in_box(text) for text in texts], golds)
+    assert [v.correct for v in found] == [True, True, False, True, False]
+    assert not MathVerifier(answer_prefix=None).verify([r"\boxed{33.5}"], ["33.33"])[0].correct
+    with pytest.raises(UserError, match="absolute_tolerance"):
+        MathVerifier(absolute_tolerance=-1)
+
+
+SEPARATORS = st.sampled_from(
+    [" ", r"\,", r"\ ", "=", r"\approx ", "_", ", ", r"\text{ or }", r"\quad "]
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(left=st.integers(1, 99), right=st.integers(0, 99), between=SEPARATORS)
+def test_two_numbers_are_never_a_third(
+    boxed: MathVerifier, left: int, right: int, between: str
+) -> None:
+    """Neither of them, nor their sum, product or digits in a row."""
+    golds = {left, right, left + right, left * right, int(f"{left}{right}")}
+    text = rf"\boxed{{{left}{between}{right}}}"
+    found = boxed.verify([text] * len(golds), [str(gold) for gold in golds])
+    assert [v.reward for v in found] == [0.0] * len(golds)
+
+
+@pytest.mark.parametrize(
+    "unit", ["*", r"\boxed{1", r"\boxed{1}", "{", "$", "1 ", r"\phantom{", "(("]
+)
+def test_a_megabyte_costs_linear_time(boxed: MathVerifier, unit: str) -> None:
+    for text in (unit * (10**6 // len(unit)), rf"\boxed{{{unit * (10**6 // len(unit))}}}"):
+        start = time.process_time()
+        boxed.verify([text], ["12"])
+        assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("gold", ["", None, [1], True, r"\frac{", "a\nb", "{" * 2000])

@@ -4,9 +4,9 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from documented import rows
 
 from rlvr.errors import UserError
-from rlvr.sampling.stop import StopRule
 from rlvr.verify.numeric import NumericVerifier
 from rlvr.verify.verdict import Reason, Verdict
 
@@ -14,9 +14,7 @@ PREFIX = "#### The final answer is"
 VERIFIER = NumericVerifier()
 
 
-def verdict(
-    completion: object, gold: object = "12", verifier: NumericVerifier = VERIFIER
-) -> Verdict:
+def verdict(completion: str, gold: object = "12", verifier: NumericVerifier = VERIFIER) -> Verdict:
     return verifier.verify([completion], [verifier.canonical(gold)])[0]
 
 
@@ -123,23 +121,12 @@ COMPLETIONS = [
     (27, f"\n{PREFIX}\n\n  12\n13", RIGHT),
     (27, f"\n{PREFIX}\n{PREFIX} 12", RIGHT),
     (27, f"\n{PREFIX}", NONE),
-    (28, f"\n{PREFIX} 12\nQuestion: 2 + 3?\n{PREFIX} 5", RIGHT),
-    (28, f"\nQuestion: 6 + 6?\n{PREFIX} 12", NONE),
-    (35, [{"role": "assistant", "content": f"\n{PREFIX} 12"}], RIGHT),
-    (35, [{"role": "assistant", "content": [{"type": "text", "text": f"{PREFIX} 12"}]}], RIGHT),
-    (35, [{"role": "assistant", "content": [{"type": "image"}]}], NONE),
-    (35, [{"role": "user", "content": f"{PREFIX} 12"}], NONE),
     (None, f"{PREFIX} 12\n{PREFIX} 12.0\n", RIGHT),
     (None, f"{PREFIX} 12\n{PREFIX} not 12\n", MANY),
     (None, f"{PREFIX} 12\nand that is that.", RIGHT),
     (None, f"{PREFIX} 12\x00", RIGHT),
     (None, "", NONE),
     (None, "   \n ", NONE),
-    (None, None, NONE),
-    (None, b"#### The final answer is 12", NONE),
-    (None, 12, NONE),
-    (None, [], NONE),
-    (None, [None, "12"], NONE),
     (None, "\x00\x01\ud800\uffff" * 100, NONE),
     (None, "\u4f60\u597d \u0645\u0631\u062d\u0628\u0627 \u0939\u093f", NONE),
     (None, f"{PREFIX} twelve", NO_NUMBER),
@@ -152,7 +139,7 @@ COMPLETIONS = [
 
 
 @pytest.mark.parametrize(("defect", "completion", "reason"), COMPLETIONS)
-def test_completion(defect: int | None, completion: object, reason: Reason) -> None:
+def test_completion(defect: int | None, completion: str, reason: Reason) -> None:
     found = verdict(completion)
     assert found.reason is reason, defect
     assert found.reward == (1.0 if reason is RIGHT else 0.0)
@@ -194,6 +181,23 @@ def test_lengths_must_agree() -> None:  # defect 36
 def test_a_bad_gold_never_becomes_a_zero() -> None:
     found = VERIFIER.verify([f"{PREFIX} 12"], ["twelve"])[0]
     assert (found.reward, found.reason) == (None, Reason.INFRA_ERROR)
+
+
+@pytest.mark.parametrize(("completions", "reason"), rows("Numeric answers", "completion"))
+def test_the_documented_completions(completions: list[str], reason: list[str]) -> None:
+    for completion in completions:
+        assert verdict(completion).reason == reason[0], completion
+
+
+@pytest.mark.parametrize(("what", "read", "value", "refused"), rows("Numeric answers", ""))
+def test_the_documented_answers(
+    what: list[str], read: list[str], value: list[str], refused: list[str]
+) -> None:
+    for text in read:
+        assert answer(text, value[0]) is RIGHT, text
+        assert answer(text, Fraction(value[0]) + 1) is WRONG, text
+    for text in refused:
+        assert answer(text, value[0]) is NO_NUMBER, text
 
 
 @pytest.mark.parametrize(
@@ -286,10 +290,3 @@ def test_own_prefix() -> None:
     assert verdict("so\nANSWER: 12", "12", verifier).reason is RIGHT
     with pytest.raises(UserError, match="answer_prefix"):
         NumericVerifier(answer_prefix=" ")
-
-
-def test_stop_is_a_parameter() -> None:
-    run_on = f"{PREFIX} 12\nProblem: {PREFIX}\n{PREFIX} 5"
-    assert verdict(run_on).reason is MANY
-    assert verdict(run_on, "12", NumericVerifier(stop=StopRule(("\nProblem:",)))).reason is RIGHT
-    assert verdict(run_on, "12", NumericVerifier(stop=None)).reason is MANY
