@@ -228,18 +228,20 @@ def time_update(args, cell, variants):
 
 def time_sampling(args, cell, variants):
     """CPU seconds until the prompts are read and, from then on, per sampled token."""
-    from rlvr.sampling.plain import Sampling, generate
-    from rlvr.sampling.shared import generate_shared
+    from rlvr.sampling.engine import Sampling
+    from rlvr.sampling.plain import PlainEngine
+    from rlvr.sampling.shared import SharedEngine
     from rlvr.sampling.stop import StopRule
 
     one = trainer(args, len(cell), True)
     model, prompts = one.model.eval(), [prompt for prompt, _ in cell]
     ends = []
     model.get_base_model().register_forward_hook(lambda *_: ends.append(clock()))
-    sample = {"stock": generate, "shared": generate_shared}
+    engines = {"stock": PlainEngine, "shared": SharedEngine}
 
     def generate_from(name, prompts, new_tokens):
-        sample[name](model, one.processing_class, prompts, Sampling(new_tokens), StopRule())
+        engine = engines[name](one.processing_class)
+        engine.sample(model, prompts, Sampling(new_tokens), StopRule(), range(len(prompts)))
 
     def once(name):
         ends.clear()

@@ -19,6 +19,7 @@ from rlvr.paths import PROJECT
 
 if TYPE_CHECKING:
     from rlvr.data.load import Splits
+    from rlvr.evaluation.tasks import Task
     from rlvr.rewards.build import Reward
     from rlvr.safeguards.preflight import Preflight
 
@@ -34,6 +35,7 @@ def check(
     from rich.console import Console
 
     from rlvr.data.load import load_splits
+    from rlvr.evaluation.tasks import tasks
     from rlvr.rewards.build import build_rewards
     from rlvr.safeguards.preflight import check_golds
     from rlvr.safeguards.preflight_report import conclude
@@ -43,9 +45,10 @@ def check(
     config.validate(cfg)
     verifier = build_verifier(cfg.dataset)
     splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
+    asked = tasks(cfg, splits)
     rewards = build_rewards(cfg.rewards)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(*describe(cfg, splits), sep="\n")
+    console.print(*describe(cfg, splits, asked), sep="\n")
     report = check_golds(rewards, splits)
     conclude(report)
     if rollouts:
@@ -87,7 +90,7 @@ def project_root() -> Path:
     )
 
 
-def describe(cfg: DictConfig, splits: "Splits") -> Iterator[str]:
+def describe(cfg: DictConfig, splits: "Splits", asked: "Sequence[Task]") -> Iterator[str]:
     """What will happen, one line each."""
     sizes = ", ".join(f"{len(getattr(splits, s))} {s}" for s in ("train", "validation", "test"))
     tokens = estimate.prompt_tokens(cfg, splits)
@@ -100,20 +103,20 @@ def describe(cfg: DictConfig, splits: "Splits") -> Iterator[str]:
         f"{cfg.trainer.num_generations} completions = {steps.count * steps.completions} rollouts "
         f"of at most {cfg.trainer.max_completion_length} tokens"
     )
-    yield f"evaluation  {_evaluation(cfg, splits)}"
+    yield f"evaluation  {_evaluation(cfg, asked)}"
     yield f"model       {_model(cfg)}"
 
 
-def _evaluation(cfg: DictConfig, splits: "Splits") -> str:
+def _evaluation(cfg: DictConfig, asked: "Sequence[Task]") -> str:
     times = [name for name in ("before", "after") if cfg.eval[name]]
     if not times:
         return "none"
-    split = getattr(splits, cfg.eval.split.value)
-    count = min(len(split), cfg.eval.n or len(split))
+    own, *benchmarks = asked
+    counts = [f"{len(own.questions)} {cfg.eval.split.value}"]
+    counts += [f"{len(task.questions)} {task.name}" for task in benchmarks]
     kind = "greedy" if cfg.eval.temperature == 0 else "sampled"
     answers = f"{cfg.eval.k} {kind} answer{'s' * (cfg.eval.k > 1)}"
-    when = " and ".join(times)
-    return f"{count} {cfg.eval.split.value} questions, {answers} each, {when} training"
+    return f"{', '.join(counts)} questions, {answers} each, {' and '.join(times)} training"
 
 
 def _model(cfg: DictConfig) -> str:

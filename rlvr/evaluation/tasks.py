@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from rlvr.data.load import load_benchmark
+from rlvr.errors import UserError
 from rlvr.sampling.stop import StopRule
 from rlvr.verify.build import build_verifier
 from rlvr.verify.verdict import Verifier
@@ -41,8 +42,12 @@ def benchmarks(cfg: DictConfig) -> list[Task]:
     """Each has its own questions, prompt, verifier and stop rule."""
     found = []
     for name, dataset in cfg.eval.benchmarks.items():
-        verifier = build_verifier(dataset, f"eval.benchmarks.{name}")
-        part = load_benchmark(dataset, seed=cfg.seed, verifier=verifier)
+        key = f"eval.benchmarks.{name}"
+        verifier = build_verifier(dataset, key)
+        try:
+            part = load_benchmark(dataset, seed=cfg.seed, verifier=verifier)
+        except UserError as error:  # a loader speaks of its settings as those of `dataset`
+            raise UserError(str(error).replace("dataset.", f"{key}.")) from error
         found.append(Task(str(name), _chosen(cfg, part.test), verifier, part.stop))
     return found
 

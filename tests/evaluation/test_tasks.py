@@ -3,6 +3,7 @@
 import pytest
 
 from rlvr.data.load import load_splits
+from rlvr.errors import UserError
 from rlvr.evaluation.tasks import MAIN, tasks
 from rlvr.verify.build import build_verifier
 
@@ -27,6 +28,11 @@ def test_a_seeded_sample_in_the_order_of_the_split(asked):
     assert indices == sorted(indices)
     assert len(set(indices)) == 5
     assert list(own.questions) == list(again.questions) != list(other.questions)
+
+
+def test_what_a_benchmark_lacks_is_named_by_its_own_key(asked):
+    with pytest.raises(UserError, match=r"^eval\.benchmarks\.jsonl\.path is not set"):
+        asked("benchmark=jsonl")
 
 
 def test_more_than_there_are_is_all(asked):
