@@ -2,31 +2,24 @@
 
 import ast
 import importlib.util
-import inspect
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.config.schema import Attention, Config, PeftMethod, TrainerConfig
-from rlvr.errors import UserError, nearest, raised_at
+from rlvr.errors import UserError, nearest
 from rlvr.paths import find
+from rlvr.targets import target_problems
 from rlvr.tracking.names import flatten, without_secrets
 
 LAUNCHERS = ("local", "slurm", "sagemaker")
-# What a verifier gets from its dataset where it takes it and `dataset.verifier` does not set it.
-OFFERED = {
-    "answer_prefix": "prompt.answer_prefix",
-    "task": "loader.task",  # a generated dataset's answers are judged by what generated them
-    "config": "loader.config",
-}
 
 
 def validate(config: DictConfig) -> None:
@@ -176,63 +169,13 @@ def _files(config: DictConfig) -> Iterator[str]:
 
 
 def _targets(config: DictConfig) -> Iterator[str]:
+    from rlvr.rewards.build import reward_problems
+    from rlvr.verify.build import OFFERED
+
     for key, dataset in _datasets(config).items():
         yield from target_problems(f"{key}.loader", dataset.loader, ("path", "seed"))
         yield from target_problems(f"{key}.verifier", dataset.verifier, OFFERED)
-    if not config.rewards:
-        yield "rewards is empty: choose rewards=gsm8k or name at least one reward"
-    for name, node in config.rewards.items():
-        yield from target_problems(f"rewards.{name}", node, ())
-
-
-def target_problems(key: str, node: Any, given: Collection[str]) -> Iterator[str]:
-    """What is wrong with a node that names a class or function and sets its parameters.
-
-    `given` are parameters that it gets in any case.
-    """
-    if not isinstance(node, DictConfig) or "_target_" not in node:
-        yield f"{key} needs _target_: the dotted name of a Python function or class"
-        return
-    try:
-        target = get_object(node._target_)
-    except Exception as error:  # whatever the user's module raises at import is the message
-        yield f"{key}._target_={node._target_}: {_why_not_loaded(error)}"
-        return
-    if not callable(target):
-        yield f"{key}._target_={node._target_} is neither a function nor a class"
-        return
-    yield from _parameters(key, node, target, given)
-
-
-def _why_not_loaded(error: Exception) -> str:
-    """The user's module may be missing, lack the name, or raise while it is imported."""
-    cause = error.__cause__ or error
-    if isinstance(cause, ModuleNotFoundError | AttributeError):
-        return f"{cause}; is its folder on the Python path, and is the name right?"
-    where = raised_at(cause)
-    if isinstance(cause, SyntaxError) and cause.filename:
-        where = f"{Path(cause.filename).name}:{cause.lineno}"
-    return f"{type(cause).__name__}: {cause} ({where})"
-
-
-def _parameters(key: str, node: DictConfig, target: Any, given: Collection[str]) -> Iterator[str]:
-    parameters = inspect.signature(target).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    set_here = {str(name) for name in node} - {"_target_", "weight"}
-    for name in sorted(set_here - set(parameters)):
-        hint = nearest(name, parameters) or "."
-        yield (
-            f"{key}.{name} is not a parameter of {node._target_}{hint} It takes: "
-            f"{', '.join(parameters) or 'none'}. Remove it (~{key}.{name} where another option "
-            "has set it)"
-        )
-    required = {
-        n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
-    }
-    if inspect.isclass(target) or key.endswith(".loader"):
-        for name in sorted(required - set_here - set(given)):
-            yield f"{key}.{name} is not set: {node._target_} requires it"
+    yield from reward_problems(OmegaConf.to_container(config.rewards, resolve=True))  # type: ignore[arg-type]
 
 
 def _extra(config: DictConfig) -> Iterator[str]:

@@ -2,137 +2,88 @@
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from rlvr.errors import UserError, nearest
-from rlvr.rewards.functions import Rewards, correctness_reward, format_reward
-from rlvr.verify.verdict import Verdict
+from rlvr.errors import UserError, failure
+from rlvr.rewards.columns import BESIDES, LISTS
+from rlvr.rewards.reward import Reward
+from rlvr.targets import NO_PARAMETERS, import_target, parameter_problems
 
-
-class Reward:
-    """One configured reward: the user's function under its YAML name, with its YAML parameters.
-
-    It is called as TRL calls a reward, with the verdicts besides, and hands on what its function
-    takes. A completion whose verdict failed gets None whatever its function says: TRL leaves a row
-    out of the update only if all rewards are None.
-    """
-
-    def __init__(
-        self, name: str, function: Callable[..., Any], weight: float, params: Mapping[str, Any]
-    ) -> None:
-        self.__name__ = name
-        self.function, self.weight, self.params = function, weight, dict(params)
-        self.control = bool(getattr(function, "control", False))
-        parameters = inspect.signature(function).parameters.values()
-        self._takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        self.takes = {p.name for p in parameters}
-
-    @property
-    def only_format(self) -> bool:
-        return self.function is format_reward
-
-    @property
-    def pays_gold_in_full(self) -> bool:
-        """Whether a right answer must get 1; nobody knows the most that a user's own pays."""
-        return self.function in (format_reward, correctness_reward)
-
-    @property
-    def judges_answers(self) -> bool:
-        return "verdicts" in self.takes and not self.only_format
-
-    def __call__(
-        self,
-        prompts: Sequence[object],
-        completions: Sequence[object],
-        *,
-        verdicts: Sequence[Verdict],
-        **columns: Any,
-    ) -> Rewards:
-        """One reward per completion; `columns` holds `gold`, the dataset's others and TRL's."""
-        given = {
-            "prompts": prompts,
-            "completions": completions,
-            "verdicts": verdicts,
-            **columns,
-            **self.params,
-        }
-        taken = given if self._takes_all else {k: v for k, v in given.items() if k in self.takes}
-        rewards = checked(self.__name__, self.function(**taken), len(completions))
-        pairs = zip(rewards, verdicts, strict=True)
-        return [None if verdict.reward is None else reward for reward, verdict in pairs]
-
-
-def checked(name: str, rewards: Any, count: int) -> Rewards:
-    """`rewards` as `count` floats or Nones; UserError when they are anything else."""
-    expected = f"expected a list of {count} numbers or None, one per completion"
-    if not isinstance(rewards, Sequence) or len(rewards) != count:
-        got = f"{len(rewards)} values" if isinstance(rewards, Sequence) else type(rewards).__name__
-        raise UserError(f"reward {name!r} returned {got}; {expected}.")
-    for value in rewards:
-        if value is not None and not _is_finite(value):
-            raise UserError(f"reward {name!r} returned {value!r}; {expected}.")
-    return [None if value is None else float(value) for value in rewards]
-
-
-def _is_finite(value: object) -> bool:
-    try:
-        return math.isfinite(float(value))  # type: ignore[arg-type]  # numpy and torch scalars too
-    except (TypeError, ValueError):
-        return False
+TAKEN = ("total", "std")  # `reward/total` and `reward/std` are logged of the weighted sum
 
 
 def build_rewards(config: DictConfig | Mapping[str, Any]) -> list[Reward]:
     """The rewards of a config, in order.
 
-    Each entry is `name: {_target_, weight (default 1), **parameters}`. A class is constructed with
-    its parameters; a function is called with them. UserError names the reward and what is wrong.
+    Each entry is `name: {_target_, weight (default 1), **parameters}`. A reward function is called
+    with its parameters; a class, or a function that returns a reward function, is called once with
+    them. UserError names the reward and what is wrong.
     """
     node = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
     entries = OmegaConf.to_container(node, resolve=True)
     assert isinstance(entries, dict)
+    if problems := [*reward_problems(entries)]:
+        raise UserError("\n".join(problems))
+    return [_build(str(name), entry) for name, entry in entries.items()]
+
+
+def reward_problems(entries: Mapping[Any, Any]) -> Iterator[str]:
+    """Everything wrong with the `rewards` node of a config that shows before they are built."""
     if not entries:
-        raise UserError("rewards is empty: choose rewards=gsm8k, or name at least one reward.")
-    return [_build(str(name), dict(entry)) for name, entry in entries.items()]
+        yield "rewards is empty: choose rewards=gsm8k, or name at least one reward"
+    for name, entry in entries.items():
+        try:
+            yield from _problems(str(name), entry)
+        except UserError as error:
+            yield str(error)
 
 
-def _build(name: str, entry: dict[str, Any]) -> Reward:
-    weight = _weight(name, entry.pop("weight", 1.0))
-    target = _target(name, entry.pop("_target_", None))
-    parameters = inspect.signature(target).parameters.values()
-    known = {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-    for unknown in entry.keys() - known:
+def _problems(name: str, entry: Any) -> Iterator[str]:
+    key = f"rewards.{name}"
+    if name in TAKEN:
+        yield f"{key}: the name {name} is that of the weighted sum; choose another"
+    target = import_target(key, entry.get("_target_") if isinstance(entry, Mapping) else None)
+    weight = entry.get("weight", 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
+        yield f"{key}.weight={weight!r}: a number is expected"
+    yield from parameter_problems(key, entry, target, all_at_once=_makes_reward(target, entry))
+
+
+def _makes_reward(target: Callable[..., Any], entry: Mapping[str, Any]) -> bool:
+    """Whether it is called once, to make the reward: a class, or a function such as
+    trl.rewards.get_soft_overlong_punishment, which takes nothing that a reward is given."""
+    signature = inspect.signature(target)
+    if inspect.isclass(target) or "Callable" in inspect.formatannotation(
+        signature.return_annotation
+    ):
+        return True
+    parameters = signature.parameters.values()
+    takes_columns = any(
+        p.kind is p.VAR_KEYWORD or (p.default is p.empty and p.name not in entry)
+        for p in parameters
+    )
+    return not takes_columns and signature.parameters.keys().isdisjoint((*LISTS, *BESIDES))
+
+
+def _build(name: str, entry: Mapping[str, Any]) -> Reward:
+    target: Callable[..., Any] = import_target(f"rewards.{name}", entry["_target_"])
+    weight = float(entry.get("weight", 1.0))
+    parameters = {key: value for key, value in entry.items() if key not in NO_PARAMETERS}
+    if not _makes_reward(target, entry):
+        return Reward(name, target, weight, parameters)
+    path = entry["_target_"]
+    try:
+        made = target(**parameters)
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
+        raise UserError(f"rewards.{name}: {path} {failure(error)}") from error
+    if not callable(made):
         raise UserError(
-            f"rewards.{name}.{unknown} is not a parameter of {target.__qualname__}"
-            f"{nearest(unknown, known)}. It has: {', '.join(sorted(known)) or 'none'}."
+            f"rewards.{name}: {path} made {made!r}, which cannot be called. A class needs "
+            "__call__; a function takes some of " + ", ".join(LISTS) + " or returns a function."
         )
-    if not inspect.isclass(target):
-        return Reward(name, target, weight, entry)
-    try:
-        inspect.signature(target).bind(**entry)
-    except TypeError as error:
-        raise UserError(f"rewards.{name}: {target.__qualname__}: {error}.") from None
-    constructed: Any = target(**entry)
-    return Reward(name, constructed, weight, {})
-
-
-def _weight(name: str, weight: object) -> float:
-    number = isinstance(weight, int | float) and not isinstance(weight, bool)
-    if not number or not math.isfinite(weight):  # type: ignore[arg-type]
-        raise UserError(f"rewards.{name}.weight={weight!r}: a number is expected.")
-    return float(weight)  # type: ignore[arg-type]
-
-
-def _target(name: str, path: object) -> Any:
-    if not isinstance(path, str):
-        raise UserError(f"rewards.{name} needs _target_: the dotted name of a function or class.")
-    try:
-        target = get_object(path)
-    except Exception as error:  # whatever importing the user's module raises
-        raise UserError(f"rewards.{name}._target_={path}: {error}") from error
-    if not callable(target):
-        raise UserError(f"rewards.{name}._target_={path} is neither a function nor a class.")
-    return target
+    return Reward(name, made, weight, {})

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from rlvr.errors import UserError
 from rlvr.rewards.functions import Rewards
+from rlvr.rewards.reward import Reward
 from rlvr.verify.verdict import Reason, Verdict
 
 
@@ -42,3 +43,11 @@ def inverted_reward(verdicts: Sequence[Verdict]) -> Rewards:
 
 
 inverted_reward.control = True  # type: ignore[attr-defined]
+
+
+def control_names(rewards: Sequence[Reward]) -> list[str]:
+    """The rewards that are controls by design: marked ones, or the format if nothing else pays."""
+    used = [reward for reward in rewards if reward.weight]
+    marked = [reward.__name__ for reward in used if reward.control]
+    only_format = all(reward.only_format for reward in used)
+    return marked or [reward.__name__ for reward in used if only_format]

@@ -3,12 +3,18 @@
 import inspect
 from typing import Any
 
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from rlvr.config.checks import OFFERED, target_problems
-from rlvr.errors import UserError, raised_at
+from rlvr.errors import UserError, failure
+from rlvr.targets import import_target, target_problems
 from rlvr.verify.verdict import Verifier
+
+# What a verifier gets from its dataset where it takes it and `dataset.verifier` does not set it.
+OFFERED = {
+    "answer_prefix": "prompt.answer_prefix",
+    "task": "loader.task",  # a generated dataset's answers are judged by what generated them
+    "config": "loader.config",
+}
 
 
 def build_verifier(dataset: DictConfig, key: str = "dataset") -> Verifier:
@@ -21,7 +27,7 @@ def build_verifier(dataset: DictConfig, key: str = "dataset") -> Verifier:
     if problems := list(target_problems(f"{key}.verifier", dataset.verifier, OFFERED)):
         raise UserError("\n".join(problems))
     node: Any = OmegaConf.to_container(dataset.verifier, resolve=True)
-    target = get_object(name := node.pop("_target_"))
+    target = import_target(f"{key}.verifier", name := node.pop("_target_"))
     takes = inspect.signature(target).parameters
     offered = {key: OmegaConf.select(dataset, place) for key, place in OFFERED.items()}
     given = {key: value for key, value in offered.items() if key in takes and value is not None}
@@ -29,10 +35,8 @@ def build_verifier(dataset: DictConfig, key: str = "dataset") -> Verifier:
         verifier = target(**{**given, **node})
     except UserError:
         raise
-    except Exception as error:  # whatever the user's class raises
-        raise UserError(
-            f"{key}.verifier: {name} raised {type(error).__name__}: {error} ({raised_at(error)})"
-        ) from error
+    except (Exception, SystemExit) as error:  # whatever the user's class raises
+        raise UserError(f"{key}.verifier: {name} {failure(error)}") from error
     lacking = [m for m in ("canonical", "verify") if not callable(getattr(verifier, m, None))]
     if lacking:
         raise UserError(

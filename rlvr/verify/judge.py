@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlvr.errors import UserError, raised_at
+from rlvr.errors import UserError, defined_at, failure
 from rlvr.sampling.stop import opens_thought
 from rlvr.verify.verdict import Verdict, Verifier
 
@@ -30,13 +30,19 @@ def judge(
     name = type(verifier).__name__
     try:
         verdicts = verifier.verify(whole, [row["gold"] for row in rows], **columns)
-    except Exception as error:  # whatever a user's own verifier raises
-        raise UserError(
-            f"verifier {name} raised {type(error).__name__}: {error} ({raised_at(error)})"
-        ) from error
-    if len(verdicts) != len(texts):
-        raise UserError(
-            f"verifier {name} returned {len(verdicts)} verdicts for {len(texts)} completions; "
-            "expected one each."
-        )
-    return verdicts
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a user's own verifier raises
+        raise UserError(f"verifier {name} {failure(error)}") from error
+    return _checked(f"{name} ({defined_at(verifier.verify)})", verdicts, len(texts))
+
+
+def _checked(name: str, verdicts: Any, count: int) -> list[Verdict]:
+    expected = f"expected a list of {count} rlvr.verify.verdict.Verdict, one per completion"
+    if not isinstance(verdicts, Sequence) or len(verdicts) != count:
+        got = len(verdicts) if isinstance(verdicts, Sequence) else type(verdicts).__name__
+        raise UserError(f"verifier {name} returned {got}; {expected}.")
+    for verdict in verdicts:
+        if not isinstance(verdict, Verdict):
+            raise UserError(f"verifier {name} returned {verdict!r}; {expected}.")
+    return list(verdicts)

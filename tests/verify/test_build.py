@@ -143,7 +143,7 @@ def test_an_unknown_parameter_is_refused_with_what_the_class_takes(module):
         ("myver.Raises", r"myver\.Raises raised KeyError: 'missing' \(myver\.py:22\)"),
         ("myver.NoVerifier", "has no method canonical and no method verify"),
         ("myver.Nothing", "Nothing"),
-        ("nowhere.Plain", "No module named 'nowhere'"),
+        ("nowhere.Plain", "there is no module 'nowhere' on the Python path"),
         ("myver.__name__", "neither a function nor a class"),
     ],
 )
