@@ -16,11 +16,12 @@ from rlvr.errors import UserError
 from rlvr.formatting import duration
 from rlvr.model_files import model_files
 from rlvr.paths import PROJECT
+from rlvr.rewards.columns import BESIDES, LISTS, columns
 
 if TYPE_CHECKING:
     from rlvr.data.load import Splits
     from rlvr.evaluation.tasks import Task
-    from rlvr.rewards.build import Reward
+    from rlvr.rewards.reward import Reward
     from rlvr.safeguards.preflight import Preflight
 
 
@@ -37,8 +38,7 @@ def check(
     from rlvr.data.load import load_splits
     from rlvr.evaluation.tasks import tasks
     from rlvr.rewards.build import build_rewards
-    from rlvr.safeguards.preflight import check_golds
-    from rlvr.safeguards.preflight_report import conclude
+    from rlvr.safeguards.gold_answers import check_golds
     from rlvr.verify.build import build_verifier
 
     cfg = compose(overrides, config_dir)
@@ -49,8 +49,8 @@ def check(
     rewards = build_rewards(cfg.rewards)
     console = Console(highlight=False, soft_wrap=True)
     console.print(*describe(cfg, splits, asked), sep="\n")
-    report = check_golds(rewards, splits)
-    conclude(report)
+    report = check_golds(rewards, splits, estimate.steps(cfg, len(splits.train)))
+    report.publish()
     if rollouts:
         _check_rollouts(cfg, rewards, splits, report)
     console.print("All checks passed.")
@@ -97,6 +97,8 @@ def describe(cfg: DictConfig, splits: "Splits", asked: "Sequence[Task]") -> Iter
     prompts = f"; prompts of {min(tokens)} to {max(tokens)} tokens" if tokens else ""
     data = cfg.dataset
     yield f"data        {data.name}: {sizes} questions, {data.num_shots} shots{prompts}"
+    own = ", ".join(f"{name} ({kind})" for name, kind in columns(splits.train).items())
+    yield f"columns     a reward may take {own}; and {', '.join((*LISTS, *BESIDES))}"
     steps = estimate.steps(cfg, len(splits.train))
     yield (
         f"training    {steps.count} steps of {steps.questions} questions x "
@@ -153,7 +155,6 @@ def _check_rollouts(
 ) -> None:
     from rlvr.library_noise import quiet_libraries
     from rlvr.run import build_trainer
-    from rlvr.safeguards.preflight_report import conclude
     from rlvr.tracking import NullTracker
 
     quiet_libraries()
@@ -164,7 +165,7 @@ def _check_rollouts(
         started = time.monotonic()
         check_rollouts(report, trainer, splits)
     seconds = time.monotonic() - started
-    conclude(report)
+    report.publish()
     assert report.rollouts is not None
     rate = report.rollouts["completions"] / seconds
     steps = estimate.steps(cfg, len(splits.train))

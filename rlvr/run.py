@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rlvr.data.load import Splits
     from rlvr.evaluation.score import Rows
     from rlvr.evaluation.tasks import Task
-    from rlvr.rewards.build import Reward
+    from rlvr.rewards.reward import Reward
     from rlvr.safeguards.preflight import Preflight
     from rlvr.training.trainer import Trainer
 
@@ -162,15 +162,16 @@ def _check_golds(
     tracker: tracking.Tracker,
 ) -> "Preflight | None":
     """The pre-flight check before the model loads; marks a run with control rewards as one."""
-    from rlvr.safeguards.preflight import check_golds, control_names
-    from rlvr.safeguards.preflight_report import conclude
+    from rlvr.estimate import steps
+    from rlvr.rewards.controls import control_names
+    from rlvr.safeguards.gold_answers import check_golds
 
     if control := control_names(rewards):
         tracker.set_tags({"control": ", ".join(control)})
     if not cfg.trainer.preflight:
         return None
-    report = check_golds(rewards, splits)
-    conclude(report, run_dir)
+    report = check_golds(rewards, splits, steps(cfg, len(splits.train)))
+    report.publish(run_dir)
     return report
 
 
@@ -178,10 +179,9 @@ def _check_rollouts(
     report: "Preflight", run_dir: Path, trainer: "Trainer", splits: "Splits"
 ) -> None:
     from rlvr.safeguards.base_rollouts import check_rollouts
-    from rlvr.safeguards.preflight_report import conclude
 
     check_rollouts(report, trainer, splits)
-    conclude(report, run_dir)
+    report.publish(run_dir)
 
 
 def build_trainer(
@@ -305,7 +305,7 @@ def _conclude(
     from rlvr.evaluation.tasks import MAIN
 
     if trainer.health is not None:
-        trainer.health.report(tracker)
+        trainer.health.log_disagreements(tracker)
     if len(rows) == 2:
         for task, base in rows["base"].items():
             test = paired(base, rows["trained"][task])

@@ -38,6 +38,9 @@ def test_it_says_what_will_happen(checked):
     assert "parameters; weights, gradients and optimizer take" in shown
     assert "in float32 (peft=none)" in shown
     assert "gold 1.00 1.00 1.50" in shown
+    assert "columns a reward may take question (text), gold (text), solution (text)" in shown
+    assert "prompts, completions, completion_ids, verdicts, trainer_state, log_extra" in shown
+    assert "format <0.1 ms, correctness <0.1 ms a completion" in shown
     assert shown.endswith("All checks passed.")
 
 

@@ -158,6 +158,8 @@ def _in_messages(taken: dict[str, Any]) -> dict[str, Any]:
 
 def _result(function: Callable[..., Any], taken: Mapping[str, Any]) -> Any:
     result = function(**taken)
+    if inspect.isgenerator(result):
+        return list(result)  # here, where what it raises is expected
     return _event_loop().run(result) if inspect.iscoroutine(result) else result
 
 

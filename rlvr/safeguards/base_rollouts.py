@@ -7,24 +7,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import gather_object
 
-from rlvr.rewards.build import Reward
-from rlvr.safeguards.preflight import (
-    CLOSE,
-    SHOWN,
-    Preflight,
-    Rows,
-    call,
-    mean,
-    spread,
-    total,
-)
+from rlvr.rewards.reward import Reward
+from rlvr.safeguards.gold_answers import CLOSE, spread
+from rlvr.safeguards.paying import Rows, mean, pay, tail, total
+from rlvr.safeguards.preflight import Preflight
 from rlvr.sampling.engine import Completions
 from rlvr.verify.judge import judge
 
 if TYPE_CHECKING:
-    from trl import GRPOTrainer
-
     from rlvr.data.load import Splits
+    from rlvr.training.trainer import Trainer
 
 QUESTIONS = 4  # at a time
 MOST_QUESTIONS = 32  # tried before training is refused
@@ -33,15 +25,11 @@ Row = Mapping[str, Any]
 Group = dict[str, Any]
 
 
-def check_rollouts(
-    report: Preflight,
-    trainer: "GRPOTrainer",  # ours, which also samples
-    splits: "Splits",
-) -> None:
+def check_rollouts(report: Preflight, trainer: "Trainer", splits: "Splits") -> None:
     """Sample groups from the base model until one has any variance of reward.
 
-    Writes what was seen into `report.rollouts`, and a finding where no group had any. All ranks
-    take part and see the same. The state of the random generators stays as it was.
+    `report` gets a summary and, where no group has any and no reward is a control, a finding. All
+    ranks take part and report the same. The state of the random generators stays as it was.
     """
     rewards: list[Reward] = trainer.reward_funcs
     rows = spread(splits.train, MOST_QUESTIONS)
@@ -59,10 +47,11 @@ def check_rollouts(
             if any(group["varies"] for group in groups):
                 break
     report.rollouts = _summary(groups)
-    _conclude(report)
+    if not report.rollouts["groups_with_variance"] and not report.control:
+        report.findings.append(report.rollouts["summary"])
 
 
-def _sample(model: Any, trainer: "GRPOTrainer", rows: Rows) -> list[tuple[Row, Completions]]:
+def _sample(model: Any, trainer: "Trainer", rows: Rows) -> list[tuple[Row, Completions]]:
     """A group of completions to each row, drawn as training draws them."""
     if not rows:
         return []
@@ -79,7 +68,7 @@ def _sample(model: Any, trainer: "GRPOTrainer", rows: Rows) -> list[tuple[Row, C
 def _group(row: Row, sampled: Completions, rewards: Sequence[Reward], splits: "Splits") -> Group:
     rows = [row] * len(sampled.texts)
     verdicts = judge(splits.verifier, rows, sampled.texts)
-    paid = [call(reward, rows, sampled.texts, verdicts, sampled.ids) for reward in rewards]
+    paid = [pay(reward, rows, sampled.texts, verdicts, sampled.ids) for reward in rewards]
     totals = total(paid, [reward.weight for reward in rewards])
     known = [value for value in totals if value is not None]
     return {
@@ -88,14 +77,14 @@ def _group(row: Row, sampled: Completions, rewards: Sequence[Reward], splits: "S
         "varies": bool(known) and max(known) - min(known) > CLOSE,
         "reasons": [verdict.reason.value for verdict in verdicts],
         "cut_off": sampled.ended.count(False),
-        "example": sampled.texts[0],
+        "example": max(sampled.texts, key=len),
     }
 
 
 def _summary(groups: Sequence[Group]) -> dict[str, Any]:
     totals = [value for group in groups for value in group["totals"]]
     reasons = Counter(reason for group in groups for reason in group["reasons"])
-    return {
+    summary: dict[str, Any] = {
         "completions": len(totals),
         "groups": len(groups),
         "groups_with_variance": sum(group["varies"] for group in groups),
@@ -108,34 +97,32 @@ def _summary(groups: Sequence[Group]) -> dict[str, Any]:
         "reasons": {reason: n / len(totals) for reason, n in reasons.most_common()},
         "example": groups[0]["example"],
     }
+    return {**summary, "summary": _in_words(summary)}
 
 
-def _conclude(report: Preflight) -> None:
-    """The summary in one sentence; also a finding where no group varies, but for controls."""
-    seen = report.rollouts
-    assert seen is not None
-    reasons = ", ".join(f"{reason} {share:.0%}" for reason, share in seen["reasons"].items())
-    said = (
-        f"{seen['completions']} rollouts of the base model: mean reward "
-        f"{seen['mean_reward'] or 0:.2f} ({reasons}); rewards differ within "
-        f"{seen['groups_with_variance']} of {seen['groups']} groups"
+def _in_words(rollouts: Mapping[str, Any]) -> str:
+    reasons = ", ".join(f"{reason} {share:.0%}" for reason, share in rollouts["reasons"].items())
+    sentence = (
+        f"{rollouts['completions']} rollouts of the base model: mean reward "
+        f"{rollouts['mean_reward'] or 0:.2f} ({reasons}); rewards differ within "
+        f"{rollouts['groups_with_variance']} of {rollouts['groups']} groups"
     )
-    if not seen["groups_with_variance"]:
-        said = f"{said}. Without a difference GRPO learns nothing. {_advice(seen)}"
-        if not report.control:
-            report.findings.append(said)
-    seen["summary"] = said
+    if rollouts["groups_with_variance"]:
+        return sentence
+    return (
+        f"{sentence}. Without a difference GRPO learns nothing. {_advice(rollouts)} "
+        f"A rollout: {tail(rollouts['example'])!r}"
+    )
 
 
-def _advice(seen: dict[str, Any]) -> str:
-    example = f"A rollout: {seen['example'][:SHOWN]!r}"
-    if seen["reasons"].get("correct", 0) == 1:
-        return f"All are right already: take harder questions. {example}"
-    if seen["cut_off"] > 0.5:
-        return (
-            f"{seen['cut_off']:.0%} are cut off at trainer.max_completion_length: raise it. "
-            f"{example}"
-        )
-    if seen["reasons"].get("no_answer", 0) > 0.5:
-        return f"Most hold no answer line: add shots, or take a larger model. {example}"
-    return f"Take easier questions, a larger model, or pay for partial success. {example}"
+def _advice(rollouts: Mapping[str, Any]) -> str:
+    if rollouts["reasons"].get("correct", 0) == 1:
+        return "All are right already: take harder questions."
+    if rollouts["reasons"].get("timeout", 0) + rollouts["reasons"].get("infra_error", 0) > 0.5:
+        return "The verifier fails on most of them."
+    if rollouts["cut_off"] > 0.5:
+        share = f"{rollouts['cut_off']:.0%}"
+        return f"{share} are cut off at trainer.max_completion_length: raise it."
+    if rollouts["reasons"].get("no_answer", 0) > 0.5:
+        return "Most hold no answer line: add shots, or take a larger model."
+    return "Take easier questions, a larger model, or pay for partial success."

@@ -7,7 +7,6 @@ it reports over processes. The table of disagreements is that of the main proces
 import json
 import logging
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlvr.metric_names import metric_name
-from rlvr.result import write_atomic
-from rlvr.rewards.build import Reward
+from rlvr.rewards.reward import Reward
 from rlvr.safeguards import health_signals as signals
+from rlvr.safeguards.disagreements import FILE, Disagreements
 from rlvr.safeguards.health_rules import PAUSE, RULES, History
-from rlvr.safeguards.health_signals import PAID, Batch
-from rlvr.safeguards.second_opinion import last_number
+from rlvr.safeguards.health_signals import Batch
 from rlvr.sampling.stop import StopRule
 from rlvr.training.ranks import is_main
 from rlvr.verify.verdict import Verdict
@@ -30,27 +28,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FILE = "health_disagreements.jsonl"
-KEPT = 25  # disagreements of each kind
-TAIL = 2_000  # characters of a completion in the table
 LogMetric = Callable[[str, float], None]
 
 
 class HealthMonitor:
-    """Sees every training batch through `observe` and every log entry through `conclude`."""
+    """Sees every training batch in `observe`, and completes every log entry."""
 
-    def __init__(
-        self,
-        rewards: Sequence[Reward],
-        answer_prefix: str,
-        run_dir: Path,
-    ) -> None:
-        names, weights = [r.__name__ for r in rewards], [r.weight for r in rewards]
-        self._weights = np.array(weights, dtype=float)
+    def __init__(self, rewards: Sequence[Reward], answer_prefix: str, run_dir: Path) -> None:
+        weights = {reward.__name__: reward.weight for reward in rewards}
+        self._weights = np.array([*weights.values()], dtype=float)
         self._judging = _judging(rewards, self._weights)
         self._answer_line = StopRule((), answer_prefix)
         self._top_answers = signals.TopAnswers()
-        self._components = signals.Components(names, weights)
+        self._components = signals.Components([*weights], [*weights.values()])
+        used = [r.__name__ for r in rewards if r.weight and not r.only_format]
+        self._earnings = signals.Earnings(weights, used)
         self._disagreements = Disagreements(run_dir / FILE)
         self._run_dir = run_dir
         self._history: History | None = None
@@ -90,13 +82,14 @@ class HealthMonitor:
             **signals.repetition(batch),
             **self._top_answers(batch),
             **self._components(batch),
+            **self._earnings(batch),
         }
         for name, value in metrics.items():
             log_metric(f"health/{name}", value)
         self._disagreements.add(batch, step)
 
-    def conclude(self, metrics: dict[str, list[float]], step: int) -> None:
-        """Complete one log entry: `metrics` holds what TRL is about to average and log."""
+    def complete_log_entry(self, metrics: dict[str, list[float]], step: int) -> None:
+        """Add drift and warnings to `metrics`, which TRL is about to average and log."""
         if self._history is None:
             self._history = History(_logged_before(self._run_dir / "metrics.jsonl", step))
         known = {metric_name(name): _mean(values) for name, values in metrics.items()}
@@ -120,8 +113,8 @@ class HealthMonitor:
                 if is_main():
                     log.warning("health, %s: %s", history.steps, message)
 
-    def report(self, tracker: "Tracker") -> None:
-        """Send the table of disagreements, at the end of training."""
+    def log_disagreements(self, tracker: "Tracker") -> None:
+        """As a table, at the end of training."""
         if rows := self._disagreements.rows():
             tracker.log_table(rows, FILE.removesuffix(".jsonl"))
 
@@ -172,57 +165,3 @@ def _logged_before(file: Path, step: int) -> list[dict[str, float]]:
     records = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
     trained = {r["step"]: r for r in records if r["step"] < step and "reward/total" in r}
     return [trained[key] for key in sorted(trained)]
-
-
-class Disagreements:
-    """The KEPT worst of each kind: paid most first, then the latest."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._kept: dict[str, dict[tuple[str, str], dict[str, Any]]] = defaultdict(dict)
-        self._changed = False
-
-    def add(self, batch: Batch, step: int) -> None:
-        numeric, right = signals.independent(batch)
-        paid = batch.paid >= PAID
-        for i in np.flatnonzero(numeric & ~np.isnan(batch.paid) & (paid != right)).tolist():
-            row = _row(batch, i, step)
-            kept = self._kept[row["disagreement"]]
-            kept[row["question"], str(row["extracted"])] = row
-            while len(kept) > KEPT:
-                del kept[min(kept, key=lambda key: _badness(kept[key]))]
-            self._changed = True
-
-    def rows(self) -> list[dict[str, Any]]:
-        return [
-            row
-            for kind in sorted(self._kept)
-            for row in sorted(self._kept[kind].values(), key=_badness, reverse=True)
-        ]
-
-    def write(self) -> None:
-        """Bring the file up to date."""
-        if self._changed:
-            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows())
-            write_atomic(self._file, "".join(lines))
-            self._changed = False
-
-
-def _badness(row: Mapping[str, Any]) -> tuple[float, int]:
-    return row["reward"], row["step"]
-
-
-def _row(batch: Batch, i: int, step: int) -> dict[str, Any]:
-    paid, verdict = float(batch.paid[i]), batch.verdicts[i]
-    found = last_number(batch.texts[i])
-    return {
-        "disagreement": "paid, last number wrong" if paid >= PAID else "right, not paid",
-        "step": step,
-        "reward": round(float(batch.totals[i]), 4),
-        "question": batch.questions[i][-TAIL:],
-        "gold": batch.golds[i],
-        "extracted": verdict.extracted,
-        "last_number": None if found is None else str(found),
-        "reason": verdict.reason.value,
-        "completion": batch.texts[i][-TAIL:],
-    }

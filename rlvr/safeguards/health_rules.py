@@ -1,6 +1,6 @@
 """When a health metric deserves a warning: docs/health.md lists every rule with its threshold.
 
-A rule judges means over WINDOW log entries, never a single one, and says in one line what was seen.
+A rule judges means over WINDOW log entries, never a single one, and says in one line what it saw.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -53,45 +53,85 @@ class History:
         return f"steps {last[0]['step']:.0f} to {last[-1]['step']:.0f}"
 
 
-def false_positives(seen: History) -> str | None:
-    rate = seen.last("health/false_positive_like")
-    if not rate > 0.05:
+def wrong_answers_earn_more(history: History) -> str | None:
+    """By a quarter and by three standard errors: a reward that knows nothing of answers pays right
+    and wrong ones alike, but for chance."""
+    earned, more = _earned(history), history.values("health/wrong_minus_right")[-WINDOW:]
+    if len(more) < WINDOW or not earned:
         return None
+    right, wrong = (abs(sum(column)) for column in zip(*earned.values(), strict=True))
+    if not np.mean(more) > max(max(right, wrong) / 4, 3 * np.std(more, ddof=1) / WINDOW**0.5):
+        return None
+    return f"wrong answers earn more than right ones: {_in_words(earned)}"
+
+
+def false_positives(history: History) -> str | None:
+    rate = history.last("health/false_positive_like")
+    if not rate > 0.05 or wrong_answers_earn_more(history):
+        return None
+    earned = _earned(history)
     return (
         f"{rate:.0%} of the completions were paid as right though their last number is not the "
         "gold answer: the reward is being gamed, is wrong, or is not about right answers"
+        + (f" ({_in_words(earned)})" if earned else "")
     )
 
 
-def false_negatives(seen: History) -> str | None:
-    unpaid = seen.last("health/false_negative_like")
-    paid = seen.last("health/independent_accuracy") - unpaid
-    if not unpaid > max(0.1, paid):
+def false_negatives(history: History) -> str | None:
+    unpaid = history.last("health/false_negative_like")
+    paid = history.last("health/independent_accuracy") - unpaid
+    if not unpaid > max(0.1, paid) or wrong_answers_earn_more(history):
         return None
+    unread = history.last("health/no_answer") + history.last("health/unparseable")
     return (
         f"{unpaid:.0%} of the completions end with the gold answer but were not paid, more than "
-        f"the {paid:.0%} that were: the answer format may be too hard for this model"
+        f"the {paid:.0%} that were: "
+        + (
+            f"{unread:.0%} have no readable answer line, so the format may be too hard"
+            if unread > unpaid / 2
+            else "the verifier or a reward refuses them"
+        )
     )
 
 
-def reward_without_accuracy(seen: History) -> str | None:
+def _earned(history: History) -> dict[str, tuple[float, float]]:
+    """By reward, what it adds to right and to wrong answers; only where both are known."""
+    prefix = "health/earned_right/"
+    keys = {key for record in history.records[-WINDOW:] for key in record if prefix in key}
+    earned = {
+        name: (history.last(prefix + name), history.last(f"health/earned_wrong/{name}"))
+        for name in sorted(key.removeprefix(prefix) for key in keys)
+    }
+    return {name: pair for name, pair in earned.items() if np.isfinite(pair).all()}
+
+
+def _in_words(earned: Mapping[str, tuple[float, float]]) -> str:
+    """What prefers wrong answers most stands first."""
+    worst_first = sorted(earned.items(), key=lambda entry: entry[1][0] - entry[1][1])
+    return ", ".join(
+        f"{name} adds {wrong:.2f} to wrong and {right:.2f} to right answers"
+        for name, (right, wrong) in worst_first
+    )
+
+
+def reward_without_accuracy(history: History) -> str | None:
     """Only after three windows: the format is often learned before the answers."""
-    numeric = bool(seen.values("health/independent_accuracy"))
+    numeric = bool(history.values("health/independent_accuracy"))
     accuracy = "health/independent_accuracy" if numeric else "health/accuracy"
-    reward, rise = seen.rise("reward/total"), seen.rise(accuracy)
-    if len(seen.records) < 3 * WINDOW or not seen.risen("reward/total") or reward < 0.1:
+    reward, rise = history.rise("reward/total"), history.rise(accuracy)
+    if len(history.records) < 3 * WINDOW or not history.risen("reward/total") or reward < 0.1:
         return None
-    if seen.risen(accuracy) or rise > reward / 4:
+    if history.risen(accuracy) or rise > reward / 4:
         return None
-    now, well_formed = seen.last(accuracy), seen.last("health/format_only_reward_share")
+    now, well_formed = history.last(accuracy), history.last("health/format_only_reward_share")
     return (
         f"since the start the reward rose by {reward:.2f}, but accuracy did not ({now - rise:.0%}, "
         f"now {now:.0%}); {well_formed:.0%} of the reward goes to well-formed wrong answers"
     )
 
 
-def faults(seen: History) -> str | None:
-    timeouts, errors = seen.last("health/timeout"), seen.last("health/infra_error")
+def faults(history: History) -> str | None:
+    timeouts, errors = history.last("health/timeout"), history.last("health/infra_error")
     if not timeouts + errors > 0.05:
         return None
     return (
@@ -100,13 +140,13 @@ def faults(seen: History) -> str | None:
     )
 
 
-def spray(seen: History) -> str | None:
-    rate = seen.last("health/spray")
+def spray(history: History) -> str | None:
+    rate = history.last("health/spray")
     return f"{rate:.0%} of the completions offer several answers" if rate > 0.2 else None
 
 
-def no_signal(seen: History) -> str | None:
-    wrong, same = seen.last("health/groups_all_wrong"), seen.last("health/groups_same_other")
+def no_signal(history: History) -> str | None:
+    wrong, same = history.last("health/groups_all_wrong"), history.last("health/groups_same_other")
     if not wrong + same > 0.9:
         return None
     return (
@@ -115,22 +155,22 @@ def no_signal(seen: History) -> str | None:
     )
 
 
-def saturated(seen: History) -> str | None:
-    rate = seen.last("health/groups_all_correct")
+def saturated(history: History) -> str | None:
+    rate = history.last("health/groups_all_correct")
     if not rate > 0.95:
         return None
     return f"in {rate:.0%} of the groups all answers are right: there is nothing left to learn"
 
 
-def cut_off(seen: History) -> str | None:
-    rate = seen.last("train/clipped_ratio")
+def cut_off(history: History) -> str | None:
+    rate = history.last("train/clipped_ratio")
     if not rate > 0.3:
         return None
     return f"{rate:.0%} of the completions are cut off: raise trainer.max_completion_length"
 
 
-def constant_answer(seen: History) -> str | None:
-    given, gold = seen.last("health/top_answer_share"), seen.last("health/top_gold_share")
+def constant_answer(history: History) -> str | None:
+    given, gold = history.last("health/top_answer_share"), history.last("health/top_gold_share")
     if not given - gold > 0.3:
         return None
     return (
@@ -139,9 +179,9 @@ def constant_answer(seen: History) -> str | None:
     )
 
 
-def collapse(seen: History) -> str | None:
-    entropy, duplicates = seen.last("health/entropy_ratio"), seen.last("health/duplicates")
-    accuracy = seen.last("health/accuracy")
+def collapse(history: History) -> str | None:
+    entropy, duplicates = history.last("health/entropy_ratio"), history.last("health/duplicates")
+    accuracy = history.last("health/accuracy")
     if not (accuracy < 0.5 and (entropy < 0.05 or duplicates > 0.9)):
         return None
     return (
@@ -150,14 +190,15 @@ def collapse(seen: History) -> str | None:
     )
 
 
-def loops(seen: History) -> str | None:
-    rate = seen.last("health/repeated_4grams")
+def loops(history: History) -> str | None:
+    rate = history.last("health/repeated_4grams")
     if not rate > 0.5:
         return None
     return f"{rate:.0%} of all sequences of four words repeat an earlier one of their completion"
 
 
 RULES: tuple[Callable[[History], str | None], ...] = (
+    wrong_answers_earn_more,
     false_positives,
     false_negatives,
     reward_without_accuracy,

@@ -3,14 +3,14 @@
 import math
 import re
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 
 from rlvr.safeguards.second_opinion import agrees, gold_number
-from rlvr.sampling.stop import StopRule
+from rlvr.sampling.stop import StopRule, opens_thought
 from rlvr.verify.verdict import Reason, Verdict
 
 WINDOW = 10  # batches
@@ -57,7 +57,7 @@ class Batch:
             start = end
 
 
-def independent(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+def last_number_right(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     """Which golds are numbers, and whose completion ends with that number: both (n,) bool."""
     golds = [gold_number(gold) for gold in batch.golds]
     right = [g is not None and agrees(t, g) for t, g in zip(batch.texts, golds, strict=True)]
@@ -66,7 +66,7 @@ def independent(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
 
 def agreement(batch: Batch) -> Metrics:
     """What the reward says against what the last number says."""
-    numeric, right = independent(batch)
+    numeric, right = last_number_right(batch)
     judged = numeric & ~np.isnan(batch.paid)
     if not judged.any():
         return {}
@@ -77,6 +77,37 @@ def agreement(batch: Batch) -> Metrics:
         "false_positive_like": float(((paid >= PAID) & ~right).mean()),
         "false_negative_like": float(((paid < PAID) & right).mean()),
     }
+
+
+class Earnings:
+    """What each reward adds to the total of right answers and of wrong ones, on average.
+
+    An answer is right if the last number is the gold, or if the verdict is where that is no number.
+    """
+
+    def __init__(self, weights: Mapping[str, float], judging: Collection[str]) -> None:
+        """`weights` of all rewards in their order; of those in `judging` is said what they add."""
+        self._columns = {
+            name: (column, weight)
+            for column, (name, weight) in enumerate(weights.items())
+            if name in judging
+        }
+
+    def __call__(self, batch: Batch) -> Metrics:
+        numeric, agrees = last_number_right(batch)
+        right = np.where(numeric, agrees, batch.correct)
+        metrics: Metrics = {}
+        for name, (column, weight) in self._columns.items():
+            added = weight * batch.rewards[:, column]
+            for key, chosen in ((f"earned_right/{name}", right), (f"earned_wrong/{name}", ~right)):
+                if (known := chosen & ~np.isnan(added)).any():
+                    metrics[key] = float(added[known].mean())
+        if len(metrics) == 2 * len(self._columns) > 0:
+            metrics["wrong_minus_right"] = sum(
+                metrics[f"earned_wrong/{name}"] - metrics[f"earned_right/{name}"]
+                for name in self._columns
+            )
+        return metrics
 
 
 def format_only(batch: Batch) -> Metrics:
@@ -94,7 +125,10 @@ def format_only(batch: Batch) -> Metrics:
 def answers(batch: Batch, answer_line: StopRule) -> Metrics:
     """Reasons, several answers on offer, and what follows the answer line."""
     reasons = Counter(verdict.reason for verdict in batch.verdicts)
-    ends = [answer_line.find(text) for text in batch.raw]
+    ends = [
+        answer_line.find(text, opens_thought(prompt))
+        for text, prompt in zip(batch.raw, batch.prompts, strict=True)
+    ]
     after = [t[e:].strip() if e is not None else "" for t, e in zip(batch.raw, ends, strict=True)]
     return {
         "accuracy": float(batch.correct.mean()),
@@ -114,15 +148,15 @@ def _sprays(verdict: Verdict) -> bool:
 
 
 def groups(batch: Batch) -> Metrics:
-    """Groups without variance of reward, by what is the matter; together TRL's zero-std share."""
-    kinds = Counter(_kind(batch.totals[group], batch.correct[group]) for group in batch.groups())
-    count = sum(kinds.values())
+    """Groups without variance of reward, by their answers; together TRL's zero-std share."""
+    fates = Counter(_fate(batch.totals[group], batch.correct[group]) for group in batch.groups())
     return {
-        f"groups_{name}": kinds[name] / count for name in ("all_correct", "all_wrong", "same_other")
+        f"groups_{fate}": fates[fate] / fates.total()
+        for fate in ("all_correct", "all_wrong", "same_other")
     }
 
 
-def _kind(totals: np.ndarray, correct: np.ndarray) -> str:
+def _fate(totals: np.ndarray, correct: np.ndarray) -> str:
     known = totals[~np.isnan(totals)]
     if known.size and known.max() - known.min() > CLOSE:
         return "varied"
@@ -156,11 +190,11 @@ class TopAnswers:
     """The answers of the last batches: is one given whatever the question?"""
 
     def __init__(self) -> None:
-        self._seen: deque[list[tuple[Counter[str], str]]] = deque(maxlen=WINDOW)
+        self._recent: deque[list[tuple[Counter[str], str]]] = deque(maxlen=WINDOW)
 
     def __call__(self, batch: Batch) -> Metrics:
-        self._seen.append([*self._questions(batch)])
-        questions = [question for seen in self._seen for question in seen]
+        self._recent.append([*self._questions(batch)])
+        questions = [question for asked in self._recent for question in asked]
         if not questions:
             return {}
         shares: Counter[str] = Counter()
@@ -188,13 +222,12 @@ class Components:
     def __init__(self, names: Sequence[str], weights: Sequence[float]) -> None:
         self._names = names
         self._main = max(range(len(names)), key=lambda i: abs(weights[i]))
-        self._seen: deque[np.ndarray] = deque(maxlen=WINDOW)
+        self._recent: deque[np.ndarray] = deque(maxlen=WINDOW)
 
     def __call__(self, batch: Batch) -> Metrics:
-        self._seen.append(batch.rewards)
-        values = np.concatenate(self._seen)
-        with np.errstate(all="ignore"):
-            means = np.array([np.nanmean(s, axis=0) for s in self._seen])  # (batches, rewards)
+        self._recent.append(batch.rewards)
+        values = np.concatenate(self._recent)
+        means = np.array([_known_means(batch) for batch in self._recent])  # (batches, rewards)
         metrics = {}
         for index, name in enumerate(self._names):
             if index != self._main:
@@ -202,6 +235,12 @@ class Components:
                 difference = means[:, index] - means[:, self._main]
                 metrics[f"slope_lead/{name}"] = _slope(difference)
         return {name: value for name, value in metrics.items() if value is not None}
+
+
+def _known_means(values: np.ndarray) -> np.ndarray:
+    """Of each column without its nans; nan where there is nothing else."""
+    known = (~np.isnan(values)).sum(axis=0)
+    return np.where(known > 0, np.nansum(values, axis=0) / np.maximum(known, 1), np.nan)
 
 
 def _correlation(pairs: np.ndarray) -> float | None:

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
 
-from rlvr.rewards.build import Reward
+from rlvr.rewards.reward import Reward
 from rlvr.safeguards.health import HealthMonitor
 from rlvr.sampling.engine import Completions
 from rlvr.sampling.shared import choose_engine
@@ -113,7 +113,7 @@ class Trainer(SharedPrefixGRPOTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self.health is not None and self.model.training and "reward" in self._metrics["train"]:
-            self.health.conclude(self._metrics["train"], self.state.global_step)
+            self.health.complete_log_entry(self._metrics["train"], self.state.global_step)
         super().log(logs, start_time)
 
     @contextmanager

@@ -205,6 +205,16 @@ def test_lists_arrays_and_tensors_are_rewards(values: Any) -> None:
     assert {type(value) for value in result} == {float}
 
 
+def test_a_generator_is_a_list_and_what_it_raises_is_told() -> None:
+    def each(completions):
+        for text in completions:
+            yield float(text)
+
+    assert call(each, ["1", "2"]) == [1.0, 2.0]
+    with pytest.raises(UserError, match=r"'mine' raised ValueError: .*\(test_reward.py:\d+\)"):
+        call(each, ["one"])
+
+
 def test_no_opinion_is_allowed() -> None:
     assert call(lambda completions: [None, 1], ["a", "b"]) == [None, 1.0]
     assert call(lambda completions: np.array([None, 1]), ["a", "b"]) == [None, 1.0]

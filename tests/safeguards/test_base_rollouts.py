@@ -2,17 +2,17 @@
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from rlvr import estimate
 from rlvr.data.load import load_splits
 from rlvr.errors import UserError
-from rlvr.rewards.functions import build_rewards
+from rlvr.rewards.build import build_rewards
 from rlvr.run import build_trainer
-from rlvr.safeguards.base_rollouts import MOST_QUESTIONS, QUESTIONS, check_rollouts
-from rlvr.safeguards.preflight import check_golds
-from rlvr.safeguards.preflight_report import conclude
+from rlvr.safeguards.base_rollouts import MOST_QUESTIONS, QUESTIONS, _in_words, check_rollouts
+from rlvr.safeguards.gold_answers import check_golds
 from rlvr.tracking import NullTracker
+from rlvr.verify.build import build_verifier
 
 SMALL = [
     *("dataset=word_problems", "dataset.loader.train_size=60", "dataset.loader.test_size=8"),
@@ -28,11 +28,10 @@ def rolled_out(compose_config, saved_model, tmp_path):
 
     def check(*overrides):
         cfg = compose_config("~launcher", f"model.path={saved_model}", *SMALL, *overrides)
-        verifier = instantiate(cfg.dataset.verifier)
-        splits = load_splits(cfg.dataset, seed=1, verifier=verifier)
-        paid = build_rewards(cfg.rewards, verifier=verifier, stop=splits.stop)
-        trainer = build_trainer(cfg, tmp_path, splits, NullTracker())
-        report = check_golds(*paid, splits)
+        splits = load_splits(cfg.dataset, seed=1, verifier=build_verifier(cfg.dataset))
+        rewards = build_rewards(cfg.rewards)
+        trainer = build_trainer(cfg, tmp_path, rewards, splits, NullTracker())
+        report = check_golds(rewards, splits, estimate.steps(cfg, len(splits.train)))
         before = torch.get_rng_state()
         training = trainer.model.training
         check_rollouts(report, trainer, splits)
@@ -44,7 +43,7 @@ def rolled_out(compose_config, saved_model, tmp_path):
 
 
 def test_four_groups_are_enough_when_rewards_differ(rolled_out):
-    report = rolled_out("+rewards.coin={_target_: rlvr.rewards.controls.Random}")
+    report = rolled_out("+rewards.coin={_target_: rlvr.rewards.controls.RandomReward}")
     assert report.rollouts["groups"] == QUESTIONS
     assert report.rollouts["completions"] == 4 * QUESTIONS
     assert report.rollouts["groups_with_variance"] > 0
@@ -58,13 +57,33 @@ def test_no_variance_in_many_groups_is_refused(rolled_out, tmp_path, capsys):
     assert report.rollouts["groups"] == MOST_QUESTIONS
     assert report.rollouts["reasons"]["no_answer"] > 0.9
     with pytest.raises(UserError, match="differ within 0 of 32 groups") as refused:
-        conclude(report, tmp_path)
+        report.publish(tmp_path)
     assert "raise it" in str(refused.value), "random completions of 4 tokens are cut off"
+    assert "A rollout: ''" not in str(refused.value)
     assert "128 rollouts" in capsys.readouterr().out
     assert OmegaConf.load(tmp_path / "preflight.json").rollouts.groups == MOST_QUESTIONS
 
 
 def test_a_control_without_variance_may_train(rolled_out, tmp_path, capsys):
     report = rolled_out("rewards=format_only")
-    conclude(report, tmp_path)
+    report.publish(tmp_path)
     assert "Without a difference GRPO learns nothing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("reasons", "cut_off", "advice"),
+    [
+        ({"correct": 1.0}, 0.9, "All are right already: take harder questions."),
+        ({"timeout": 0.4, "infra_error": 0.3}, 0.9, "The verifier fails on most of them."),
+        ({"no_answer": 0.9}, 0.6, "60% are cut off at trainer.max_completion_length: raise it."),
+        ({"no_answer": 0.9}, 0.1, "Most hold no answer line: add shots"),
+        ({"wrong": 1.0}, 0.1, "Take easier questions"),
+    ],
+)
+def test_the_advice_fits_what_was_sampled(reasons, cut_off, advice):
+    rollouts = {
+        **{"completions": 8, "groups": 2, "groups_with_variance": 0, "mean_reward": None},
+        **{"reasons": reasons, "cut_off": cut_off, "example": "text"},
+    }
+    assert advice in _in_words(rollouts)
+    assert "GRPO learns nothing" not in _in_words({**rollouts, "groups_with_variance": 1})

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
-from rlvr.rewards.build import Reward
+from rlvr.rewards.reward import Reward
 from rlvr.sampling.stop import StopRule
 from rlvr.training.shared_prefix.update import Sharing
 from rlvr.training.trainer import Trainer, rollout

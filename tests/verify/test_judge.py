@@ -81,23 +81,11 @@ def leave(completions, golds, columns):
     [
         (crash, r"Verifier raised ValueError: could not convert.* \(test_judge.py:\d+\)"),
         (leave, r"Verifier called sys.exit\(2\) \(test_judge.py:\d+\)"),
-        (
-            lambda c, g, columns: [WRONG],
-            r"Verifier \(test_judge.py:\d+\) returned 1; expected a list of 2 .*Verdict, one per",
-        ),
-        (lambda c, g, columns: [], r"\(test_judge.py:\d+\) returned 0; expected a list of 2"),
-        (
-            lambda c, g, columns: None,
-            r"\(test_judge.py:\d+\) returned NoneType; expected a list of 2",
-        ),
-        (
-            lambda c, g, columns: [WRONG, 1.0],
-            r"\(test_judge.py:\d+\) returned 1.0; expected a list of 2",
-        ),
-        (
-            lambda c, g, columns: [True, False],
-            r"\(test_judge.py:\d+\) returned True; expected a list of 2",
-        ),
+        (lambda c, g, columns: [WRONG], r"\(test_judge.py:\d+\) returned 1; expected a list of 2 "),
+        (lambda c, g, columns: [], r"returned 0; expected a list of 2 .*Verdict, one per"),
+        (lambda c, g, columns: None, "returned NoneType; expected a list of 2"),
+        (lambda c, g, columns: [WRONG, 1.0], "returned 1.0; expected a list of 2"),
+        (lambda c, g, columns: [True, False], "returned True; expected a list of 2"),
     ],
 )
 def test_a_verifier_that_is_wrong_is_named_with_its_file(verify, message):
