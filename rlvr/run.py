@@ -35,23 +35,23 @@ def run(cfg: DictConfig, run_dir: Path) -> float:
     reward of the last training step. Whatever happens, `run_dir/result.json` says so.
     """
     quiet_libraries()
-    from rlvr.training import ranks
+    from rlvr.training import torchrun
     from rlvr.training.checkpoints import claim_directory
 
     run_dir.mkdir(parents=True, exist_ok=True)
-    count = ranks.processes(cfg)
-    if ranks.is_main():
+    count = torchrun.processes(cfg)
+    if torchrun.is_main():
         claim_directory(cfg, run_dir, count)
-    if ranks.needs_launch(cfg, count):
+    if torchrun.needs_launch(cfg, count):
         return _run_in_ranks(cfg, run_dir, count)
     return _run_here(cfg, run_dir)
 
 
 def _run_in_ranks(cfg: DictConfig, run_dir: Path, count: int) -> float:
-    from rlvr.training import ranks
+    from rlvr.training import torchrun
 
     write_atomic(run_dir / "config.yaml", config.to_yaml(cfg))
-    code = ranks.launch(cfg, run_dir, count)
+    code = torchrun.launch(cfg, run_dir, count)
     result = read(run_dir)
     if code != 0 or result is None or result.metric is None:
         why = result.error if result and result.error else f"exit code {code}"
@@ -101,21 +101,21 @@ def _overrides(run_dir: Path) -> list[str]:
 
 def _write(result: Result, run_dir: Path) -> None:
     """Rank 0 writes, unless torchrun ended it because another rank failed and has said why."""
-    from rlvr.training import ranks
+    from rlvr.training import torchrun
 
-    if result.status == "killed" and ranks.is_rank():
+    if result.status == "killed" and torchrun.is_rank():
         earlier = read(run_dir)
         if earlier and earlier.status == "failed":
             return
-    if ranks.is_main() or result.status == "failed":
+    if torchrun.is_main() or result.status == "failed":
         result.write(run_dir)
 
 
 def _log_inputs(cfg: DictConfig, run_dir: Path, tracker: tracking.Tracker, diff: str) -> None:
     """Config, overrides, uncommitted changes and packages: what it takes to run this again."""
-    from rlvr.training import ranks
+    from rlvr.training import torchrun
 
-    if not ranks.is_main():
+    if not torchrun.is_main():
         return
     import importlib.metadata
 

@@ -117,7 +117,7 @@ def collect(running: list[Running], sweep: Sweep, *, stopped: bool = False) -> N
 
 def end(running: list[Running], sweep: Sweep, interrupts: Interrupts) -> None:
     """SIGTERM, and SIGKILL for what is left after the grace time or at the second request."""
-    sweep.view.say(f"stopping {len(running)} jobs (again to kill them at once)")
+    sweep.terminal.say(f"stopping {len(running)} jobs (again to kill them at once)")
     for entry in running:
         signal_group(entry.process.pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE

@@ -161,7 +161,7 @@ def _last_words(stderr: Path) -> str:
 
 def _cancel(running: list[Submitted], sweep: Sweep, interrupts: Interrupts) -> None:
     """scancel sends SIGTERM, then SIGKILL; a second request does not wait for what jobs write."""
-    sweep.view.say(f"cancelling {len(running)} Slurm jobs (again to leave at once)")
+    sweep.terminal.say(f"cancelling {len(running)} Slurm jobs (again to leave at once)")
     subprocess.run(["scancel", *(entry.slurm.job_id for entry in running)], check=False)
     deadline = time.monotonic() + CANCEL_GRACE
     while running and time.monotonic() < deadline and not interrupts.insistent:

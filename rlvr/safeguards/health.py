@@ -22,7 +22,7 @@ from rlvr.safeguards.health_rules import PAUSE, RULES, History
 from rlvr.safeguards.health_signals import PAID, Batch
 from rlvr.safeguards.second_opinion import last_number
 from rlvr.sampling.stop import StopRule
-from rlvr.training.ranks import is_main
+from rlvr.training.torchrun import is_main
 from rlvr.verify.verdict import Verdict
 
 if TYPE_CHECKING:

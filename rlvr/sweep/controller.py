@@ -24,7 +24,7 @@ from rlvr.sweep import compose, resume, runs, summary, transport
 from rlvr.sweep.compose import Request
 from rlvr.sweep.interrupts import Interrupts
 from rlvr.sweep.outcome import Outcome
-from rlvr.sweep.view import View
+from rlvr.sweep.terminal import Terminal
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Sweep:
         self.task_function = task_function
         self.transport = transport.choose(task_function, hydra_context)
         self.directory = Path(str(config.hydra.sweep.dir))
-        self.view = View()
+        self.terminal = Terminal()
         self._record: Manifest | None = None
         self._earlier: list[Job] = []
 
@@ -173,7 +173,7 @@ class Sweep:
             resume.set_aside(self.directory / job.dir)
         tasks = [self._task(job, r) for job, r in zip(plan.jobs, requests, strict=True)]
         if resumed:
-            self.view.say(f"Resuming {summary.shown(self.directory)}\n{plan.describe()}")
+            self.terminal.say(f"Resuming {summary.shown(self.directory)}\n{plan.describe()}")
         self.record.launcher = self.runner.name
         self.record.save(self.directory)
         for run_id, state in plan.ended_runs.items():
@@ -198,8 +198,8 @@ class Sweep:
             if task.job.state is State.pending and not task.job.is_remote():
                 self._use_tracking_uri(task.request.config)
                 self.transport.write(task.request, task.directory)
-        self.view.say(f"Sweep of {len(tasks)} jobs in {summary.shown(self.directory)}")
-        with self.view.watching([(t.job, t.directory) for t in todo], self.record.metric):
+        self.terminal.say(f"Sweep of {len(tasks)} jobs in {summary.shown(self.directory)}")
+        with self.terminal.watching([(t.job, t.directory) for t in todo], self.record.metric):
             self.runner.run(todo, self, interrupts)
 
     def _use_tracking_uri(self, config: DictConfig) -> None:
@@ -240,7 +240,7 @@ class Sweep:
         job.state, job.started, job.ended = State.running, manifest.now(), None
         job.pid, job.pid_started = pid, pid_started
         self.record.save(self.directory)
-        self.view.changed(job)
+        self.terminal.changed(job)
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         job = task.job
@@ -251,7 +251,7 @@ class Sweep:
             self.transport.write_outcome(task.request, task.directory, outcome, job.run_id)
         self.record.save(self.directory)
         runs.end(self.record, job.run_id, job.state)
-        self.view.changed(job)
+        self.terminal.changed(job)
 
     def _finish(self, tasks: list[Task], interrupts: Interrupts) -> None:
         for task in tasks:
@@ -284,9 +284,11 @@ class Sweep:
             if task.job.state in told
         ]
         if jobs:
-            self.view.say(summary.unfinished(jobs) + "\n")
-        self.view.say(f"{summary.counts([task.job for task in tasks])}. To run what is missing:")
-        self.view.say("  " + summary.resume_command(summary.command_line(), self.directory))
+            self.terminal.say(summary.unfinished(jobs) + "\n")
+        self.terminal.say(
+            f"{summary.counts([task.job for task in tasks])}. To run what is missing:"
+        )
+        self.terminal.say("  " + summary.resume_command(summary.command_line(), self.directory))
 
     def _returns(self, tasks: list[Task]) -> list[JobReturn]:
         failed = [task.job for task in tasks if task.job.state is not State.finished]

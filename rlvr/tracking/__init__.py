@@ -2,8 +2,8 @@
 
 from rlvr.tracking.links import links
 from rlvr.tracking.params import params
-from rlvr.tracking.runs import create_sweep, describe_sweep, end_run
 from rlvr.tracking.store import resolve_uri
+from rlvr.tracking.sweep_runs import create_sweep, describe_sweep, end_run
 from rlvr.tracking.tracker import RUN_ID_VARIABLE, NullTracker, Tracker, open_run
 
 __all__ = [

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rlvr.errors import UserError
 from rlvr.tracking.names import chunks, clean_name, finite_metrics, without_secrets
-from rlvr.tracking.runs import create_run, log_params
 from rlvr.tracking.store import (
     TrackingConfig,
     open_experiment,
@@ -17,6 +16,7 @@ from rlvr.tracking.store import (
     server_errors,
     unreachable,
 )
+from rlvr.tracking.sweep_runs import create_run, log_params
 
 if TYPE_CHECKING:
     import datasets

@@ -11,7 +11,7 @@ from rlvr.config.schema import Distributed
 from rlvr.errors import UserError
 from rlvr.sampling.engine import Sampling
 from rlvr.training.model import bf16_available
-from rlvr.training.ranks import is_rank
+from rlvr.training.torchrun import is_rank
 
 # Settings that have the same name and meaning in GRPOConfig.
 SAME = (

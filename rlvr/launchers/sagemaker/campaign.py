@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlvr.errors import UserError
-from rlvr.launchers.sagemaker import collect, history, leaving, payload, pricing
+from rlvr.launchers.sagemaker import collect, leaving, mlflow_import, payload, pricing
 from rlvr.launchers.sagemaker.logs import LogFollower
-from rlvr.launchers.sagemaker.remote import Remote
 from rlvr.launchers.sagemaker.service import (
     IN_USE,
     QUOTA,
@@ -28,6 +27,7 @@ from rlvr.launchers.sagemaker.service import (
 from rlvr.launchers.sagemaker.settings import Settings, spot_problem
 from rlvr.launchers.sagemaker.storage import Storage
 from rlvr.launchers.sagemaker.submission import Submission, choose_instance
+from rlvr.launchers.sagemaker.training_job import TrainingJob
 from rlvr.manifest import State
 from rlvr.paths import PROJECT
 from rlvr.result import code_state
@@ -51,7 +51,7 @@ class Entry:
     task: Task
     settings: Settings
     config: dict[str, Any]
-    remote: Remote | None = None
+    remote: TrainingJob | None = None
     follower: LogFollower | None = None
     due: float = 0.0
     capacity_failures: int = 0
@@ -114,13 +114,13 @@ class Campaign:
                 f"the upload to s3://{self.storage.bucket} failed, no job was started: "
                 f"{explain(error)}"
             ) from error
-        self.sweep.view.say(self._estimate())
+        self.sweep.terminal.say(self._estimate())
 
     def _pack(self, entry: Entry) -> None:
         zero3 = (entry.config.get("trainer") or {}).get("distributed") == "zero3"
         packed = self.submission.pack(entry.settings, tracked=self._tracked(entry), deepspeed=zero3)
         if packed is not None:
-            self.sweep.view.say(packed.describe())
+            self.sweep.terminal.say(packed.describe())
 
     def _estimate(self) -> str:
         most = [
@@ -196,7 +196,7 @@ class Campaign:
         entry.unsure = False
         self._watch(entry)
         self.sweep.started(task)
-        self.sweep.view.say(f"    {remote.instance_type}  {self.service.console(remote.name)}")
+        self.sweep.terminal.say(f"    {remote.instance_type}  {self.service.console(remote.name)}")
         self.pause, self.waiting_reason = 0.0, ""
 
     def _create(self, request: dict[str, Any]) -> None:
@@ -238,14 +238,14 @@ class Campaign:
             self.next_submit = time.monotonic() + self.pause * random.uniform(0.5, 1.0)
             reason = explain(error)
             if reason != self.waiting_reason:
-                self.sweep.view.say(f"waiting to submit #{entry.task.job.index}: {reason}")
+                self.sweep.terminal.say(f"waiting to submit #{entry.task.job.index}: {reason}")
             self.waiting_reason = reason
             return
         self._end(entry, Outcome(State.failed, error=f"not submitted: {explain(error)}"))
 
     def _attach(self, entry: Entry) -> None:
         assert entry.task.job.remote
-        entry.remote = Remote.read(entry.task.job.remote)
+        entry.remote = TrainingJob.read(entry.task.job.remote)
         self._watch(entry)
 
     def _watch(self, entry: Entry) -> None:
@@ -299,7 +299,7 @@ class Campaign:
             if not is_busy(error):
                 entry.follower = None
                 index = entry.task.job.index
-                self.sweep.view.say(f"the log of #{index} cannot be read: {explain(error)}")
+                self.sweep.terminal.say(f"the log of #{index} cannot be read: {explain(error)}")
 
     def _look_failed(self, entry: Entry, error: Exception) -> None:
         """A busy service is asked again; a job whose files cannot be fetched must not hang."""
@@ -311,7 +311,7 @@ class Campaign:
             return
         self.running.remove(entry)
         if not entry.remote.ended:
-            self.sweep.view.say(
+            self.sweep.terminal.say(
                 f"#{entry.task.job.index} can no longer be watched: {explain(error)}\n"
                 f"  it goes on; stop it with: {self.service.stop_command(entry.remote.name)}"
             )
@@ -342,7 +342,7 @@ class Campaign:
         """Instances that wait for the next job are billed like running ones."""
         if self.warm:
             minutes = max(entry.settings.warm_pool for entry in self.warm) / 60
-            self.sweep.view.say(
+            self.sweep.terminal.say(
                 f"up to {min(len(self.warm), self.warm[0].settings.n_jobs)} instances are kept "
                 f"warm, and billed, for {minutes:.0f} minutes: the next jobs start on them at "
                 f"once. Give them back with: rlvr jobs stop {self.sweep.directory}"
@@ -356,7 +356,7 @@ class Campaign:
             return False
         entry.capacity_failures += 1
         self.running.remove(entry)
-        self.sweep.view.say(f"#{entry.task.job.index} is submitted again: {reason.strip()}")
+        self.sweep.terminal.say(f"#{entry.task.job.index} is submitted again: {reason.strip()}")
         self._back_to_pending(entry)
         self.pending.append(entry)
         self.next_submit = time.monotonic() + entry.settings.poll_seconds * random.uniform(0.5, 1)
@@ -369,10 +369,10 @@ class Campaign:
             from rlvr.tracking.store import server_errors
 
             try:
-                history.import_run(uri, run_id, entry.task.directory)
+                mlflow_import.import_run(uri, run_id, entry.task.directory)
             except server_errors() as error:
                 index = entry.task.job.index
-                self.sweep.view.say(f"#{index}: MLflow did not take the metrics: {error}")
+                self.sweep.terminal.say(f"#{index}: MLflow did not take the metrics: {error}")
 
     def _end(self, entry: Entry, outcome: Outcome) -> None:
         if entry.remote:

@@ -4,8 +4,8 @@ import json
 import pickle
 from pathlib import Path
 
-from rlvr.launchers.sagemaker.remote import Remote
 from rlvr.launchers.sagemaker.storage import Storage
+from rlvr.launchers.sagemaker.training_job import TrainingJob
 from rlvr.manifest import State
 from rlvr.result import write_atomic
 from rlvr.sweep.outcome import Outcome
@@ -17,7 +17,7 @@ OUR_OWN = ("lives.json", "job.json", "task.pkl")
 
 
 def fetch(
-    storage: Storage, remote: Remote, directory: Path, *, log: str, model: bool = True
+    storage: Storage, remote: TrainingJob, directory: Path, *, log: str, model: bool = True
 ) -> None:
     """Download result, metrics, evaluations and model (not the trainer's checkpoints).
 
@@ -40,7 +40,9 @@ def fetch(
     _check_return(directory)
 
 
-def _fetch_copy(storage: Storage, remote: Remote, directory: Path, skip: tuple[str, ...]) -> None:
+def _fetch_copy(
+    storage: Storage, remote: TrainingJob, directory: Path, skip: tuple[str, ...]
+) -> None:
     for key, _ in list(storage.walk(f"{remote.run_key}/")):
         name = key.removeprefix(f"{remote.run_key}/")
         left = name in skip or name.startswith(LEFT_THERE)
@@ -48,14 +50,14 @@ def _fetch_copy(storage: Storage, remote: Remote, directory: Path, skip: tuple[s
             storage.download(key, directory / name)
 
 
-def progress(storage: Storage, remote: Remote, directory: Path) -> None:
+def progress(storage: Storage, remote: TrainingJob, directory: Path) -> None:
     """The job's own report of its step and reward, as new as SageMaker's copy of it."""
     body = storage.get(f"{remote.run_key}/progress.json")
     if body:
         write_atomic(directory / "progress.json", body.decode())
 
 
-def _complete_result(directory: Path, remote: Remote) -> None:
+def _complete_result(directory: Path, remote: TrainingJob) -> None:
     """Add what only the controller knows: the cost, and the state of the code it packed."""
     path = directory / RESULT
     if not path.is_file():
@@ -77,7 +79,7 @@ def _check_return(directory: Path) -> None:
             path.write_bytes(pickle.dumps((None, text, None)))
 
 
-def outcome(found: Outcome | None, remote: Remote, max_runtime: int) -> Outcome:
+def outcome(found: Outcome | None, remote: TrainingJob, max_runtime: int) -> Outcome:
     """How the job ended, from what it left (`found`) and what SageMaker says."""
     if found is not None and found.state is State.finished:
         return found
@@ -92,7 +94,7 @@ def outcome(found: Outcome | None, remote: Remote, max_runtime: int) -> Outcome:
     return Outcome(State.failed, error=remote.failure_reason or "SageMaker gives no reason")
 
 
-def _stopped(remote: Remote, max_runtime: int) -> str:
+def _stopped(remote: TrainingJob, max_runtime: int) -> str:
     if remote.note == "MaxRuntimeExceeded":
         return (
             f"stopped by SageMaker after launcher.max_runtime={max_runtime} s; its checkpoints are "

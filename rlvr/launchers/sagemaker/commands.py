@@ -13,9 +13,9 @@ from rlvr import manifest
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker import collect, pricing
 from rlvr.launchers.sagemaker.logs import LogFollower
-from rlvr.launchers.sagemaker.remote import INDEX_TAG, SWEEP_TAG, Remote
 from rlvr.launchers.sagemaker.service import Service, aws_errors, explain
 from rlvr.launchers.sagemaker.storage import Storage, split
+from rlvr.launchers.sagemaker.training_job import INDEX_TAG, SWEEP_TAG, TrainingJob
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Item:
 
     index: int
     name: str
-    remote: Remote
+    remote: TrainingJob
     directory: Path | None = None
     job: manifest.Job | None = None
 
@@ -55,7 +55,7 @@ def _find(chosen: argparse.Namespace) -> list[Item]:
 def _by_manifest(directory: Path) -> Iterator[Item]:
     for job in manifest.load(directory).jobs:
         if job.remote and "name" in job.remote:
-            remote = Remote.read(job.remote)
+            remote = TrainingJob.read(job.remote)
             yield Item(job.index, job.name, remote, directory / job.dir, job)
 
 
@@ -70,10 +70,10 @@ def _by_tag(sweep_id: str, region: str | None) -> Iterator[Item]:
             yield Item(index, tags.get("rlvr.overrides", ""), _remote_of(described, service.region))
 
 
-def _remote_of(described: dict[str, Any], region: str) -> Remote:
+def _remote_of(described: dict[str, Any], region: str) -> TrainingJob:
     bucket, key = split(described["CheckpointConfig"]["S3Uri"])
     resources = described["ResourceConfig"]
-    remote = Remote(
+    remote = TrainingJob(
         name=described["TrainingJobName"],
         region=region,
         bucket=bucket,

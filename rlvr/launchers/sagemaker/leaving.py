@@ -45,7 +45,7 @@ def ask(campaign: "Campaign") -> str:
 
 def stop_all(campaign: "Campaign") -> None:
     """Tell every running job to stop; their ends are then seen and collected as usual."""
-    campaign.sweep.view.say(
+    campaign.sweep.terminal.say(
         f"stopping {len(campaign.running)} jobs; they may save for up to two minutes "
         "(again to leave them to it)"
     )
@@ -55,7 +55,7 @@ def stop_all(campaign: "Campaign") -> None:
         try:
             campaign.service.stop(entry.remote.name)
         except aws_errors() as error:
-            campaign.sweep.view.say(
+            campaign.sweep.terminal.say(
                 f"#{entry.task.job.index} could not be stopped: {explain(error)}; stop it "
                 f"with: {campaign.service.stop_command(entry.remote.name)}"
             )
@@ -70,6 +70,6 @@ def name_running(campaign: "Campaign", why: str) -> None:
         if entry.remote
     ]
     if lines:
-        campaign.sweep.view.say(
+        campaign.sweep.terminal.say(
             f"{why}; resume the sweep to collect them, or stop them with:\n" + "\n".join(lines)
         )

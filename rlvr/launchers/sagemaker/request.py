@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rlvr.launchers.sagemaker.limits import check_request
+from rlvr.launchers.sagemaker.constraints import check_request
 from rlvr.launchers.sagemaker.naming import tags
 from rlvr.launchers.sagemaker.service import Service
 from rlvr.launchers.sagemaker.settings import Settings

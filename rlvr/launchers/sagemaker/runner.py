@@ -6,10 +6,10 @@ from typing import Any
 
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker.campaign import Campaign
-from rlvr.launchers.sagemaker.remote import Remote
 from rlvr.launchers.sagemaker.service import Service, aws_errors, explain
 from rlvr.launchers.sagemaker.settings import KEYS, Settings
 from rlvr.launchers.sagemaker.storage import Storage
+from rlvr.launchers.sagemaker.training_job import TrainingJob
 from rlvr.manifest import Job
 from rlvr.sweep.controller import Sweep, Task
 from rlvr.sweep.interrupts import Interrupts
@@ -37,7 +37,7 @@ class SageMakerRunner:
     def attachable(self, job: Job) -> bool:
         """A job that ended badly while nobody watched is not waited for: it runs again."""
         assert job.remote is not None
-        name = Remote.read(job.remote).name
+        name = TrainingJob.read(job.remote).name
         deadline = time.monotonic() + STOPPING
         while (status := self._status(name)) == "Stopping" and time.monotonic() < deadline:
             time.sleep(1)  # its successor would write to the same checkpoints

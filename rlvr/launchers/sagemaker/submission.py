@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.launchers.sagemaker import naming, packing, payload, requirements
-from rlvr.launchers.sagemaker.remote import INDEX_TAG, SWEEP_TAG, Remote
 from rlvr.launchers.sagemaker.request import CODE, REQUIREMENTS, JobSpec, RequestBuilder
 from rlvr.launchers.sagemaker.service import Service
 from rlvr.launchers.sagemaker.settings import Settings
 from rlvr.launchers.sagemaker.storage import Storage
+from rlvr.launchers.sagemaker.training_job import INDEX_TAG, SWEEP_TAG, TrainingJob
 from rlvr.paths import PROJECT
 
 # GPUs of a single instance, for `instance_type: auto`
@@ -64,13 +64,13 @@ class Submission:
 
     def remote(
         self, index: int, config_hash: str, settings: Settings, config: dict[str, Any]
-    ) -> Remote:
+    ) -> TrainingJob:
         """A new submission of job `index`, under a name never used before.
 
         Submissions of the same config share their place on S3, and so their checkpoints.
         """
         place = f"{index:03d}-{config_hash[:8]}"
-        return Remote(
+        return TrainingJob(
             name=naming.job_name(settings.project, self.sweep_id, index),
             region=self.service.region,
             bucket=self.storage.bucket,
@@ -83,7 +83,7 @@ class Submission:
 
     def request(
         self,
-        remote: Remote,
+        remote: TrainingJob,
         settings: Settings,
         made: payload.Payload,
         *,

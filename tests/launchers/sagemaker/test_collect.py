@@ -8,8 +8,8 @@ import pytest
 from moto import mock_aws
 
 from rlvr.launchers.sagemaker import collect
-from rlvr.launchers.sagemaker.remote import Remote
 from rlvr.launchers.sagemaker.storage import Storage
+from rlvr.launchers.sagemaker.training_job import TrainingJob
 from rlvr.manifest import State
 from rlvr.result import Result
 from rlvr.sweep.outcome import Outcome, read_result
@@ -24,7 +24,7 @@ def storage():
 
 
 def remote(**changes):
-    return Remote(
+    return TrainingJob(
         **{
             "name": "job",
             "region": "us-east-1",
@@ -123,8 +123,8 @@ def test_progress_and_cost_while_it_runs(storage, tmp_path):
 
 def test_the_remote_entry_survives_the_manifest():
     entry = json.loads(json.dumps(remote(earlier=["a"]).entry()))
-    assert Remote.read(entry) == remote(earlier=["a"])
-    assert Remote.read(entry | {"from_a_newer_version": 1}) == remote(earlier=["a"])
+    assert TrainingJob.read(entry) == remote(earlier=["a"])
+    assert TrainingJob.read(entry | {"from_a_newer_version": 1}) == remote(earlier=["a"])
 
 
 def test_result_has_the_fields_we_write():

@@ -19,7 +19,7 @@ PROGRESS = "progress.json"
 SHOWN = 16  # running jobs; there may be more than a terminal has lines
 
 
-class View:
+class Terminal:
     def __init__(self, console: "Console | None" = None) -> None:
         from rich.console import Console
 

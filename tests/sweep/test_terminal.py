@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from rlvr.manifest import Job, State
-from rlvr.sweep.view import View, progress
+from rlvr.sweep.terminal import Terminal, progress
 
 
 def job(state: State, **values) -> Job:
@@ -31,9 +31,9 @@ def job(state: State, **values) -> Job:
     ],
 )
 def test_a_change_is_one_line(capsys, changed, line):
-    view = View(Console(file=io.StringIO()))
-    with view.watching([(changed, Path())], "trained/accuracy"):
-        view.changed(changed)
+    terminal = Terminal(Console(file=io.StringIO()))
+    with terminal.watching([(changed, Path())], "trained/accuracy"):
+        terminal.changed(changed)
     assert capsys.readouterr().out == line + "\n"
 
 
@@ -50,10 +50,10 @@ def test_progress_of_a_job(tmp_path):
 
 def test_a_terminal_shows_the_running_jobs(tmp_path):
     out = io.StringIO()
-    view = View(Console(file=out, force_terminal=True, width=80, highlight=False))
+    terminal = Terminal(Console(file=out, force_terminal=True, width=80, highlight=False))
     (tmp_path / "progress.json").write_text('{"phase": "train", "step": 1, "max_steps": 2}')
     running, waiting = job(State.running, ended=None, name="a=[b]"), job(State.pending)
-    with view.watching([(running, tmp_path), (waiting, tmp_path)], "value"):
-        view.changed(running)
+    with terminal.watching([(running, tmp_path), (waiting, tmp_path)], "value"):
+        terminal.changed(running)
     assert "#3 a=[b]  train 1/2" in out.getvalue()
     assert "1 pending, 1 running" in out.getvalue()

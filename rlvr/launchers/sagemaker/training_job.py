@@ -11,7 +11,7 @@ ENDED = ("Completed", "Failed", "Stopped")
 
 
 @dataclass
-class Remote:
+class TrainingJob:
     """One submission of a job to SageMaker; `earlier` are the names of those before it."""
 
     name: str
@@ -36,7 +36,7 @@ class Remote:
     kept_warm: bool = False
 
     @classmethod
-    def read(cls, entry: dict[str, Any]) -> "Remote":
+    def read(cls, entry: dict[str, Any]) -> "TrainingJob":
         known = {f.name for f in fields(cls)}
         return cls(**{key: value for key, value in entry.items() if key in known})
 
