@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from rlvr import config, tracking
+from rlvr import config, ranks, tracking
 from rlvr.errors import UserError
 from rlvr.library_noise import quiet_libraries
 from rlvr.paths import PROJECT, output_dir
@@ -40,7 +40,7 @@ def run(cfg: DictConfig, run_dir: Path) -> float:
 
     run_dir.mkdir(parents=True, exist_ok=True)
     count = torchrun.processes(cfg)
-    if torchrun.is_main():
+    if ranks.is_main():
         claim_directory(cfg, run_dir, count)
     if torchrun.needs_launch(cfg, count):
         return _run_in_ranks(cfg, run_dir, count)
@@ -101,21 +101,17 @@ def _overrides(run_dir: Path) -> list[str]:
 
 def _write(result: Result, run_dir: Path) -> None:
     """Rank 0 writes, unless torchrun ended it because another rank failed and has said why."""
-    from rlvr.training import torchrun
-
-    if result.status == "killed" and torchrun.is_rank():
+    if result.status == "killed" and ranks.is_rank():
         earlier = read(run_dir)
         if earlier and earlier.status == "failed":
             return
-    if torchrun.is_main() or result.status == "failed":
+    if ranks.is_main() or result.status == "failed":
         result.write(run_dir)
 
 
 def _log_inputs(cfg: DictConfig, run_dir: Path, tracker: tracking.Tracker, diff: str) -> None:
     """Config, overrides, uncommitted changes and packages: what it takes to run this again."""
-    from rlvr.training import torchrun
-
-    if not torchrun.is_main():
+    if not ranks.is_main():
         return
     import importlib.metadata
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlvr import ranks
 from rlvr.metric_names import metric_name
 from rlvr.result import write_atomic
 from rlvr.rewards.build import Reward
@@ -22,7 +23,6 @@ from rlvr.safeguards.health_rules import PAUSE, RULES, History
 from rlvr.safeguards.health_signals import PAID, Batch
 from rlvr.safeguards.second_opinion import last_number
 from rlvr.sampling.stop import StopRule
-from rlvr.training.torchrun import is_main
 from rlvr.verify.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class HealthMonitor:
         drift["health/warnings"] = self._warnings
         for name, value in drift.items():
             metrics[name] = [value]
-        if is_main():
+        if ranks.is_main():
             self._disagreements.write()
 
     def _warn(self, history: History) -> None:
@@ -117,7 +117,7 @@ class HealthMonitor:
             if due and (message := rule(history)):
                 self._warned[rule.__name__] = now
                 self._warnings += 1
-                if is_main():
+                if ranks.is_main():
                     log.warning("health, %s: %s", history.steps, message)
 
     def report(self, tracker: "Tracker") -> None:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlvr import ranks
 from rlvr.formatting import number
 from rlvr.safeguards.preflight import TOTAL, Preflight
 from rlvr.safeguards.spoilt import GOLD, SPOILT
-from rlvr.tracking.tracker import is_main_process
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def conclude(report: Preflight, run_dir: Path | None = None) -> None:
     """Show what is new in `report` and write it; UserError when it has findings."""
-    if is_main_process():
+    if ranks.is_main():
         if run_dir is not None:
             report.write(run_dir)
         show(report)

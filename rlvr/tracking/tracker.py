@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rlvr import ranks
 from rlvr.errors import UserError
 from rlvr.tracking.names import chunks, clean_name, finite_metrics, without_secrets
 from rlvr.tracking.store import (
@@ -85,7 +86,7 @@ def open_run(
     """Attach to the run `run_id` or $RLVR_RUN_ID, or create one called `name`.
 
     Raises UserError at once if the store cannot be used."""
-    if tracking.name == "none" or not is_main_process():
+    if tracking.name == "none" or not ranks.is_main():
         return NullTracker()
     uri = resolve_uri(tracking.uri)
     client, experiment = open_experiment(uri, tracking.experiment)
@@ -103,11 +104,6 @@ def open_run(
     if log_system_metrics:
         tracker.watch_system(uri)
     return tracker
-
-
-def is_main_process() -> bool:
-    """True in rank 0 of a distributed launch, and without one."""
-    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) == 0
 
 
 class MlflowTracker:
