@@ -16,8 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.config.schema import Attention, Config, PeftMethod, TrainerConfig
+from rlvr.dotted_keys import flatten
 from rlvr.errors import UserError, nearest
-from rlvr.tracking.names import flatten, without_secrets
+from rlvr.secret_patterns import is_secret
 
 LAUNCHERS = ("local", "slurm", "sagemaker")
 # Set by the launcher or the loader, so a YAML node need not name them.
@@ -125,11 +126,12 @@ def _secrets(config: DictConfig) -> Iterator[str]:
     """The resolved configuration is written beside every run, sent with remote jobs and tracked."""
     leaves = flatten(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
     for key, value in leaves:
-        if isinstance(value, str) and without_secrets(value) != value:
+        if is_secret(key, value):
             yield (
                 f"{key} holds a password or token, and the configuration is recorded with every "
                 "run: give it by the environment (an MLflow server: MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD; the Hugging Face hub: HF_TOKEN; PostgreSQL: PGPASSWORD)"
+                "MLFLOW_TRACKING_PASSWORD; the Hugging Face hub: HF_TOKEN; PostgreSQL: PGPASSWORD; "
+                "jobs on SageMaker: launcher.hf_token_secret=ARN)"
             )
 
 

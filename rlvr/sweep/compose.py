@@ -16,10 +16,8 @@ from hydra.core.utils import filter_overrides
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from rlvr.dotted_keys import is_of_the_run, override_key
 from rlvr.errors import UserError
-
-# These choose where a run happens and is recorded, not what it computes.
-NO_RESULT = ("launcher", "tracking", "output_dir")
 
 
 @dataclass
@@ -63,13 +61,9 @@ def _swept_keys(loader: ConfigLoader, master: DictConfig) -> set[str]:
     return keys | {str(key).lstrip("+~") for key in params}
 
 
-def override_key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+~")
-
-
 def _name(overrides: list[str], swept: set[str]) -> str:
     varied = [o for o in overrides if override_key(o) in swept]
-    fixed = [o for o in overrides if override_key(o).split(".")[0] != "launcher"]
+    fixed = [o for o in overrides if is_of_the_run(override_key(o))]
     return ",".join(varied or fixed)
 
 
@@ -160,6 +154,6 @@ def plain(value: Any) -> Any:
 
 def config_hash(values: dict[str, Any], directory: Path) -> str:
     """sha256 of what decides the job's result; its own directory does not."""
-    kept = {key: value for key, value in values.items() if key not in NO_RESULT}
+    kept = {key: value for key, value in values.items() if is_of_the_run(key)}
     text = json.dumps(kept, sort_keys=True, default=str).replace(str(directory.absolute()), "")
     return hashlib.sha256(text.encode()).hexdigest()

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from rlvr.dotted_keys import is_of_the_run, override_key
 from rlvr.errors import UserError
 from rlvr.manifest import Job, Manifest, State
-from rlvr.sweep.compose import Request, override_key
+from rlvr.sweep.compose import Request
 from rlvr.sweep.outcome import Outcome
 
 Key = TypeVar("Key")
@@ -88,7 +89,7 @@ def match(
 
 
 def _identity(overrides: Sequence[str]) -> list[str]:
-    return sorted(o for o in overrides if override_key(o).split(".")[0] != "launcher")
+    return sorted(o for o in overrides if is_of_the_run(override_key(o)))
 
 
 def _resume(job: Job, earlier: Earlier, plan: Plan) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rlvr.errors import UserError
 from rlvr.paths import output_dir
-from rlvr.tracking.names import without_secrets
+from rlvr.secret_patterns import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr.tracking.names import chunks, clean_name, clean_params, finite_metrics, without_secrets
+from rlvr.secret_patterns import without_secrets
+from rlvr.tracking.names import chunks, clean_name, clean_params, finite_metrics
 from rlvr.tracking.store import (
     TrackingConfig,
     connect,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rlvr import ranks
 from rlvr.errors import UserError
-from rlvr.tracking.names import chunks, clean_name, finite_metrics, without_secrets
+from rlvr.secret_patterns import without_secrets
+from rlvr.tracking.names import chunks, clean_name, finite_metrics
 from rlvr.tracking.store import (
     TrackingConfig,
     open_experiment,

@@ -4,27 +4,22 @@ import fnmatch
 import gzip
 import hashlib
 import io
-import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlvr import secret_patterns
 from rlvr.errors import UserError
 
 # As in .gitignore: a pattern with a leading slash holds at the root alone, others at every level.
 DENIED = (
-    *(".git .hg .svn .venv venv env .env .env.* *.env node_modules __pycache__ *.pyc".split()),
+    *(".git .hg .svn .venv venv env node_modules __pycache__ *.pyc".split()),
     *(".mypy_cache .ruff_cache .pytest_cache .hypothesis .cache .ipynb_checkpoints".split()),
     *(".tox .nox .idea .vscode .DS_Store *.egg-info /build /dist .ci .github *.swp".split()),
     *("outputs multirun mlruns mlartifacts wandb mlflow.db *.db *.sqlite /conf/local".split()),
     *("/tests /docs /benchmarks /data /shared".split()),
-    *(".aws .ssh .gnupg .netrc .pypirc .npmrc .huggingface credentials credentials.*".split()),
-    *("*.pem *.key *.p12 *.pfx *.token id_rsa* id_ed25519* *secret*.json *secret*.y*ml".split()),
-)
-SECRETS = re.compile(
-    rb"\bhf_[A-Za-z0-9]{30,}|\bA(?:KIA|SIA)[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}"
-    rb"|-----BEGIN [A-Z ]*PRIVATE KEY-----|\bsk-[A-Za-z0-9_-]{32,}"
+    *secret_patterns.FILES,
 )
 SCANNED = 1_000_000  # bytes; larger files are weights or data, not source
 
@@ -62,7 +57,7 @@ def pack(
     if sum(sizes.values()) > max_mb * 1_000_000:
         raise UserError(_too_large(root, sum(sizes.values()), largest, max_mb))
     contents = {name: path.read_bytes() for name, path in files.items()}
-    if leaks := [leak for name, body in contents.items() for leak in _secrets(name, body)]:
+    if leaks := list(_leaks(contents)):
         raise UserError(
             "these files of the code look as if they held secrets; remove them, or exclude the "
             "files with launcher.exclude=[PATTERN]:\n  " + "\n  ".join(leaks)
@@ -105,12 +100,11 @@ def _too_large(root: Path, total: int, largest: tuple[tuple[str, int], ...], max
     )
 
 
-def _secrets(name: str, body: bytes) -> Iterator[str]:
-    if len(body) > SCANNED:
-        return
-    for found in SECRETS.finditer(body):
-        line = body.count(b"\n", 0, found.start()) + 1
-        yield f"{name}:{line}: {found.group()[:6].decode(errors='replace')}..."
+def _leaks(contents: dict[str, bytes]) -> Iterator[str]:
+    for name, body in contents.items():
+        if len(body) <= SCANNED:
+            for line, start in secret_patterns.secrets_in(body.decode(errors="replace")):
+                yield f"{name}:{line}: {start}..."
 
 
 def _tar_gz(contents: dict[str, bytes]) -> bytes:
