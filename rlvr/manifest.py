@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,19 +15,11 @@ from rlvr.errors import UserError
 from rlvr.paths import output_dir
 from rlvr.processes import is_alive
 from rlvr.result import write_atomic
+from rlvr.states import State
 
 FILE = "sweep.json"
 VERSION = 1
 writing = threading.Lock()
-
-
-class State(StrEnum):
-    pending = "pending"
-    running = "running"
-    finished = "finished"
-    failed = "failed"
-    killed = "killed"
-    lost = "lost"
 
 
 @dataclass

@@ -15,6 +15,7 @@ from rlvr.library_noise import quiet_libraries
 from rlvr.paths import PROJECT, output_dir
 from rlvr.progress import Progress
 from rlvr.result import Result, code_state, read, versions, write_atomic
+from rlvr.states import State
 
 if TYPE_CHECKING:
     from rlvr.data.load import Splits
@@ -77,7 +78,7 @@ def _run_here(cfg: DictConfig, run_dir: Path) -> float:
         result.run_id = tracker.run_id
         _log_inputs(cfg, run_dir, tracker, diff)
         _experiment(cfg, run_dir, result, tracker)
-        result.status = "finished"
+        result.status = State.finished
     except BaseException as error:
         result.fail(error)
         raise
@@ -101,11 +102,11 @@ def _overrides(run_dir: Path) -> list[str]:
 
 def _write(result: Result, run_dir: Path) -> None:
     """Rank 0 writes, unless torchrun ended it because another rank failed and has said why."""
-    if result.status == "killed" and ranks.is_rank():
+    if result.status is State.killed and ranks.is_rank():
         earlier = read(run_dir)
-        if earlier and earlier.status == "failed":
+        if earlier and earlier.status is State.failed:
             return
-    if ranks.is_main() or result.status == "failed":
+    if ranks.is_main() or result.status is State.failed:
         result.write(run_dir)
 
 

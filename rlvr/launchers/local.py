@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr.errors import UserError
-from rlvr.manifest import Job, State
+from rlvr.manifest import Job
 from rlvr.processes import (
     GRACE,
     PARENT,
@@ -20,9 +20,10 @@ from rlvr.processes import (
     signal_group,
     start_time,
 )
+from rlvr.result import Result, of_exit
+from rlvr.states import State
 from rlvr.sweep.controller import Sweep, Task
 from rlvr.sweep.interrupts import Interrupts
-from rlvr.sweep.outcome import Outcome, from_exit
 
 POLL = 0.1  # seconds
 
@@ -109,10 +110,10 @@ def collect(running: list[Running], sweep: Sweep, *, stopped: bool = False) -> N
     for entry in [r for r in running if r.process.poll() is not None]:
         running.remove(entry)
         end_group(entry.process.pid)
-        left = sweep.outcome(entry.task)
+        left = sweep.result(entry.task)
         if left is None and stopped:
-            left = Outcome(State.killed, error="stopped together with the sweep")
-        sweep.ended(entry.task, left or from_exit(entry.task.job, entry.process.returncode))
+            left = Result(State.killed, error="stopped together with the sweep")
+        sweep.ended(entry.task, left or of_exit(entry.task.job.index, entry.process.returncode))
 
 
 def end(running: list[Running], sweep: Sweep, interrupts: Interrupts) -> None:

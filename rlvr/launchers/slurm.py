@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr.errors import UserError
-from rlvr.manifest import Job, State
+from rlvr.manifest import Job
 from rlvr.processes import run_command
+from rlvr.result import Result, of_exit
+from rlvr.states import State
 from rlvr.sweep.controller import Sweep, Task
 from rlvr.sweep.interrupts import Interrupts
-from rlvr.sweep.outcome import Outcome, from_exit
 
 if TYPE_CHECKING:
     import submitit
@@ -54,7 +55,7 @@ class SlurmRunner:
 
     def attachable(self, job: Job) -> bool:
         slurm = _slurm_job(job)
-        return not slurm.done(force_check=True) and slurm.state != "UNKNOWN"
+        return not slurm.done(force_check=True) and not State.of_slurm(slurm.state).ended
 
     def run(self, tasks: Sequence[Task], sweep: Sweep, interrupts: Interrupts) -> None:
         running = [Submitted(t, _slurm_job(t.job)) for t in tasks if t.job.is_remote()]
@@ -122,18 +123,18 @@ def _over(entry: Submitted, sweep: Sweep) -> bool:
         sweep.started(entry.task)
     if not entry.slurm.done():
         return False
-    outcome = sweep.outcome(entry.task)
-    if outcome is None and not _died(entry):
+    result = sweep.result(entry.task)
+    if result is None and not _died(entry):
         entry.over_since = entry.over_since or time.monotonic()
         if time.monotonic() < entry.over_since + LATE:
             return False
-    sweep.ended(entry.task, outcome or _without_result(entry))
+    sweep.ended(entry.task, result or _without_result(entry))
     return True
 
 
 def _died(entry: Submitted) -> bool:
     """No result will come: the worker or the whole job was killed."""
-    by_slurm = entry.slurm.state.partition(" ")[0] not in ("COMPLETED", "UNKNOWN", "RUNNING")
+    by_slurm = State.of_slurm(entry.slurm.state) in (State.failed, State.killed)
     return by_slurm or (_exit_code(entry) or 0) < 0
 
 
@@ -144,14 +145,15 @@ def _exit_code(entry: Submitted) -> int | None:
     return entry.slurm.result()
 
 
-def _without_result(entry: Submitted) -> Outcome:
+def _without_result(entry: Submitted) -> Result:
     state, name = entry.slurm.state, f"Slurm job {entry.slurm.job_id}"
     if state.startswith("CANCELLED"):
-        return Outcome(State.killed, error=f"{name} was cancelled")
+        return Result(State.killed, error=f"{name} was cancelled")
     if (code := _exit_code(entry)) is not None:
-        return from_exit(entry.task.job, code)
+        return of_exit(entry.task.job.index, code)
     where = _last_words(entry.slurm.paths.stderr)
-    return Outcome(State.failed, error=f"{name} ended as {state} and left no result{where}")
+    status = State.killed if State.of_slurm(state) is State.killed else State.failed
+    return Result(status, error=f"{name} ended as {state} and left no result{where}")
 
 
 def _last_words(stderr: Path) -> str:
@@ -169,5 +171,5 @@ def _cancel(running: list[Submitted], sweep: Sweep, interrupts: Interrupts) -> N
         running[0].slurm.watcher.update()
         running = [entry for entry in running if not _over(entry, sweep)]
     for entry in running:
-        stopped = Outcome(State.killed, error="cancelled together with the sweep")
-        sweep.ended(entry.task, sweep.outcome(entry.task) or stopped)
+        stopped = Result(State.killed, error="cancelled together with the sweep")
+        sweep.ended(entry.task, sweep.result(entry.task) or stopped)

@@ -8,7 +8,7 @@ import sys
 import sysconfig
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,11 +19,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from rlvr import manifest
 from rlvr.errors import UserError
-from rlvr.manifest import Job, Manifest, State
+from rlvr.manifest import Job, Manifest
+from rlvr.result import Result
+from rlvr.states import State
 from rlvr.sweep import compose, resume, runs, summary, transport
 from rlvr.sweep.compose import Request
 from rlvr.sweep.interrupts import Interrupts
-from rlvr.sweep.outcome import Outcome
 from rlvr.sweep.terminal import Terminal
 
 log = logging.getLogger(__name__)
@@ -166,7 +167,7 @@ class Sweep:
             self.transport.hash(request, request.place(self.directory, first_index + position))
             for position, request in enumerate(requests)
         ]
-        earlier = resume.Earlier(self._earlier, self._earlier_outcome, self.runner.attachable)
+        earlier = resume.Earlier(self._earlier, self._earlier_result, self.runner.attachable)
         resumed = bool(self._earlier)
         plan = resume.match(self.record, earlier, requests, hashes, first_index)
         for job in plan.changed:
@@ -182,8 +183,8 @@ class Sweep:
         self.record.save(self.directory)
         return tasks
 
-    def _earlier_outcome(self, job: Job) -> Outcome | None:
-        return self.transport.outcome(self.directory / job.dir)
+    def _earlier_result(self, job: Job) -> Result | None:
+        return self.transport.result(self.directory / job.dir)
 
     def _task(self, job: Job, request: Request) -> Task:
         directory = request.place(self.directory, job.index)
@@ -226,9 +227,9 @@ class Sweep:
             added["RLVR_RUN_ID"] = task.job.run_id
         return added
 
-    def outcome(self, task: Task) -> Outcome | None:
+    def result(self, task: Task) -> Result | None:
         """What the job itself left, if anything."""
-        return self.transport.outcome(task.directory)
+        return self.transport.result(task.directory)
 
     def submitted(self, task: Task, remote: dict[str, Any]) -> None:
         """`remote` is what finds the job again; it stays pending until `started`."""
@@ -242,13 +243,14 @@ class Sweep:
         self.record.save(self.directory)
         self.terminal.changed(job)
 
-    def ended(self, task: Task, outcome: Outcome) -> None:
+    def ended(self, task: Task, result: Result) -> None:
         job = task.job
-        job.state, job.ended = outcome.state, manifest.now()
+        job.state, job.ended = result.status, manifest.now()
         job.pid = job.pid_started = None
-        job.value, job.error = outcome.value, outcome.error
-        if self.outcome(task) is None:
-            self.transport.write_outcome(task.request, task.directory, outcome, job.run_id)
+        job.value, job.error = result.metric, result.error
+        if self.result(task) is None:
+            known = replace(result, overrides=job.overrides, run_id=job.run_id)
+            self.transport.write_result(task.directory, known)
         self.record.save(self.directory)
         runs.end(self.record, job.run_id, job.state)
         self.terminal.changed(job)
@@ -279,7 +281,7 @@ class Sweep:
     def _say_unfinished(self, tasks: list[Task], *, interrupted: bool) -> None:
         told = (State.failed,) if interrupted else (State.failed, State.killed)
         jobs = [
-            (task.job, self.log_file(task), (self.outcome(task) or Outcome(State.lost)).traceback)
+            (task.job, self.log_file(task), (self.result(task) or Result()).traceback)
             for task in tasks
             if task.job.state in told
         ]
@@ -295,10 +297,10 @@ class Sweep:
         message = summary.failure(self.directory, failed, len(tasks))
         returns = []
         for task in tasks:
-            outcome = self.outcome(task) or Outcome(task.job.state, error=task.job.error)
-            returned = self.transport.job_return(task.request, task.directory, outcome)
+            result = self.result(task) or Result(task.job.state, error=task.job.error)
+            returned = self.transport.job_return(task.request, task.directory, result)
             if returned.status is not JobStatus.COMPLETED:
-                details = outcome.traceback or outcome.error
+                details = result.traceback or result.error
                 returned.return_value = transport.JobFailedError(message, details)
             returns.append(returned)
         return returns

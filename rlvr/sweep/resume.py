@@ -7,9 +7,10 @@ from typing import TypeVar
 
 from rlvr.dotted_keys import is_of_the_run, override_key
 from rlvr.errors import UserError
-from rlvr.manifest import Job, Manifest, State
+from rlvr.manifest import Job, Manifest
+from rlvr.result import Result
+from rlvr.states import State
 from rlvr.sweep.compose import Request
-from rlvr.sweep.outcome import Outcome
 
 Key = TypeVar("Key")
 
@@ -49,7 +50,7 @@ class Earlier:
     """An earlier sweep's jobs that no request has taken yet."""
 
     jobs: list[Job]
-    outcome: Callable[[Job], Outcome | None]
+    result: Callable[[Job], Result | None]
     attachable: Callable[[Job], bool]
 
     def take(self, test: Callable[[Job], bool]) -> Job | None:
@@ -94,12 +95,12 @@ def _identity(overrides: Sequence[str]) -> list[str]:
 
 def _resume(job: Job, earlier: Earlier, plan: Plan) -> None:
     state = _state(job, earlier)
-    outcome = earlier.outcome(job)
+    result = earlier.result(job)
     if state is State.running:
         plan.attached.append(job)
-    elif outcome is not None and outcome.state is State.finished:
+    elif result is not None and result.status is State.finished:
         _close(job, State.finished, plan)
-        job.value, job.error = outcome.value, None
+        job.value, job.error = result.metric, None
         plan.kept.append(job)
     else:
         shown = State.lost if state is State.finished else state

@@ -5,10 +5,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from rlvr.manifest import Job, Manifest, State, Tracking
+from rlvr.manifest import Job, Manifest, Tracking
+from rlvr.states import State
 from rlvr.sweep.compose import Request, task_config
-
-STATUS = {State.finished: "FINISHED", State.failed: "FAILED", State.killed: "KILLED"}
 
 
 def create(record: Manifest, requests: Mapping[int, Request]) -> None:
@@ -48,8 +47,6 @@ def _describe(job: Job, request: Request | None) -> dict[str, Any]:
 
 def end(record: Manifest, run_id: str | None, state: State) -> None:
     """A run that its own process has ended keeps the status it was given there."""
-    if run_id is None or state not in STATUS:
-        return
     from rlvr import tracking
 
-    tracking.end_run(record.tracking.uri, run_id, STATUS[state])
+    tracking.end_run(record.tracking.uri, run_id, state)

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlvr.manifest import Job, State
+from rlvr.manifest import Job
+from rlvr.states import State
 
 LINES = 6  # of a failed job's error or log
 

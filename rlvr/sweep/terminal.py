@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr.formatting import duration, number
-from rlvr.manifest import Job, State
+from rlvr.manifest import Job
+from rlvr.states import State
 
 if TYPE_CHECKING:
     from rich.console import Console, Group

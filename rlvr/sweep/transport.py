@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 
 from rlvr import result
 from rlvr.errors import UserError
-from rlvr.manifest import State
+from rlvr.result import Result
+from rlvr.states import State
 from rlvr.sweep.compose import Request, config_hash, resolved, task_config
-from rlvr.sweep.outcome import Outcome, read_result
 
 PICKLED_TASK = "task.pkl"
 PICKLED_RETURN = "return.pkl"
@@ -39,13 +39,11 @@ class Transport(Protocol):
 
     def log(self, request: Request, directory: Path) -> Path: ...
 
-    def outcome(self, directory: Path) -> Outcome | None: ...
+    def result(self, directory: Path) -> Result | None: ...
 
-    def write_outcome(
-        self, request: Request, directory: Path, outcome: Outcome, run_id: str | None
-    ) -> None: ...
+    def write_result(self, directory: Path, found: Result) -> None: ...
 
-    def job_return(self, request: Request, directory: Path, outcome: Outcome) -> JobReturn: ...
+    def job_return(self, request: Request, directory: Path, found: Result) -> JobReturn: ...
 
 
 class ResolvedConfig:
@@ -71,24 +69,20 @@ class ResolvedConfig:
     def log(self, request: Request, directory: Path) -> Path:
         return directory / f"{request.config.hydra.job.name}.log"
 
-    def outcome(self, directory: Path) -> Outcome | None:
-        return read_result(directory)
+    def result(self, directory: Path) -> Result | None:
+        try:
+            return result.read(directory)
+        except UserError as error:
+            return Result(State.failed, error=str(error))
 
-    def write_outcome(
-        self, request: Request, directory: Path, outcome: Outcome, run_id: str | None
-    ) -> None:
-        """The result of a job that died before it could write its own."""
-        result.Result(
-            status="killed" if outcome.state is State.killed else "failed",
-            error=outcome.error,
-            overrides=request.overrides,
-            run_id=run_id,
-        ).write(directory)
+    def write_result(self, directory: Path, found: Result) -> None:
+        """For a job that died before it could write its own."""
+        found.write(directory)
 
-    def job_return(self, request: Request, directory: Path, outcome: Outcome) -> JobReturn:
+    def job_return(self, request: Request, directory: Path, found: Result) -> JobReturn:
         returned = empty_return(request, directory)
-        if outcome.state is State.finished:
-            returned.return_value, returned.status = outcome.value, JobStatus.COMPLETED
+        if found.status is State.finished:
+            returned.return_value, returned.status = found.metric, JobStatus.COMPLETED
         return returned
 
 
@@ -119,23 +113,21 @@ class PickledTask:
     def log(self, request: Request, directory: Path) -> Path:
         return directory / "output.log"  # Hydra writes <job name>.log itself
 
-    def outcome(self, directory: Path) -> Outcome | None:
+    def result(self, directory: Path) -> Result | None:
         path = directory / PICKLED_RETURN
         if not path.is_file():
             return None
         returned, error, details = pickle.loads(path.read_bytes())
         if error is not None:
-            return Outcome(State.failed, error=error, traceback=details)
+            return Result(State.failed, error=error, traceback=details)
         value = returned.return_value
-        return Outcome(State.finished, value if isinstance(value, int | float) else None)
+        return Result(State.finished, value if isinstance(value, int | float) else None)
 
-    def write_outcome(
-        self, request: Request, directory: Path, outcome: Outcome, run_id: str | None
-    ) -> None:
+    def write_result(self, directory: Path, found: Result) -> None:
         """A pickled job that died has no result file; the manifest alone says how it ended."""
 
-    def job_return(self, request: Request, directory: Path, outcome: Outcome) -> JobReturn:
-        if outcome.state is State.finished:
+    def job_return(self, request: Request, directory: Path, found: Result) -> JobReturn:
+        if found.status is State.finished:
             returned: JobReturn = pickle.loads((directory / PICKLED_RETURN).read_bytes())[0]
             return returned
         return empty_return(request, directory)

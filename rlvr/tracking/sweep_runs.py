@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr.secret_patterns import without_secrets
+from rlvr.states import State
 from rlvr.tracking.names import chunks, clean_name, clean_params, finite_metrics
 from rlvr.tracking.store import (
     TrackingConfig,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENDED = ("FINISHED", "FAILED", "KILLED")
+ENDED = {state.mlflow for state in State if state.ended}
 PARAMS_PER_CALL = 100
 
 # Okabe and Ito's palette, darkened where it is too light for a line on white.
@@ -85,20 +86,17 @@ def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -
         client.log_batch(run_id, params=batch)
 
 
-def end_run(
-    uri: str | None, run_id: str | None, status: str, *, only_if_running: bool = True
-) -> None:
-    """End a run as finished, failed or killed. One that has ended keeps its status, unless
-    `only_if_running` is False. A store out of reach costs a warning, never the sweep."""
-    if uri is None or run_id is None or not reachable(uri):
+def end_run(uri: str | None, run_id: str | None, state: State) -> None:
+    """End a run as its job ended; one that has ended keeps the status its own process gave it.
+    A store out of reach costs a warning, never the sweep."""
+    if uri is None or run_id is None or not state.ended or not reachable(uri):
         return
     try:
         client = connect(uri)
-        if only_if_running and client.get_run(run_id).info.status in ENDED:
-            return
-        client.set_terminated(run_id, status.upper())
+        if client.get_run(run_id).info.status not in ENDED:
+            client.set_terminated(run_id, state.mlflow)
     except server_errors() as error:
-        log.warning("MLflow run %s could not be marked %s: %s", run_id, status, error)
+        log.warning("MLflow run %s could not be marked %s: %s", run_id, state, error)
 
 
 def describe_sweep(
@@ -141,7 +139,7 @@ def _parent(
     client: "MlflowClient", experiment: str, earlier: str | None, name: str, sweep_id: str
 ) -> str:
     if earlier and _exists(client, earlier):
-        client.update_run(earlier, status="RUNNING")
+        client.update_run(earlier, status=State.running.mlflow)
         return earlier
     return create_run(client, experiment, name, {"sweep_id": sweep_id, "rlvr.kind": "sweep"})
 
@@ -166,7 +164,7 @@ def _child(
     }
     run_id = create_run(client, experiment, job["name"], tags)
     log_params(client, run_id, job.get("params", {}))
-    client.update_run(run_id, status="SCHEDULED")
+    client.update_run(run_id, status=State.pending.mlflow)
     return run_id
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rlvr import ranks
 from rlvr.errors import UserError
 from rlvr.secret_patterns import without_secrets
+from rlvr.states import State
 from rlvr.tracking.names import chunks, clean_name, finite_metrics
 from rlvr.tracking.store import (
     TrackingConfig,
@@ -45,7 +46,7 @@ class Tracker(Protocol):
     def log_table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None: ...
     def log_artifact(self, path: Path | str, folder: str | None = None) -> None: ...
     def log_dataset(self, dataset: "datasets.Dataset", name: str, context: str) -> None: ...
-    def finish(self, status: str = "finished") -> None: ...
+    def finish(self, state: State = State.finished) -> None: ...
 
 
 class NullTracker:
@@ -71,7 +72,7 @@ class NullTracker:
     def log_dataset(self, dataset: "datasets.Dataset", name: str, context: str) -> None:
         pass
 
-    def finish(self, status: str = "finished") -> None:
+    def finish(self, state: State = State.finished) -> None:
         pass
 
 
@@ -94,7 +95,7 @@ def open_run(
     run_id = run_id or os.environ.get(RUN_ID_VARIABLE)
     try:
         if run_id:
-            client.update_run(run_id, status="RUNNING")
+            client.update_run(run_id, status=State.running.mlflow)
         else:
             run_id = create_run(client, experiment, name, {})
     except server_errors() as error:
@@ -164,14 +165,14 @@ class MlflowTracker:
         self._system = SystemMetricsMonitor(self._id, resume_logging=True, tracking_uri=uri)
         self._system.start()
 
-    def finish(self, status: str = "finished") -> None:
+    def finish(self, state: State = State.finished) -> None:
         """End the run as finished, failed or killed; what waited for the store is tried again."""
         if self._system is not None:
             self._system.finish()
             self._system = None
         self._quiet_until = 0.0
         self._send("the last metrics", self._send_waiting)
-        self._send("the end", lambda: self._client.set_terminated(self._id, status.upper()))
+        self._send("the end", lambda: self._client.set_terminated(self._id, state.mlflow))
 
     def _send_waiting(self) -> None:
         for batch in chunks(list(self._waiting), METRICS_PER_CALL):

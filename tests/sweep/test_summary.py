@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from rlvr.manifest import Job, State
+from rlvr.manifest import Job
+from rlvr.states import State
 from rlvr.sweep import summary
 
 

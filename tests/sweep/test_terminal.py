@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rlvr.manifest import Job, State
+from rlvr.manifest import Job
+from rlvr.states import State
 from rlvr.sweep.terminal import Terminal, progress
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from rlvr.errors import UserError
+from rlvr.states import State
 from rlvr.tracking import create_sweep, describe_sweep, end_run, open_run
 
 JOBS = [
@@ -38,25 +39,25 @@ def test_without_tracking_nothing_is_created(tracking):
         "parent_run_id": None,
         "run_ids": [None, None, None],
     }
-    end_run(None, None, "finished")
+    end_run(None, None, State.finished)
 
 
-@pytest.mark.parametrize("status", ["FINISHED", "failed", "killed"])
-def test_a_run_is_ended_once(sweep, client, status: str):
+@pytest.mark.parametrize("state", [State.finished, State.failed, State.killed, State.lost])
+def test_a_run_is_ended_once(sweep, client, state: State):
     """The controller ends jobs that died; a job that has ended itself keeps its word."""
     uri, run_id = sweep["uri"], sweep["run_ids"][0]
-    end_run(uri, run_id, status)
-    end_run(uri, run_id, "FAILED")
-    assert client.get_run(run_id).info.status == status.upper()
-    end_run(uri, run_id, "KILLED", only_if_running=False)
-    assert client.get_run(run_id).info.status == "KILLED"
+    end_run(uri, run_id, State.running)
+    assert client.get_run(run_id).info.status == "SCHEDULED", "it has not ended"
+    end_run(uri, run_id, state)
+    end_run(uri, run_id, State.failed)
+    assert client.get_run(run_id).info.status == state.mlflow
 
 
 def test_resume_takes_up_what_is_there_and_creates_the_rest(tracking, sweep, client):
     kept, failed, _ = sweep["run_ids"]
-    end_run(sweep["uri"], kept, "finished")
-    end_run(sweep["uri"], failed, "failed")
-    end_run(sweep["uri"], sweep["parent_run_id"], "failed")
+    end_run(sweep["uri"], kept, State.finished)
+    end_run(sweep["uri"], failed, State.failed)
+    end_run(sweep["uri"], sweep["parent_run_id"], State.failed)
     earlier = {"parent_run_id": sweep["parent_run_id"], "run_ids": {0: kept, 1: failed, 2: None}}
     jobs = [*JOBS, {"name": "shots=8", "params": {}, "tags": {}}]
     again = create_sweep(tracking, sweep_id="s1", name="x", jobs=jobs, resume=earlier)
@@ -84,9 +85,9 @@ def test_a_sweep_on_a_server_that_is_down(tracking):
 def test_ending_a_run_never_raises_nor_creates_a_store(tmp_path: Path, monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     missing = tmp_path / "gone.db"
-    end_run(f"sqlite:///{missing}", "1" * 32, "failed")
+    end_run(f"sqlite:///{missing}", "1" * 32, State.failed)
     assert not missing.exists()
-    end_run("http://127.0.0.1:9", "1" * 32, "failed")
+    end_run("http://127.0.0.1:9", "1" * 32, State.failed)
     assert "could not be marked failed" in caplog.text
 
 
@@ -113,6 +114,6 @@ def test_the_job_finds_its_run(tracking, sweep, client, monkeypatch):
     run = client.get_run(tracker.run_id)
     assert (run.info.status, run.info.run_name) == ("RUNNING", "shots=2")
     assert run.data.params == {"shots": "2", "seed": "1"}
-    tracker.finish("finished")
-    end_run(sweep["uri"], tracker.run_id, "failed")
+    tracker.finish()
+    end_run(sweep["uri"], tracker.run_id, State.failed)
     assert client.get_run(tracker.run_id).info.status == "FINISHED"

@@ -11,6 +11,7 @@ import datasets
 import pytest
 
 from rlvr.errors import UserError
+from rlvr.states import State
 from rlvr.tracking import NullTracker, create_sweep, end_run, open_run
 from rlvr.tracking.tracker import MlflowTracker
 
@@ -27,7 +28,7 @@ def test_a_run_of_its_own(tracker, client):
     assert (run.info.run_name, run.info.status) == ("mine", "RUNNING")
     assert run.data.params == {"shots": "4"}
     assert run.data.tags["seed"] == "42"
-    tracker.finish("killed")
+    tracker.finish(State.killed)
     assert client.get_run(tracker.run_id).info.status == "KILLED"
 
 
@@ -110,7 +111,7 @@ def test_a_store_in_trouble_costs_one_warning_and_no_metric(
     assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
     assert "The run goes on" in caplog.text
     database.execute("alter table away rename to metrics")
-    tracker.finish("finished")
+    tracker.finish()
     history = client.get_metric_history(tracker.run_id, "reward/total")
     assert sorted(metric.step for metric in history) == [1, 2, 3, 4]
     assert client.get_run(tracker.run_id).info.status == "FINISHED"
@@ -122,7 +123,7 @@ def test_a_store_that_is_gone_does_not_stop_the_run(tracker, tmp_path: Path, cap
     tracker._client._tracking_client.store.engine.dispose()
     tracker.log_metrics({"a": 1.0})
     tracker.log_artifact(tmp_path / "missing")
-    tracker.finish("finished")
+    tracker.finish()
     assert "MLflow did not take metrics" in caplog.text
 
 
@@ -135,7 +136,7 @@ def test_system_metrics(tracking, client, monkeypatch):
         time.sleep(0.2)
         metrics = client.get_run(tracker.run_id).data.metrics
         found = {name for name in metrics if name.startswith("system/cpu")}
-    tracker.finish("finished")
+    tracker.finish()
     assert found
 
 
@@ -153,6 +154,6 @@ def test_eight_processes_one_store(tracking, client):
         assert [metric.step for metric in history] == list(range(20))
     assert client.get_run(sweep["run_ids"][-1]).info.status == "RUNNING"
     for run_id in sweep["run_ids"]:
-        end_run(sweep["uri"], run_id, "killed")
+        end_run(sweep["uri"], run_id, State.killed)
     statuses = [client.get_run(run_id).info.status for run_id in sweep["run_ids"]]
     assert statuses == [end.upper() for end in ends]

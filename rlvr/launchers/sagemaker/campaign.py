@@ -28,13 +28,12 @@ from rlvr.launchers.sagemaker.settings import Settings, spot_problem
 from rlvr.launchers.sagemaker.storage import Storage
 from rlvr.launchers.sagemaker.submission import Submission, choose_instance
 from rlvr.launchers.sagemaker.training_job import TrainingJob
-from rlvr.manifest import State
 from rlvr.paths import PROJECT
-from rlvr.result import code_state
+from rlvr.result import Result, code_state
+from rlvr.states import State
 from rlvr.sweep import compose
 from rlvr.sweep.controller import Sweep, Task
 from rlvr.sweep.interrupts import Interrupts
-from rlvr.sweep.outcome import Outcome
 
 TICK = 0.1
 LOG_DRAIN = 30.0  # seconds that logs may lag behind the end of their job
@@ -170,7 +169,7 @@ class Campaign:
         except aws_errors() as error:
             self._not_submitted(entry, error)
         except UserError as error:
-            self._end(entry, Outcome(State.failed, error=str(error)))
+            self._end(entry, Result(State.failed, error=str(error)))
 
     def _submit(self, entry: Entry) -> None:
         task, settings = entry.task, entry.settings
@@ -241,7 +240,7 @@ class Campaign:
                 self.sweep.terminal.say(f"waiting to submit #{entry.task.job.index}: {reason}")
             self.waiting_reason = reason
             return
-        self._end(entry, Outcome(State.failed, error=f"not submitted: {explain(error)}"))
+        self._end(entry, Result(State.failed, error=f"not submitted: {explain(error)}"))
 
     def _attach(self, entry: Entry) -> None:
         assert entry.task.job.remote
@@ -277,7 +276,7 @@ class Campaign:
         if described is None:
             self.running.remove(entry)
             error = f"the training job {entry.remote.name} no longer exists"
-            return self._end(entry, Outcome(State.failed, error=error))
+            return self._end(entry, Result(State.failed, error=error))
         before = entry.remote.note
         entry.remote.update(described, time.time())
         entry.task.job.remote = entry.remote.entry()
@@ -285,7 +284,7 @@ class Campaign:
             self.sweep.record.save(self.sweep.directory)
         if entry.remote.started:  # before that there is no log
             self._follow(entry)
-        if entry.remote.ended:
+        if entry.remote.state.ended:
             return self._ended(entry)
         if entry.remote.note == "Training":
             collect.progress(self.storage, entry.remote, entry.task.directory)
@@ -304,20 +303,20 @@ class Campaign:
     def _look_failed(self, entry: Entry, error: Exception) -> None:
         """A busy service is asked again; a job whose files cannot be fetched must not hang."""
         assert entry.remote
-        if is_busy(error) and not entry.remote.ended:
+        if is_busy(error) and not entry.remote.state.ended:
             return
         entry.collect_failures += 1
         if entry.collect_failures < COLLECT_TRIES:
             return
         self.running.remove(entry)
-        if not entry.remote.ended:
+        if not entry.remote.state.ended:
             self.sweep.terminal.say(
                 f"#{entry.task.job.index} can no longer be watched: {explain(error)}\n"
                 f"  it goes on; stop it with: {self.service.stop_command(entry.remote.name)}"
             )
             return
         why = f"{entry.remote.status}, but its files could not be fetched: {explain(error)}"
-        self._end(entry, Outcome(State.failed, error=why))
+        self._end(entry, Result(State.failed, error=why))
 
     def _ended(self, entry: Entry) -> None:
         remote = entry.remote
@@ -326,12 +325,12 @@ class Campaign:
             return
         log = self.sweep.log_file(entry.task)
         collect.fetch(self.storage, remote, entry.task.directory, log=log.name)
-        found = self.sweep.outcome(entry.task)
-        outcome = collect.outcome(found, remote, entry.settings.max_runtime)
+        found = self.sweep.result(entry.task)
+        result = collect.ending(found, remote, entry.settings.max_runtime)
         self._import(entry)
         self.running.remove(entry)
-        self._end(entry, outcome)
-        if entry.settings.warm_pool and not remote.spot and remote.status == "Completed":
+        self._end(entry, result)
+        if entry.settings.warm_pool and not remote.spot and remote.state is State.finished:
             self.warm.append(entry)
         if entry.follower and not entry.follower.complete:
             entry.drained_by = time.monotonic() + min(LOG_DRAIN, 20 * entry.settings.poll_seconds)
@@ -350,7 +349,7 @@ class Campaign:
 
     def _resubmitted(self, entry: Entry, reason: str) -> bool:
         assert entry.remote
-        if entry.remote.status != "Failed" or not reason.startswith(RESUBMITTED):
+        if entry.remote.state is not State.failed or not reason.startswith(RESUBMITTED):
             return False
         if entry.capacity_failures >= entry.settings.retries or self.interrupts:
             return False
@@ -374,10 +373,10 @@ class Campaign:
                 index = entry.task.job.index
                 self.sweep.terminal.say(f"#{index}: MLflow did not take the metrics: {error}")
 
-    def _end(self, entry: Entry, outcome: Outcome) -> None:
+    def _end(self, entry: Entry, result: Result) -> None:
         if entry.remote:
             entry.task.job.remote = entry.remote.entry()
-        self.sweep.ended(entry.task, outcome)
+        self.sweep.ended(entry.task, result)
 
     def _drain(self) -> None:
         """Logs lag behind: follow them a while after the job has ended."""

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from rlvr.launchers.sagemaker.storage import Storage
 from rlvr.launchers.sagemaker.training_job import TrainingJob
-from rlvr.manifest import State
-from rlvr.result import write_atomic
-from rlvr.sweep.outcome import Outcome
+from rlvr.result import Result, write_atomic
+from rlvr.states import State
 
 RESULT = "result.json"
 RETURNED = "return.pkl"
@@ -31,7 +30,7 @@ def fetch(
         (directory / name).is_file() for name in (RESULT, RETURNED)
     ):
         _fetch_copy(storage, remote, directory, skip)
-    if model and remote.status == "Completed":
+    if model and remote.state is State.finished:
         (directory / "model").mkdir(exist_ok=True)
         storage.extract(f"{remote.output_key}/model.tar.gz", directory / "model")
         if not any((directory / "model").iterdir()):
@@ -79,19 +78,19 @@ def _check_return(directory: Path) -> None:
             path.write_bytes(pickle.dumps((None, text, None)))
 
 
-def outcome(found: Outcome | None, remote: TrainingJob, max_runtime: int) -> Outcome:
+def ending(found: Result | None, remote: TrainingJob, max_runtime: int) -> Result:
     """How the job ended, from what it left (`found`) and what SageMaker says."""
-    if found is not None and found.state is State.finished:
+    if found is not None and found.status is State.finished:
         return found
-    if remote.status == "Completed":
+    if remote.state is State.finished:
         why = found.error if found else "left no result"
-        return Outcome(State.failed, error=f"the training job {remote.name} completed, but {why}")
+        return Result(State.failed, error=f"the training job {remote.name} completed, but {why}")
     trace = found.traceback if found else None
-    if remote.status == "Stopped":
-        return Outcome(State.killed, error=_stopped(remote, max_runtime), traceback=trace)
-    if found is not None and found.state is State.failed:
-        return Outcome(State.failed, error=found.error, traceback=trace)
-    return Outcome(State.failed, error=remote.failure_reason or "SageMaker gives no reason")
+    if remote.state is State.killed:
+        return Result(State.killed, error=_stopped(remote, max_runtime), traceback=trace)
+    if found is not None and found.status is State.failed:
+        return Result(State.failed, error=found.error, traceback=trace)
+    return Result(State.failed, error=remote.failure_reason or "SageMaker gives no reason")
 
 
 def _stopped(remote: TrainingJob, max_runtime: int) -> str:

@@ -153,7 +153,7 @@ def _follow(item: Item, file: Path, *, follow: bool) -> None:
         sys.stdout.write(text[shown:])
         sys.stdout.flush()
         shown = len(text)
-        ended = not _refresh(item) or item.remote.ended
+        ended = not _refresh(item) or item.remote.state.ended
         if not follow or (ended and follower.complete):
             return
         time.sleep(2)
@@ -163,7 +163,7 @@ def _follow(item: Item, file: Path, *, follow: bool) -> None:
 
 def _stop(items: list[Item], chosen: argparse.Namespace) -> None:
     known = [item for item in items if _refresh(item)]
-    live = [item for item in known if not item.remote.ended]
+    live = [item for item in known if not item.remote.state.ended]
     warm = [item for item in known if item.remote.kept_warm]
     if not live and not warm:
         print("no job is running, no instance is kept warm")
@@ -185,7 +185,7 @@ def _collect(items: list[Item], chosen: argparse.Namespace) -> None:
         if not _refresh(item):
             print(f"#{item.index}: SageMaker does not know {item.remote.name}")
             continue
-        if not item.remote.ended:
+        if not item.remote.state.ended:
             print(f"#{item.index} still runs ({item.remote.note})")
             continue
         directory = item.directory or (chosen.into or Path.cwd()) / str(item.index)
@@ -199,7 +199,7 @@ def _collect(items: list[Item], chosen: argparse.Namespace) -> None:
 
 def _cleanup(items: list[Item], chosen: argparse.Namespace) -> None:
     """Only what belongs to these jobs: code, data and drivers may serve other sweeps."""
-    running = [item for item in items if _refresh(item) and not item.remote.ended]
+    running = [item for item in items if _refresh(item) and not item.remote.state.ended]
     if running:
         raise UserError(f"{len(running)} jobs still run: stop them first with `rlvr jobs stop`")
     keys: list[str] = []

@@ -4,10 +4,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from rlvr.launchers.sagemaker import pricing
+from rlvr.states import State
 
 SWEEP_TAG = "rlvr.sweep"
 INDEX_TAG = "rlvr.index"
-ENDED = ("Completed", "Failed", "Stopped")
 
 
 @dataclass
@@ -56,8 +56,8 @@ class TrainingJob:
         return f"{self.job_key}/checkpoints/run"
 
     @property
-    def ended(self) -> bool:
-        return self.status in ENDED
+    def state(self) -> State:
+        return State.of_sagemaker(self.status)
 
     def update(self, described: dict[str, Any], now: float) -> None:
         """Take over what DescribeTrainingJob says."""
@@ -68,8 +68,8 @@ class TrainingJob:
         self.training_seconds = described.get("TrainingTimeInSeconds")
         self.billable_seconds = described.get("BillableTimeInSeconds")
         secondary = described["SecondaryStatus"]
-        self.note = self.status if self.ended else secondary
-        if self.status == "Stopped":
+        self.note = self.status if self.state.ended else secondary
+        if self.state is State.killed:
             self.note = secondary
         self.kept_warm = described.get("WarmPoolStatus", {}).get("Status") == "Available"
         self.cost = self._cost(now)

@@ -10,9 +10,8 @@ from moto import mock_aws
 from rlvr.launchers.sagemaker import collect
 from rlvr.launchers.sagemaker.storage import Storage
 from rlvr.launchers.sagemaker.training_job import TrainingJob
-from rlvr.manifest import State
-from rlvr.result import Result
-from rlvr.sweep.outcome import Outcome, read_result
+from rlvr.result import Result, read
+from rlvr.states import State
 
 
 @pytest.fixture
@@ -62,7 +61,8 @@ def test_a_completed_job_comes_back_whole(storage, tmp_path):
     assert (tmp_path / "model" / "adapter.safetensors").read_text() == "w"
     assert not (tmp_path / "job.json").exists()
     collect.fetch(storage, remote(), tmp_path, log="train.log")
-    assert read_result(tmp_path) == Outcome(State.finished, 0.5)
+    found = read(tmp_path)
+    assert (found.status, found.metric) == (State.finished, 0.5)
 
 
 def test_a_killed_job_comes_back_from_the_copy_of_its_directory(storage, tmp_path):
@@ -74,18 +74,18 @@ def test_a_killed_job_comes_back_from_the_copy_of_its_directory(storage, tmp_pat
     storage.put(f"{run}/../escape", b"x")
     collect.fetch(storage, remote(status="Stopped"), tmp_path, log="train.log")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.jsonl", "result.json"]
-    assert read_result(tmp_path).state is State.killed
+    assert read(tmp_path).status is State.killed
 
 
-FAILED = Outcome(State.failed, error="ValueError: x", traceback="t")
+FAILED = Result(State.failed, error="ValueError: x", traceback="t")
 
 
 @pytest.mark.parametrize(
     ("status", "note", "left", "state", "error"),
     [
-        ("Completed", "", Outcome(State.finished, 0.5), "finished", None),
+        ("Completed", "", Result(State.finished, 0.5), "finished", None),
         ("Completed", "", None, "failed", "completed, but left no result"),
-        ("Stopped", "", Outcome(State.finished, 0.5), "finished", None),
+        ("Stopped", "", Result(State.finished, 0.5), "finished", None),
         ("Stopped", "MaxRuntimeExceeded", None, "killed", "launcher.max_runtime=60 s"),
         ("Stopped", "MaxWaitTimeExceeded", None, "killed", "launcher.max_wait"),
         ("Stopped", "Stopped", FAILED, "killed", "was stopped"),
@@ -95,9 +95,9 @@ FAILED = Outcome(State.failed, error="ValueError: x", traceback="t")
 )
 def test_how_a_job_ended(status, note, left, state, error):
     ended = remote(status=status, note=note, failure_reason="AlgorithmError: it broke")
-    outcome = collect.outcome(left, ended, 60)
-    assert outcome.state == state
-    assert outcome.error is None if error is None else error in outcome.error
+    result = collect.ending(left, ended, 60)
+    assert result.status == state
+    assert result.error is None if error is None else error in result.error
 
 
 def test_progress_and_cost_while_it_runs(storage, tmp_path):
@@ -115,7 +115,7 @@ def test_progress_and_cost_while_it_runs(storage, tmp_path):
     }
     running.update(described, start.timestamp() + 3600)
     assert running.cost == pytest.approx(1.127)
-    assert (running.note, running.ended) == ("Training", False)
+    assert (running.note, running.state) == ("Training", State.running)
     described |= {"TrainingJobStatus": "Completed", "BillableTimeInSeconds": 1800}
     running.update(described, start.timestamp() + 9999)
     assert running.cost == pytest.approx(1.127 / 2, abs=1e-3)

@@ -7,7 +7,8 @@ from moto import mock_aws
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker.runner import SageMakerRunner
 from rlvr.launchers.sagemaker.service import explain, is_busy
-from rlvr.manifest import Job, State
+from rlvr.manifest import Job
+from rlvr.states import State
 
 SETTINGS = {"role": "arn:aws:iam::123456789012:role/x", "region": "us-east-1", "bucket": "mine"}
 
