@@ -13,7 +13,6 @@ from rlvr.secret_patterns import without_secrets
 from rlvr.states import State
 from rlvr.tracking.names import chunks, clean_name, finite_metrics
 from rlvr.tracking.store import (
-    TrackingConfig,
     open_experiment,
     resolve_uri,
     server_errors,
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     import datasets
     from mlflow import MlflowClient
     from mlflow.entities import Metric
+
+    from rlvr.config.schema import TrackingConfig
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class NullTracker:
 
 
 def open_run(
-    tracking: TrackingConfig,
+    tracking: "TrackingConfig",
     *,
     name: str,
     params: Mapping[str, Any],

@@ -11,8 +11,9 @@ import datasets
 import pytest
 
 from rlvr.errors import UserError
+from rlvr.manifest import Job, Manifest
 from rlvr.states import State
-from rlvr.tracking import NullTracker, create_sweep, end_run, open_run
+from rlvr.tracking import NullTracker, create_runs, end_run, open_run
 from rlvr.tracking.tracker import MlflowTracker
 
 
@@ -142,18 +143,20 @@ def test_system_metrics(tracking, client, monkeypatch):
 
 def test_eight_processes_one_store(tracking, client):
     """No point is lost; the run of a process that is killed stays open until it is ended."""
-    jobs = [{"name": str(n), "params": {}, "tags": {}} for n in range(8)]
-    sweep = create_sweep(tracking, sweep_id="s", name="n", jobs=jobs)
+    jobs = [Job(n, str(n), "h", [], str(n)) for n in range(8)]
+    sweep = Manifest("s", "n", "2025", "local", [], "metric", jobs=jobs)
+    create_runs(sweep, tracking)
+    run_ids = [job.run_id for job in jobs]
     ends = ["finished"] * 6 + ["failed", "killed"]
-    arguments = [f"{run_id}={end}" for run_id, end in zip(sweep["run_ids"], ends, strict=True)]
+    arguments = [f"{run_id}={end}" for run_id, end in zip(run_ids, ends, strict=True)]
     script = Path(__file__).with_name("forks.py")
     codes = subprocess.check_output([sys.executable, script, "log", tracking.uri, *arguments])
     assert codes.decode().split() == ["0"] * 7 + [str(-signal.SIGKILL)]
-    for run_id in sweep["run_ids"]:
+    for run_id in run_ids:
         history = client.get_metric_history(run_id, "train/m9")
         assert [metric.step for metric in history] == list(range(20))
-    assert client.get_run(sweep["run_ids"][-1]).info.status == "RUNNING"
-    for run_id in sweep["run_ids"]:
-        end_run(sweep["uri"], run_id, State.killed)
-    statuses = [client.get_run(run_id).info.status for run_id in sweep["run_ids"]]
+    assert client.get_run(run_ids[-1]).info.status == "RUNNING"
+    for run_id in run_ids:
+        end_run(sweep.tracking.uri, run_id, State.killed)
+    statuses = [client.get_run(run_id).info.status for run_id in run_ids]
     assert statuses == [end.upper() for end in ends]

@@ -28,11 +28,12 @@ from rlvr.launchers.sagemaker.settings import Settings, spot_problem
 from rlvr.launchers.sagemaker.storage import Storage
 from rlvr.launchers.sagemaker.submission import Submission, choose_instance
 from rlvr.launchers.sagemaker.training_job import TrainingJob
+from rlvr.manifest import Job
 from rlvr.paths import PROJECT
 from rlvr.result import Result, code_state
 from rlvr.states import State
 from rlvr.sweep import compose
-from rlvr.sweep.controller import Sweep, Task
+from rlvr.sweep.controller import Sweep
 from rlvr.sweep.interrupts import Interrupts
 
 TICK = 0.1
@@ -47,7 +48,7 @@ class Entry:
     """One job on its way. `due` is when to look at it next; `unsure` says that the answer to its
     request was lost, so that the job may exist."""
 
-    task: Task
+    job: Job
     settings: Settings
     config: dict[str, Any]
     remote: TrainingJob | None = None
@@ -79,11 +80,11 @@ class Campaign:
     def __post_init__(self) -> None:
         self.submission = Submission(self.service, self.storage, self.sweep.record.sweep_id)
 
-    def run(self, tasks: Sequence[Task]) -> None:
+    def run(self, jobs: Sequence[Job]) -> None:
         """Returns when every job has ended, or has been left to itself and named."""
         try:
-            for task in tasks:
-                self._take(task)
+            for job in jobs:
+                self._take(job)
             self._prepare()
             self._loop()
             self._say_warm()
@@ -91,13 +92,13 @@ class Campaign:
             leaving.name_running(self, "the launcher stopped, these jobs go on")
             raise
 
-    def _take(self, task: Task) -> None:
-        config = compose.resolved(task.request.config)
-        entry = Entry(task, Settings.read(config.get("launcher") or {}), config)
-        if task.job.is_remote():
+    def _take(self, job: Job) -> None:
+        config = compose.resolved(job.config)
+        entry = Entry(job, Settings.read(config.get("launcher") or {}), config)
+        if job.is_remote():
             return self._attach(entry)
         if problem := spot_problem(entry.settings, config):
-            raise UserError(f"job #{task.job.index} {task.job.name}: {problem}")
+            raise UserError(f"job {job.label}: {problem}")
         self.pending.append(entry)
 
     def _prepare(self) -> None:
@@ -172,29 +173,28 @@ class Campaign:
             self._end(entry, Result(State.failed, error=str(error)))
 
     def _submit(self, entry: Entry) -> None:
-        task, settings = entry.task, entry.settings
-        job = task.job
+        job, settings = entry.job, entry.settings
         remote = self.submission.remote(job.index, job.hash, settings, entry.config)
         remote.instance_type = self._instance(entry)
         remote.tracked, remote.git = self._tracked(entry), self._git
         remote.earlier = self._earlier(entry)
         if entry.unsure and entry.remote:  # under the same name it cannot be started twice
             remote.name = entry.remote.name
-        module = self.sweep.command(task)[2]
+        module = self.sweep.command(job)[2]
         request = self.submission.request(
             remote,
             settings,
-            payload.make(task.directory, module, tracked=remote.tracked),
+            payload.make(job.directory, module, tracked=remote.tracked),
             index=job.index,
-            overrides=task.request.overrides,
+            overrides=job.overrides,
             environment=self._environment(entry),
         )
         entry.remote = remote
-        self.sweep.submitted(task, remote.entry())
+        self.sweep.submitted(job, remote.entry())
         self._create(request)
         entry.unsure = False
         self._watch(entry)
-        self.sweep.started(task)
+        self.sweep.started(job)
         self.sweep.terminal.say(f"    {remote.instance_type}  {self.service.console(remote.name)}")
         self.pause, self.waiting_reason = 0.0, ""
 
@@ -214,14 +214,14 @@ class Campaign:
         return [*before.earlier, before.name] if before and entry.capacity_failures else []
 
     def _environment(self, entry: Entry) -> dict[str, str]:
-        own = self.sweep.environment(entry.task)
+        own = self.sweep.environment(entry.job)
         own.pop("PYTHONPATH")
         if not self._tracked(entry):
             own.pop("RLVR_RUN_ID", None)
         return own
 
     def _back_to_pending(self, entry: Entry) -> None:
-        job = entry.task.job
+        job = entry.job
         job.state, job.remote, job.started = State.pending, None, None
         self.sweep.record.save(self.sweep.directory)
 
@@ -229,7 +229,7 @@ class Campaign:
         """Full or busy: the job waits. Anything else is this job's failure."""
         full = getattr(error, "response", None) and code(error) == QUOTA
         if (full and " is 0 Instances" not in str(error)) or is_busy(error):
-            entry.unsure = entry.unsure or (is_unsure(error) and entry.task.job.is_remote())
+            entry.unsure = entry.unsure or (is_unsure(error) and entry.job.is_remote())
             if not entry.unsure:
                 self._back_to_pending(entry)
             self.pending.insert(0, entry)
@@ -237,20 +237,20 @@ class Campaign:
             self.next_submit = time.monotonic() + self.pause * random.uniform(0.5, 1.0)
             reason = explain(error)
             if reason != self.waiting_reason:
-                self.sweep.terminal.say(f"waiting to submit #{entry.task.job.index}: {reason}")
+                self.sweep.terminal.say(f"waiting to submit #{entry.job.index}: {reason}")
             self.waiting_reason = reason
             return
         self._end(entry, Result(State.failed, error=f"not submitted: {explain(error)}"))
 
     def _attach(self, entry: Entry) -> None:
-        assert entry.task.job.remote
-        entry.remote = TrainingJob.read(entry.task.job.remote)
+        assert entry.job.remote
+        entry.remote = TrainingJob.read(entry.job.remote)
         self._watch(entry)
 
     def _watch(self, entry: Entry) -> None:
         assert entry.remote
         entry.follower = LogFollower(
-            self.service, entry.remote.name, self.sweep.log_file(entry.task)
+            self.service, entry.remote.name, self.sweep.log_file(entry.job)
         )
         entry.due = self._next(entry)
         self.running.append(entry)
@@ -279,7 +279,7 @@ class Campaign:
             return self._end(entry, Result(State.failed, error=error))
         before = entry.remote.note
         entry.remote.update(described, time.time())
-        entry.task.job.remote = entry.remote.entry()
+        entry.job.remote = entry.remote.entry()
         if entry.remote.note != before:
             self.sweep.record.save(self.sweep.directory)
         if entry.remote.started:  # before that there is no log
@@ -287,7 +287,7 @@ class Campaign:
         if entry.remote.state.ended:
             return self._ended(entry)
         if entry.remote.note == "Training":
-            collect.progress(self.storage, entry.remote, entry.task.directory)
+            collect.progress(self.storage, entry.remote, entry.job.directory)
 
     def _follow(self, entry: Entry) -> None:
         """A log that cannot be read is no reason to lose sight of the job."""
@@ -297,7 +297,7 @@ class Campaign:
         except aws_errors() as error:
             if not is_busy(error):
                 entry.follower = None
-                index = entry.task.job.index
+                index = entry.job.index
                 self.sweep.terminal.say(f"the log of #{index} cannot be read: {explain(error)}")
 
     def _look_failed(self, entry: Entry, error: Exception) -> None:
@@ -311,7 +311,7 @@ class Campaign:
         self.running.remove(entry)
         if not entry.remote.state.ended:
             self.sweep.terminal.say(
-                f"#{entry.task.job.index} can no longer be watched: {explain(error)}\n"
+                f"#{entry.job.index} can no longer be watched: {explain(error)}\n"
                 f"  it goes on; stop it with: {self.service.stop_command(entry.remote.name)}"
             )
             return
@@ -323,9 +323,9 @@ class Campaign:
         assert remote
         if self._resubmitted(entry, remote.failure_reason or ""):
             return
-        log = self.sweep.log_file(entry.task)
-        collect.fetch(self.storage, remote, entry.task.directory, log=log.name)
-        found = self.sweep.result(entry.task)
+        log = self.sweep.log_file(entry.job)
+        collect.fetch(self.storage, remote, entry.job.directory, log=log.name)
+        found = self.sweep.result(entry.job)
         result = collect.ending(found, remote, entry.settings.max_runtime)
         self._import(entry)
         self.running.remove(entry)
@@ -355,7 +355,7 @@ class Campaign:
             return False
         entry.capacity_failures += 1
         self.running.remove(entry)
-        self.sweep.terminal.say(f"#{entry.task.job.index} is submitted again: {reason.strip()}")
+        self.sweep.terminal.say(f"#{entry.job.index} is submitted again: {reason.strip()}")
         self._back_to_pending(entry)
         self.pending.append(entry)
         self.next_submit = time.monotonic() + entry.settings.poll_seconds * random.uniform(0.5, 1)
@@ -363,20 +363,20 @@ class Campaign:
 
     def _import(self, entry: Entry) -> None:
         """Into MLflow, where the job itself could not write."""
-        run_id, uri = entry.task.job.run_id, self.sweep.record.tracking.uri
+        run_id, uri = entry.job.run_id, self.sweep.record.tracking.uri
         if run_id and uri and entry.remote and not entry.remote.tracked:
             from rlvr.tracking.store import server_errors
 
             try:
-                mlflow_import.import_run(uri, run_id, entry.task.directory)
+                mlflow_import.import_run(uri, run_id, entry.job.directory)
             except server_errors() as error:
-                index = entry.task.job.index
+                index = entry.job.index
                 self.sweep.terminal.say(f"#{index}: MLflow did not take the metrics: {error}")
 
     def _end(self, entry: Entry, result: Result) -> None:
         if entry.remote:
-            entry.task.job.remote = entry.remote.entry()
-        self.sweep.ended(entry.task, result)
+            entry.job.remote = entry.remote.entry()
+        self.sweep.ended(entry.job, result)
 
     def _drain(self) -> None:
         """Logs lag behind: follow them a while after the job has ended."""

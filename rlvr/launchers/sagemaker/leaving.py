@@ -56,7 +56,7 @@ def stop_all(campaign: "Campaign") -> None:
             campaign.service.stop(entry.remote.name)
         except aws_errors() as error:
             campaign.sweep.terminal.say(
-                f"#{entry.task.job.index} could not be stopped: {explain(error)}; stop it "
+                f"#{entry.job.index} could not be stopped: {explain(error)}; stop it "
                 f"with: {campaign.service.stop_command(entry.remote.name)}"
             )
 
@@ -64,8 +64,7 @@ def stop_all(campaign: "Campaign") -> None:
 def name_running(campaign: "Campaign", why: str) -> None:
     """The jobs that outlive the launcher, each with the command that stops it."""
     lines = [
-        f"  #{entry.task.job.index} {entry.task.job.name}: "
-        f"{campaign.service.stop_command(entry.remote.name)}"
+        f"  #{entry.job.index} {entry.job.name}: {campaign.service.stop_command(entry.remote.name)}"
         for entry in campaign.running
         if entry.remote
     ]

@@ -11,7 +11,7 @@ from rlvr.launchers.sagemaker.settings import KEYS, Settings
 from rlvr.launchers.sagemaker.storage import Storage
 from rlvr.launchers.sagemaker.training_job import TrainingJob
 from rlvr.manifest import Job
-from rlvr.sweep.controller import Sweep, Task
+from rlvr.sweep.controller import Sweep
 from rlvr.sweep.interrupts import Interrupts
 
 STOPPING = 150.0  # seconds; SageMaker kills a stopping job after 120
@@ -21,7 +21,7 @@ class SageMakerRunner:
     name = "sagemaker"
     settings = KEYS - {"name", "resume"}
 
-    def prepare(self, settings: dict[str, Any], tasks: int) -> None:
+    def prepare(self, settings: dict[str, Any], jobs: int) -> None:
         """Check settings, credentials and bucket."""
         checked = Settings.read(settings)
         self.service = Service.connect(checked.region)
@@ -50,5 +50,5 @@ class SageMakerRunner:
             raise UserError(f"the state of {name} is unknown: {explain(error)}") from error
         return described["TrainingJobStatus"] if described else None
 
-    def run(self, tasks: Sequence[Task], sweep: Sweep, interrupts: Interrupts) -> None:
-        Campaign(sweep, self.service, self.storage, interrupts).run(tasks)
+    def run(self, jobs: Sequence[Job], sweep: Sweep, interrupts: Interrupts) -> None:
+        Campaign(sweep, self.service, self.storage, interrupts).run(jobs)
