@@ -1,16 +1,24 @@
-"""The code of a sweep as one archive: the same files give the same bytes, and no secret gets in."""
+"""The code of a sweep as one archive, and what pip is to install for it.
+
+The same files give the same bytes, and no secret gets in.
+"""
 
 import fnmatch
 import gzip
 import hashlib
+import importlib.metadata
 import io
+import re
 import tarfile
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rlvr import secret_patterns
 from rlvr.errors import UserError
+from rlvr.launchers.sagemaker.settings import Settings
+from rlvr.paths import PROJECT
 
 # As in .gitignore: a pattern with a leading slash holds at the root alone, others at every level.
 DENIED = (
@@ -21,6 +29,9 @@ DENIED = (
     *("/tests /docs /benchmarks /data /shared".split()),
     *secret_patterns.FILES,
 )
+# torch belongs to the image; the others are for the launching side.
+NOT_IN_JOBS = {"torch", "sagemaker", "hydra-submitit-launcher", "matplotlib"}
+TRACKING = {"mlflow", "sagemaker-mlflow"}
 SCANNED = 1_000_000  # bytes; larger files are weights or data, not source
 
 
@@ -118,3 +129,30 @@ def _tar_gz(contents: dict[str, bytes]) -> bytes:
             member.size, member.mode = len(contents[name]), 0o644
             tar.addfile(member, io.BytesIO(contents[name]))
     return buffer.getvalue()
+
+
+def requirements(settings: Settings, *, tracked: bool, zero3: bool) -> str | None:
+    """The text of the job's requirements.txt, None where its image has everything.
+
+    `auto` pins the versions installed here, one `name==version` a line: MLflow only for jobs that
+    write to it (`tracked`), DeepSpeed only for ZeRO-3.
+    """
+    if not settings.requirements:
+        return None
+    if settings.requirements != "auto":
+        return Path(settings.requirements).expanduser().read_text(encoding="utf-8")
+    left_out = NOT_IN_JOBS | (set() if tracked else TRACKING) | (set() if zero3 else {"deepspeed"})
+    names = sorted(set(_dependencies(PROJECT)) - left_out)
+    lines = [f"{name}=={importlib.metadata.version(name)}" for name in names]
+    return "\n".join([*lines, *settings.extra_requirements]) + "\n"
+
+
+def _dependencies(root: Path) -> Iterator[str]:
+    project = root / "pyproject.toml"
+    if project.is_file():
+        listed = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
+    else:
+        listed = importlib.metadata.requires("rlvr") or []
+    for requirement in listed:
+        if "extra ==" not in requirement:
+            yield re.split(r"[^A-Za-z0-9_.-]", requirement, maxsplit=1)[0].lower()
