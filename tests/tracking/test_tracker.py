@@ -118,6 +118,44 @@ def test_a_store_in_trouble_costs_one_warning_and_no_metric(
     assert client.get_run(tracker.run_id).info.status == "FINISHED"
 
 
+class Store:
+    """A client whose store is down while `down`; it keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.down, self.steps, self.status = True, [], None
+
+    def log_batch(self, run_id: str, metrics=()) -> None:
+        if self.down:
+            raise OSError("down")
+        self.steps += [metric.step for metric in metrics]
+
+    def set_terminated(self, run_id: str, status: str) -> None:
+        if self.down:
+            raise OSError("down")
+        self.status = status
+
+
+@pytest.mark.parametrize("state", [State.finished, State.failed, State.killed])
+def test_the_end_brings_what_waited_and_the_state(state: State):
+    """Also within the pause after a failure, in which nothing else is sent."""
+    store = Store()
+    tracker = MlflowTracker(store, "r1")
+    for step in (1, 2):
+        tracker.log_metrics({"reward/total": 1.0}, step=step)
+    store.down = False
+    tracker.log_metrics({"reward/total": 1.0}, step=3)
+    assert store.steps == [], "the pause is not over"
+    tracker.finish(state)
+    assert (store.steps, store.status) == ([1, 2, 3], state.mlflow)
+
+
+def test_an_end_that_the_store_does_not_take_raises_nothing(caplog):
+    tracker = MlflowTracker(Store(), "r1")
+    tracker.log_metrics({"reward/total": 1.0}, step=1)
+    tracker.finish(State.killed)
+    assert "MLflow did not take metrics" in caplog.text
+
+
 def test_a_store_that_is_gone_does_not_stop_the_run(tracker, tmp_path: Path, caplog):
     (tmp_path / "mlflow.db").unlink()
     (tmp_path / "mlflow.db").mkdir()
