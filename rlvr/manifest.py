@@ -3,37 +3,34 @@
 import fcntl
 import json
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
+
+from omegaconf import DictConfig
 
 from rlvr.errors import UserError
 from rlvr.paths import output_dir
 from rlvr.processes import is_alive
 from rlvr.result import write_atomic
+from rlvr.states import State
 
 FILE = "sweep.json"
 VERSION = 1
-writing = threading.Lock()
-
-
-class State(StrEnum):
-    pending = "pending"
-    running = "running"
-    finished = "finished"
-    failed = "failed"
-    killed = "killed"
-    lost = "lost"
+NOT_SAVED = ("config", "directory")
 
 
 @dataclass
 class Job:
-    """`dir` is relative to the sweep's; `pid_started` tells a reused pid from the job's own."""
+    """One job of a sweep, from its overrides to its result.
+
+    `dir` is relative to the sweep's; `pid_started` tells a reused pid from the job's own. `config`
+    is as composed, with Hydra's node: empty where this process has not composed it. Neither it
+    nor `directory` is in the file.
+    """
 
     index: int
     name: str
@@ -49,10 +46,16 @@ class Job:
     ended: str | None = None
     value: float | None = None
     error: str | None = None
+    config: DictConfig = field(default_factory=lambda: DictConfig({}), repr=False, compare=False)
+    directory: Path = field(default=Path(), repr=False, compare=False)
+
+    @property
+    def label(self) -> str:
+        return f"#{self.index} {self.name}"
 
     def is_remote(self) -> bool:
         """Was it handed to a cluster or a cloud, which has not been seen to end it?"""
-        return self.remote is not None and self.state in (State.pending, State.running)
+        return self.remote is not None and not self.state.ended
 
     def true_state(self) -> State:
         """`lost` where the record says running and this machine's process is gone."""
@@ -81,8 +84,9 @@ class Manifest:
     jobs: list[Job] = field(default_factory=list)
 
     def save(self, directory: Path) -> None:
-        with writing:
-            write_atomic(directory / FILE, json.dumps(asdict(self), indent=2) + "\n")
+        jobs = [{k: v for k, v in vars(j).items() if k not in NOT_SAVED} for j in self.jobs]
+        record = {**vars(self), "tracking": vars(self.tracking), "jobs": jobs}
+        write_atomic(directory / FILE, json.dumps(record, indent=2) + "\n")
 
     def next_index(self) -> int:
         return max((job.index for job in self.jobs), default=-1) + 1
@@ -106,6 +110,8 @@ def load(directory: Path) -> Manifest:
         raise UserError(f"{path}: version {version!r}, but this rlvr reads version {VERSION}")
     try:
         jobs = [_read(Job, {**job, "state": State(job["state"])}) for job in data["jobs"]]
+        for job in jobs:
+            job.directory = directory / job.dir
         tracking = _read(Tracking, data["tracking"])
         return _read(Manifest, {**data, "jobs": jobs, "tracking": tracking})
     except (KeyError, ValueError, TypeError) as error:
@@ -116,7 +122,7 @@ T = TypeVar("T", Job, Tracking, Manifest)
 
 
 def _read(kind: type[T], data: dict[str, Any]) -> T:
-    known = {f.name: f for f in fields(kind)}
+    known = {f.name: f for f in fields(kind) if f.name not in NOT_SAVED}
     required = {n for n, f in known.items() if f.default is f.default_factory is MISSING}
     if wrong := sorted((required - set(data)) | (set(data) - set(known))):
         raise ValueError(f"{kind.__name__.lower()} with missing or unknown {', '.join(wrong)}")

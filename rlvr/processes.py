@@ -10,6 +10,8 @@ import threading
 import time
 from pathlib import Path
 
+from rlvr.ranks import is_rank
+
 PARENT = "RLVR_PARENT_PID"
 GRACE = 20.0  # seconds between SIGTERM and SIGKILL
 LEFTOVER_GRACE = 2.0
@@ -62,7 +64,7 @@ def end_with_parent() -> None:
 
     A worker started by hand is left alone: it may outlive its shell.
     """
-    parent = int(os.environ.pop(PARENT, 0)) or ("LOCAL_RANK" in os.environ and os.getppid())
+    parent = int(os.environ.pop(PARENT, 0)) or (is_rank() and os.getppid())
     if not parent:
         return
     if sys.platform == "linux":

@@ -1,11 +1,11 @@
 """What a run is doing: `progress.json` for the sweep's live view, a line for the user."""
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
 
+from rlvr import ranks
 from rlvr.result import write_atomic
 
 FILE = "progress.json"
@@ -20,11 +20,10 @@ class Progress:
         self.started = time.monotonic()
         self.shown = 0.0
         self.bar = sys.stderr.isatty()
-        self.main = int(os.environ.get("RANK", "0")) == 0
 
     def update(self, step: int, total: int, **values: float) -> None:
         """`values` are shown as they are called, such as reward=0.7."""
-        if not self.main:
+        if not ranks.is_main():
             return
         elapsed = time.monotonic() - self.started
         eta = elapsed / step * (total - step) if step else None

@@ -4,24 +4,27 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import signal
 import subprocess
 import traceback
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rlvr.errors import UserError
+from rlvr.processes import describe_exit
+from rlvr.states import State
 
 FILE = "result.json"
+ENDED_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
 PACKAGES = ("rlvr", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "mlflow")
-Status = Literal["finished", "failed", "killed"]
 
 
 @dataclass
 class Result:
     """One run. Scores are `rlvr.evaluation.score.Score` as mappings; `seconds` is wall time."""
 
-    status: Status = "failed"
+    status: State = State.failed
     metric: float | None = None
     base: dict[str, Any] | None = None
     trained: dict[str, Any] | None = None
@@ -43,7 +46,7 @@ class Result:
     def fail(self, error: BaseException) -> None:
         """Record why the run ended; SIGTERM and Ctrl-C are `killed`, all else is `failed`."""
         killed = isinstance(error, KeyboardInterrupt)  # the worker's SIGTERM is one too
-        self.status = "killed" if killed else "failed"
+        self.status = State.killed if killed else State.failed
         text = str(error).strip() or ("interrupted" if killed else "no message")
         self.error = text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
         self.traceback = "".join(traceback.format_exception(error))
@@ -52,14 +55,21 @@ class Result:
         write_atomic(run_dir / FILE, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
 
+def of_exit(index: int, code: int) -> Result:
+    """Of job `index`, whose process is gone and left no result; `code` as subprocess gives it."""
+    status = State.killed if code in ENDED_FROM_OUTSIDE else State.failed
+    return Result(status, error=f"job #{index} {describe_exit(code)}")
+
+
 def read(run_dir: Path) -> Result | None:
     """A run's result, or None where there is none yet."""
     path = run_dir / FILE
     if not path.exists():
         return None
     try:
-        return Result(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return Result(**{**record, "status": State(record["status"])})
+    except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path} is not a result of rlvr: {error}") from error
 
 

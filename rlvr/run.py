@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from rlvr import config, tracking
+from rlvr import config, ranks, tracking
 from rlvr.errors import UserError
 from rlvr.library_noise import quiet_libraries
 from rlvr.paths import PROJECT, output_dir
 from rlvr.progress import Progress
 from rlvr.result import Result, code_state, read, versions, write_atomic
+from rlvr.states import State
 
 if TYPE_CHECKING:
     from rlvr.data.load import Splits
@@ -34,23 +35,23 @@ def run(cfg: DictConfig, run_dir: Path) -> float:
     reward of the last training step. Whatever happens, `run_dir/result.json` says so.
     """
     quiet_libraries()
-    from rlvr.training import ranks
+    from rlvr.training import torchrun
     from rlvr.training.checkpoints import claim_directory
 
     run_dir.mkdir(parents=True, exist_ok=True)
-    count = ranks.processes(cfg)
+    count = torchrun.processes(cfg)
     if ranks.is_main():
         claim_directory(cfg, run_dir, count)
-    if ranks.needs_launch(cfg, count):
+    if torchrun.needs_launch(cfg, count):
         return _run_in_ranks(cfg, run_dir, count)
     return _run_here(cfg, run_dir)
 
 
 def _run_in_ranks(cfg: DictConfig, run_dir: Path, count: int) -> float:
-    from rlvr.training import ranks
+    from rlvr.training import torchrun
 
     write_atomic(run_dir / "config.yaml", config.to_yaml(cfg))
-    code = ranks.launch(cfg, run_dir, count)
+    code = torchrun.launch(cfg, run_dir, count)
     result = read(run_dir)
     if code != 0 or result is None or result.metric is None:
         why = result.error if result and result.error else f"exit code {code}"
@@ -76,7 +77,7 @@ def _run_here(cfg: DictConfig, run_dir: Path) -> float:
         result.run_id = tracker.run_id
         _log_inputs(cfg, run_dir, tracker, diff)
         _experiment(cfg, run_dir, result, tracker)
-        result.status = "finished"
+        result.status = State.finished
     except BaseException as error:
         result.fail(error)
         raise
@@ -100,20 +101,16 @@ def _overrides(run_dir: Path) -> list[str]:
 
 def _write(result: Result, run_dir: Path) -> None:
     """Rank 0 writes, unless torchrun ended it because another rank failed and has said why."""
-    from rlvr.training import ranks
-
-    if result.status == "killed" and ranks.is_rank():
+    if result.status is State.killed and ranks.is_rank():
         earlier = read(run_dir)
-        if earlier and earlier.status == "failed":
+        if earlier and earlier.status is State.failed:
             return
-    if ranks.is_main() or result.status == "failed":
+    if ranks.is_main() or result.status is State.failed:
         result.write(run_dir)
 
 
 def _log_inputs(cfg: DictConfig, run_dir: Path, tracker: tracking.Tracker, diff: str) -> None:
     """Config, overrides, uncommitted changes and packages: what it takes to run this again."""
-    from rlvr.training import ranks
-
     if not ranks.is_main():
         return
     import importlib.metadata

@@ -13,7 +13,7 @@ from types import FrameType
 
 from omegaconf import OmegaConf
 
-from rlvr import result
+from rlvr import ranks, result
 from rlvr.errors import UserError
 from rlvr.processes import end_own_group, end_with_parent
 
@@ -28,14 +28,14 @@ class Terminated(KeyboardInterrupt):
 def main(arguments: list[str] | None = None) -> int:
     directory = Path((arguments or sys.argv[1:])[0]).resolve()
     end_on_signals()
-    if "LOCAL_RANK" not in os.environ:  # another rank may have failed already and said so
+    if not ranks.is_rank():  # another rank may have failed already and said so
         (directory / result.FILE).unlink(missing_ok=True)
     try:
         end_with_parent()
         logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stdout)
         run_job(directory)
-        main = os.environ.get("RANK", "0") == "0"  # other ranks may end before it has written
-        if main and not (directory / result.FILE).is_file():
+        # other ranks may end before the main one has written
+        if ranks.is_main() and not (directory / result.FILE).is_file():
             raise RuntimeError(f"the run returned and left no {result.FILE}")
         return 0
     except KeyboardInterrupt as error:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.errors import UserError
-from rlvr.manifest import Job, Manifest, State, Tracking, claim, find, load
+from rlvr.manifest import Job, Manifest, Tracking, claim, find, load
 from rlvr.processes import start_time
+from rlvr.states import State
 
 
 def manifest(**changes) -> Manifest:

@@ -9,11 +9,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rlvr import formatting, manifest, result
+from rlvr.dotted_keys import flatten, is_of_the_run, split_overrides
 from rlvr.errors import UserError
 from rlvr.manifest import Job
 from rlvr.result import Result
-from rlvr.tracking.names import flatten
-from rlvr.tracking.params import NOT_OF_THE_RUN, split_overrides
 
 SHORT = {"learning_rate": "lr", "gradient_accumulation_steps": "accumulation"}
 
@@ -259,8 +258,7 @@ def _differing(rows: list[Row], candidates: list[str]) -> list[str]:
     return [
         key
         for key in dict.fromkeys(candidates)
-        if key.split(".")[0].split("/")[0] not in NOT_OF_THE_RUN
-        and len({_values(row, [key]) for row in rows}) > 1
+        if is_of_the_run(key) and len({_values(row, [key]) for row in rows}) > 1
     ]
 
 

@@ -14,10 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.config.schema import Attention, Config, PeftMethod, TrainerConfig
+from rlvr.dotted_keys import flatten
 from rlvr.errors import UserError, nearest
 from rlvr.paths import find
+from rlvr.secret_patterns import is_secret
 from rlvr.targets import target_problems
-from rlvr.tracking.names import flatten, without_secrets
 
 LAUNCHERS = ("local", "slurm", "sagemaker")
 
@@ -123,11 +124,12 @@ def _secrets(config: DictConfig) -> Iterator[str]:
     """The resolved configuration is written beside every run, sent with remote jobs and tracked."""
     leaves = flatten(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
     for key, value in leaves:
-        if isinstance(value, str) and without_secrets(value) != value:
+        if is_secret(key, value):
             yield (
                 f"{key} holds a password or token, and the configuration is recorded with every "
                 "run: give it by the environment (an MLflow server: MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD; the Hugging Face hub: HF_TOKEN; PostgreSQL: PGPASSWORD)"
+                "MLFLOW_TRACKING_PASSWORD; the Hugging Face hub: HF_TOKEN; PostgreSQL: PGPASSWORD; "
+                "jobs on SageMaker: launcher.hf_token_secret=ARN)"
             )
 
 

@@ -32,12 +32,13 @@ def runs_of(target: str) -> list[Path]:
     from rlvr import manifest
     from rlvr.compare.compare import locate
     from rlvr.paths import output_dir
+    from rlvr.states import State
 
     directory = locate(target, output_dir() / "sweeps")
     if not (directory / manifest.FILE).is_file():
         return [directory]
     jobs = manifest.load(directory).jobs
-    found = [directory / job.dir for job in jobs if job.state is manifest.State.finished]
+    found = [directory / job.dir for job in jobs if job.state is State.finished]
     if not found:
         raise UserError(f"no run of {directory} is finished; see rlvr compare {directory}")
     return found

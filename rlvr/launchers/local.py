@@ -6,53 +6,41 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from rlvr.errors import UserError
-from rlvr.manifest import Job, State
-from rlvr.processes import (
-    GRACE,
-    PARENT,
-    end_group,
-    signal_group,
-    start_time,
-)
-from rlvr.sweep.controller import Sweep, Task
+from rlvr.manifest import Job
+from rlvr.processes import GRACE, PARENT, end_group, signal_group, start_time
+from rlvr.result import Result, of_exit
+from rlvr.states import State
+from rlvr.sweep.controller import Sweep
 from rlvr.sweep.interrupts import Interrupts
-from rlvr.sweep.outcome import Outcome, from_exit
 
 POLL = 0.1  # seconds
-
-
-@dataclass
-class Running:
-    task: Task
-    process: subprocess.Popen[bytes]
-    slot: int
+# The jobs that run and their processes, by slot: a slot has its own GPUs.
+Running: TypeAlias = dict[int, tuple[Job, "subprocess.Popen[bytes]"]]
 
 
 class LocalRunner:
     name = "local"
     settings = frozenset({"n_jobs", "gpus_per_job"})
 
-    def prepare(self, settings: dict[str, Any], tasks: int) -> None:
+    def prepare(self, settings: dict[str, Any], jobs: int) -> None:
         gpus = visible_gpus()
         per_job = positive(settings, "gpus_per_job") or 1
         if gpus and per_job > len(gpus):
             raise UserError(f"launcher.gpus_per_job={per_job}: this machine shows {len(gpus)} GPUs")
         self.groups = [gpus[i : i + per_job] for i in range(0, len(gpus) - per_job + 1, per_job)]
-        self.n_jobs = min(tasks, positive(settings, "n_jobs") or len(self.groups) or 1)
+        self.n_jobs = min(jobs, positive(settings, "n_jobs") or len(self.groups) or 1)
 
     def attachable(self, job: Job) -> bool:
         return False
 
-    def run(self, tasks: Sequence[Task], sweep: Sweep, interrupts: Interrupts) -> None:
-        waiting = deque(tasks)
-        running: list[Running] = []
-        with ended_on_error(running, sweep):
+    def run(self, jobs: Sequence[Job], sweep: Sweep, interrupts: Interrupts) -> None:
+        waiting = deque(jobs)
+        running: Running = {}
+        try:
             while (waiting or running) and not interrupts:
                 if waiting and len(running) < self.n_jobs:
                     self._start(waiting.popleft(), running, sweep)
@@ -61,22 +49,25 @@ class LocalRunner:
                 collect(running, sweep)
             if running:
                 end(running, sweep, interrupts)
+        except BaseException:  # whatever goes wrong here, no job is left behind
+            kill(running, sweep)
+            raise
 
-    def _start(self, task: Task, running: list[Running], sweep: Sweep) -> None:
-        slot = min(set(range(self.n_jobs)) - {r.slot for r in running})
-        with sweep.log_file(task).open("ab") as output:
+    def _start(self, job: Job, running: Running, sweep: Sweep) -> None:
+        slot = min(set(range(self.n_jobs)) - set(running))
+        with sweep.log_file(job).open("ab") as output:
             process = subprocess.Popen(
-                sweep.command(task),
-                env={**os.environ, **self._devices(slot), **sweep.environment(task)},
+                sweep.command(job),
+                env={**os.environ, **self.devices(slot), **sweep.environment(job)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        running.append(Running(task, process, slot))
-        sweep.started(task, pid=process.pid, pid_started=start_time(process.pid))
+        running[slot] = (job, process)
+        sweep.started(job, pid=process.pid, pid_started=start_time(process.pid))
 
-    def _devices(self, slot: int) -> dict[str, str]:
+    def devices(self, slot: int) -> dict[str, str]:
         """A job's own GPUs, or its share of the processor cores."""
         own = {PARENT: str(os.getpid())}
         if self.groups:
@@ -104,22 +95,24 @@ def visible_gpus() -> list[str]:
     return [str(number) for number in range(len(lines))]
 
 
-def collect(running: list[Running], sweep: Sweep, *, stopped: bool = False) -> None:
+def collect(running: Running, sweep: Sweep, *, stopped: bool = False) -> None:
     """Take the processes that have ended out of `running` and record how they ended."""
-    for entry in [r for r in running if r.process.poll() is not None]:
-        running.remove(entry)
-        end_group(entry.process.pid)
-        left = sweep.outcome(entry.task)
-        if left is None and stopped:
-            left = Outcome(State.killed, error="stopped together with the sweep")
-        sweep.ended(entry.task, left or from_exit(entry.task.job, entry.process.returncode))
+    for slot, (job, process) in list(running.items()):
+        if process.poll() is None:
+            continue
+        del running[slot]
+        end_group(process.pid)
+        result = sweep.result(job)
+        if result is None and stopped:
+            result = Result(State.killed, error="stopped together with the sweep")
+        sweep.ended(job, result or of_exit(job.index, process.returncode))
 
 
-def end(running: list[Running], sweep: Sweep, interrupts: Interrupts) -> None:
+def end(running: Running, sweep: Sweep, interrupts: Interrupts) -> None:
     """SIGTERM, and SIGKILL for what is left after the grace time or at the second request."""
-    sweep.view.say(f"stopping {len(running)} jobs (again to kill them at once)")
-    for entry in running:
-        signal_group(entry.process.pid, signal.SIGTERM)
+    sweep.terminal.say(f"stopping {len(running)} jobs (again to kill them at once)")
+    for _, process in running.values():
+        signal_group(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE
     while running and time.monotonic() < deadline and not interrupts.insistent:
         time.sleep(POLL)
@@ -127,18 +120,8 @@ def end(running: list[Running], sweep: Sweep, interrupts: Interrupts) -> None:
     kill(running, sweep)
 
 
-def kill(running: list[Running], sweep: Sweep) -> None:
-    for entry in running:
-        signal_group(entry.process.pid, signal.SIGKILL)
-        entry.process.wait()
+def kill(running: Running, sweep: Sweep) -> None:
+    for _, process in running.values():
+        signal_group(process.pid, signal.SIGKILL)
+        process.wait()
     collect(running, sweep, stopped=True)
-
-
-@contextmanager
-def ended_on_error(running: list[Running], sweep: Sweep) -> Iterator[None]:
-    """Whatever goes wrong in the controller, no job is left behind."""
-    try:
-        yield
-    except BaseException:
-        kill(running, sweep)
-        raise

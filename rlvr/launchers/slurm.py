@@ -4,16 +4,15 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr.errors import UserError
-from rlvr.manifest import Job, State
+from rlvr.manifest import Job
 from rlvr.processes import run_command
-from rlvr.sweep.controller import Sweep, Task
+from rlvr.result import Result, of_exit
+from rlvr.states import State
+from rlvr.sweep.controller import Sweep
 from rlvr.sweep.interrupts import Interrupts
-from rlvr.sweep.outcome import Outcome, from_exit
 
 if TYPE_CHECKING:
     import submitit
@@ -28,13 +27,6 @@ COMMON = ("gpus_per_node", "cpus_per_task", "mem_gb", "timeout_min")
 SLURM_ONLY = ("partition", "account", "qos", "setup", "array_parallelism", "additional_parameters")
 
 
-@dataclass
-class Submitted:
-    task: Task
-    slurm: "submitit.SlurmJob[int]"
-    over_since: float | None = None
-
-
 class SlurmRunner:
     name = "slurm"
     settings = frozenset(
@@ -42,7 +34,11 @@ class SlurmRunner:
         "additional_parameters".split()
     )
 
-    def prepare(self, settings: dict[str, Any], tasks: int) -> None:
+    def __init__(self) -> None:
+        self._slurm: dict[int, submitit.SlurmJob[int]] = {}  # by the job's index
+        self._over_since: dict[int, float] = {}
+
+    def prepare(self, settings: dict[str, Any], jobs: int) -> None:
         missing = [command for command in COMMANDS if shutil.which(command) is None]
         if missing:
             raise UserError(
@@ -53,55 +49,109 @@ class SlurmRunner:
             raise UserError(f"launcher.nodes={settings['nodes']}: one run uses one node, set 1")
 
     def attachable(self, job: Job) -> bool:
-        slurm = _slurm_job(job)
-        return not slurm.done(force_check=True) and slurm.state != "UNKNOWN"
+        slurm = self._of(job)
+        return not slurm.done(force_check=True) and not State.of_slurm(slurm.state).ended
 
-    def run(self, tasks: Sequence[Task], sweep: Sweep, interrupts: Interrupts) -> None:
-        running = [Submitted(t, _slurm_job(t.job)) for t in tasks if t.job.is_remote()]
+    def run(self, jobs: Sequence[Job], sweep: Sweep, interrupts: Interrupts) -> None:
         if not interrupts:
-            running += _submit([t for t in tasks if not t.job.is_remote()], sweep)
+            for same in _by_resources([job for job in jobs if not job.is_remote()]):
+                self._submit(same, sweep)
+        running = [job for job in jobs if job.is_remote()]
         asked = time.monotonic()
         while running and not interrupts:
             time.sleep(POLL)
             if time.monotonic() > asked + ASK:
-                running[0].slurm.watcher.update()
+                self._of(running[0]).watcher.update()
                 asked = time.monotonic()
-            running = [entry for entry in running if not _over(entry, sweep)]
+            running = [job for job in running if not self._over(job, sweep)]
         if running:
-            _cancel(running, sweep, interrupts)
+            self._cancel(running, sweep, interrupts)
+
+    def _of(self, job: Job) -> "submitit.SlurmJob[int]":
+        """Made once: a new one makes submitit ask the accounting again."""
+        import submitit
+
+        if job.index not in self._slurm:
+            assert job.remote is not None
+            folder, number = job.remote["folder"], job.remote["job_id"]
+            self._slurm[job.index] = submitit.SlurmJob(folder=folder, job_id=number)
+        return self._slurm[job.index]
+
+    def _submit(self, jobs: list[Job], sweep: Sweep) -> None:
+        import submitit
+
+        folder = sweep.directory.absolute() / ".slurm" / "%j"
+        executor = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=0)
+        executor.update_parameters(**_parameters(jobs[0], sweep))
+        with executor.batch():
+            submitted = [executor.submit(run_command, *_arguments(job, sweep)) for job in jobs]
+        for job, slurm in zip(jobs, submitted, strict=True):
+            self._slurm[job.index] = slurm
+            sweep.submitted(job, {"job_id": slurm.job_id, "folder": str(folder)})
+
+    def _over(self, job: Job, sweep: Sweep) -> bool:
+        """Record what has changed; true once the job is over and its result has been taken."""
+        if job.state is State.pending and (job.directory / STARTED).exists():
+            sweep.started(job)
+        if not self._of(job).done():
+            return False
+        result = sweep.result(job)
+        if result is None and not self._died(job):
+            since = self._over_since.setdefault(job.index, time.monotonic())
+            if time.monotonic() < since + LATE:
+                return False
+        sweep.ended(job, result or self._without_result(job))
+        return True
+
+    def _died(self, job: Job) -> bool:
+        """No result will come: the worker or the whole job was killed."""
+        by_slurm = State.of_slurm(self._of(job).state) in (State.failed, State.killed)
+        return by_slurm or (self._exit_code(job) or 0) < 0
+
+    def _exit_code(self, job: Job) -> int | None:
+        """The worker's, where submitit's own process lived to see it."""
+        slurm = self._of(job)
+        if not slurm.paths.result_pickle.exists() or slurm.exception() is not None:
+            return None
+        return slurm.result()
+
+    def _without_result(self, job: Job) -> Result:
+        word, name = self._of(job).state, f"Slurm job {self._of(job).job_id}"
+        if word.startswith("CANCELLED"):
+            return Result(State.killed, error=f"{name} was cancelled")
+        if (code := self._exit_code(job)) is not None:
+            return of_exit(job.index, code)
+        stderr = self._of(job).paths.stderr
+        lines = stderr.read_text(errors="replace").split("\n") if stderr.is_file() else []
+        last = next((f" ({line}; see {stderr})" for line in reversed(lines) if line.strip()), "")
+        status = State.killed if State.of_slurm(word) is State.killed else State.failed
+        return Result(status, error=f"{name} ended as {word} and left no result{last}")
+
+    def _cancel(self, running: list[Job], sweep: Sweep, interrupts: Interrupts) -> None:
+        """scancel sends SIGTERM, then SIGKILL; a second request waits for nothing."""
+        sweep.terminal.say(f"cancelling {len(running)} Slurm jobs (again to leave at once)")
+        subprocess.run(["scancel", *(self._of(job).job_id for job in running)], check=False)
+        deadline = time.monotonic() + CANCEL_GRACE
+        while running and time.monotonic() < deadline and not interrupts.insistent:
+            time.sleep(POLL)
+            self._of(running[0]).watcher.update()
+            running = [job for job in running if not self._over(job, sweep)]
+        for job in running:
+            stopped = Result(State.killed, error="cancelled together with the sweep")
+            sweep.ended(job, sweep.result(job) or stopped)
 
 
-def _slurm_job(job: Job) -> "submitit.SlurmJob[int]":
-    import submitit
-
-    assert job.remote is not None
-    return submitit.SlurmJob(folder=job.remote["folder"], job_id=job.remote["job_id"])
-
-
-def _submit(tasks: list[Task], sweep: Sweep) -> list[Submitted]:
+def _by_resources(jobs: list[Job]) -> list[list[Job]]:
     """One array per set of resources; a sweep over launcher.gpus_per_node has several."""
-    groups: dict[str, list[Task]] = {}
-    for task in tasks:
-        groups.setdefault(str(task.request.config.get("launcher")), []).append(task)
-    return [entry for group in groups.values() for entry in _submit_array(group, sweep)]
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(str(job.config.get("launcher")), []).append(job)
+    return list(groups.values())
 
 
-def _submit_array(tasks: list[Task], sweep: Sweep) -> list[Submitted]:
-    import submitit
-
-    folder = sweep.directory.absolute() / ".slurm" / "%j"
-    executor = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=0)
-    executor.update_parameters(**_parameters(tasks[0], sweep))
-    with executor.batch():
-        jobs = [executor.submit(run_command, *_arguments(task, sweep)) for task in tasks]
-    for task, job in zip(tasks, jobs, strict=True):
-        sweep.submitted(task, {"job_id": job.job_id, "folder": str(folder)})
-    return [Submitted(task, job) for task, job in zip(tasks, jobs, strict=True)]
-
-
-def _parameters(task: Task, sweep: Sweep) -> dict[str, Any]:
+def _parameters(job: Job, sweep: Sweep) -> dict[str, Any]:
     """Names as submitit has them: what only Slurm knows starts with slurm_."""
-    given = sweep.settings(task)
+    given = sweep.settings(job)
     given["array_parallelism"] = given.get("n_jobs")
     named = {f"slurm_{key}": given.get(key) for key in SLURM_ONLY}
     named.update({key: given.get(key) for key in COMMON})
@@ -109,65 +159,8 @@ def _parameters(task: Task, sweep: Sweep) -> dict[str, Any]:
     return {key: value for key, value in named.items() if value}
 
 
-def _arguments(task: Task, sweep: Sweep) -> tuple[list[str], dict[str, str], str, str]:
-    started = task.directory.absolute() / STARTED
+def _arguments(job: Job, sweep: Sweep) -> tuple[list[str], dict[str, str], str, str]:
+    started = job.directory.absolute() / STARTED
     started.unlink(missing_ok=True)
-    log = str(sweep.log_file(task).absolute())
-    return sweep.command(task), sweep.environment(task), log, str(started)
-
-
-def _over(entry: Submitted, sweep: Sweep) -> bool:
-    """Record what has changed; true once the job is over and its result has been taken."""
-    if entry.task.job.state is State.pending and (entry.task.directory / STARTED).exists():
-        sweep.started(entry.task)
-    if not entry.slurm.done():
-        return False
-    outcome = sweep.outcome(entry.task)
-    if outcome is None and not _died(entry):
-        entry.over_since = entry.over_since or time.monotonic()
-        if time.monotonic() < entry.over_since + LATE:
-            return False
-    sweep.ended(entry.task, outcome or _without_result(entry))
-    return True
-
-
-def _died(entry: Submitted) -> bool:
-    """No result will come: the worker or the whole job was killed."""
-    by_slurm = entry.slurm.state.partition(" ")[0] not in ("COMPLETED", "UNKNOWN", "RUNNING")
-    return by_slurm or (_exit_code(entry) or 0) < 0
-
-
-def _exit_code(entry: Submitted) -> int | None:
-    """The worker's, where submitit's own process lived to see it."""
-    if not entry.slurm.paths.result_pickle.exists() or entry.slurm.exception() is not None:
-        return None
-    return entry.slurm.result()
-
-
-def _without_result(entry: Submitted) -> Outcome:
-    state, name = entry.slurm.state, f"Slurm job {entry.slurm.job_id}"
-    if state.startswith("CANCELLED"):
-        return Outcome(State.killed, error=f"{name} was cancelled")
-    if (code := _exit_code(entry)) is not None:
-        return from_exit(entry.task.job, code)
-    where = _last_words(entry.slurm.paths.stderr)
-    return Outcome(State.failed, error=f"{name} ended as {state} and left no result{where}")
-
-
-def _last_words(stderr: Path) -> str:
-    lines = stderr.read_text(errors="replace").strip().splitlines() if stderr.is_file() else []
-    return f" ({lines[-1]}; see {stderr})" if lines else ""
-
-
-def _cancel(running: list[Submitted], sweep: Sweep, interrupts: Interrupts) -> None:
-    """scancel sends SIGTERM, then SIGKILL; a second request does not wait for what jobs write."""
-    sweep.view.say(f"cancelling {len(running)} Slurm jobs (again to leave at once)")
-    subprocess.run(["scancel", *(entry.slurm.job_id for entry in running)], check=False)
-    deadline = time.monotonic() + CANCEL_GRACE
-    while running and time.monotonic() < deadline and not interrupts.insistent:
-        time.sleep(POLL)
-        running[0].slurm.watcher.update()
-        running = [entry for entry in running if not _over(entry, sweep)]
-    for entry in running:
-        stopped = Outcome(State.killed, error="cancelled together with the sweep")
-        sweep.ended(entry.task, sweep.outcome(entry.task) or stopped)
+    log = str(sweep.log_file(job).absolute())
+    return sweep.command(job), sweep.environment(job), log, str(started)

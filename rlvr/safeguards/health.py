@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlvr import ranks
 from rlvr.metric_names import metric_name
 from rlvr.rewards.reward import Reward
 from rlvr.safeguards import health_signals as signals
@@ -20,7 +21,6 @@ from rlvr.safeguards.disagreements import FILE, Disagreements
 from rlvr.safeguards.health_rules import PAUSE, RULES, History
 from rlvr.safeguards.health_signals import Batch
 from rlvr.sampling.stop import StopRule
-from rlvr.training.ranks import is_main
 from rlvr.verify.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class HealthMonitor:
         drift["health/warnings"] = self._warnings
         for name, value in drift.items():
             metrics[name] = [value]
-        if is_main():
+        if ranks.is_main():
             self._disagreements.write()
 
     def _warn(self, history: History) -> None:
@@ -110,7 +110,7 @@ class HealthMonitor:
             if due and (message := rule(history)):
                 self._warned[rule.__name__] = now
                 self._warnings += 1
-                if is_main():
+                if ranks.is_main():
                     log.warning("health, %s: %s", history.steps, message)
 
     def log_disagreements(self, tracker: "Tracker") -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from rlvr.errors import UserError
 from rlvr.formatting import number
+from rlvr.ranks import is_main
 from rlvr.result import write_atomic
 from rlvr.safeguards.spoilt import GOLD, SPOILT
-from rlvr.tracking.tracker import is_main_process
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +37,7 @@ class Preflight:
 
     def publish(self, run_dir: Path | None = None) -> None:
         """Show what is new and write it to `run_dir`; one UserError with all findings."""
-        if is_main_process():
+        if is_main():
             if run_dir is not None:
                 text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
                 write_atomic(run_dir / FILE, text + "\n")

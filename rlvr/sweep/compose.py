@@ -3,9 +3,9 @@
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,43 +16,37 @@ from hydra.core.utils import filter_overrides
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from rlvr.dotted_keys import is_of_the_run, override_key
 from rlvr.errors import UserError
-
-# These choose where a run happens and is recorded, not what it computes.
-NO_RESULT = ("launcher", "tracking", "output_dir")
-
-
-@dataclass
-class Request:
-    """One job as asked for. `config` still has Hydra's node."""
-
-    overrides: list[str]
-    name: str
-    config: DictConfig
-
-    def place(self, sweep_dir: Path, index: int) -> Path:
-        """Give the job its number; returns the directory that follows from it."""
-        hydra = self.config.hydra
-        with read_write(hydra), open_dict(hydra):
-            hydra.job.num = index
-            hydra.job.id = str(index)
-            hydra.sweep.dir = str(sweep_dir)
-            directory = sweep_dir / str(hydra.sweep.subdir)
-            hydra.runtime.output_dir = str(directory.absolute())
-        return directory
+from rlvr.manifest import Job
 
 
 def compose(
-    loader: ConfigLoader, master: DictConfig, job_overrides: Sequence[Sequence[str]]
-) -> list[Request]:
+    loader: ConfigLoader,
+    master: DictConfig,
+    job_overrides: Sequence[Sequence[str]],
+    first_index: int,
+) -> list[Job]:
     swept = _swept_keys(loader, master)
-    requests = []
-    for given in job_overrides:
+    jobs = []
+    for index, given in enumerate(job_overrides, first_index):
         overrides = [o for o in filter_overrides(given) if not o.startswith("launcher.resume=")]
         config = loader.load_sweep_config(master, list(given))
         name = _name(overrides, swept) or str(config.hydra.job.name)
-        requests.append(Request(overrides, name, config))
-    return requests
+        jobs.append(Job(index, name, hash="", overrides=overrides, dir="", config=config))
+    return jobs
+
+
+def place(job: Job, sweep_dir: Path) -> None:
+    """Let the job's config say its number and the directory that follows from it."""
+    hydra = job.config.hydra
+    with read_write(hydra), open_dict(hydra):
+        hydra.job.num = job.index
+        hydra.job.id = str(job.index)
+        hydra.sweep.dir = str(sweep_dir)
+        job.directory = sweep_dir / str(hydra.sweep.subdir)
+        job.dir = os.path.relpath(job.directory, sweep_dir)
+        hydra.runtime.output_dir = str(job.directory.absolute())
 
 
 def _swept_keys(loader: ConfigLoader, master: DictConfig) -> set[str]:
@@ -63,13 +57,9 @@ def _swept_keys(loader: ConfigLoader, master: DictConfig) -> set[str]:
     return keys | {str(key).lstrip("+~") for key in params}
 
 
-def override_key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+~")
-
-
 def _name(overrides: list[str], swept: set[str]) -> str:
     varied = [o for o in overrides if override_key(o) in swept]
-    fixed = [o for o in overrides if override_key(o).split(".")[0] != "launcher"]
+    fixed = [o for o in overrides if is_of_the_run(override_key(o))]
     return ",".join(varied or fixed)
 
 
@@ -79,18 +69,18 @@ def sweep_name(loader: ConfigLoader, master: DictConfig) -> str:
     return f"{Path(str(master.hydra.sweep.dir)).name} {swept}".strip()
 
 
-def check_one_launcher(master: DictConfig, requests: list[Request]) -> None:
+def check_one_launcher(master: DictConfig, jobs: list[Job]) -> None:
     """Hydra takes the launcher from the master config and would silently run every job there."""
     used = _launcher(master)
-    for request in requests:
-        asked = _launcher(request.config)
+    for job in jobs:
+        asked = _launcher(job.config)
         if asked != used:
             raise UserError(
                 f"a sweep runs on one launcher: this one has hydra/launcher={used}, but job "
-                f"{request.name!r} selects {asked}. Start one sweep per launcher, and select it "
+                f"{job.name!r} selects {asked}. Start one sweep per launcher, and select it "
                 "for the whole sweep (launcher=NAME, without a comma)."
             )
-    names = {str(OmegaConf.select(request.config, "launcher.name")) for request in requests}
+    names = {str(OmegaConf.select(job.config, "launcher.name")) for job in jobs}
     if len(names) > 1:
         raise UserError(f"a sweep runs on one launcher, not on {', '.join(sorted(names))}")
 
@@ -99,26 +89,24 @@ def _launcher(config: DictConfig) -> str:
     return str(config.hydra.runtime.choices.get("hydra/launcher"))
 
 
-def validate(
-    requests: list[Request], check: Callable[[DictConfig], None], first_index: int = 0
-) -> None:
+def validate(jobs: list[Job], check: Callable[[DictConfig], None]) -> None:
     """Check every job; raises one UserError with all problems, each once, with its jobs."""
     problems: dict[str, list[str]] = {}
-    for index, request in enumerate(requests, first_index):
+    for job in jobs:
         try:
-            with hydra_config(request.config):
-                check(task_config(request.config))
-                resolved(request.config)
+            with hydra_config(job.config):
+                check(task_config(job.config))
+                resolved(job.config)
         except (UserError, OmegaConfBaseException) as error:
-            problems.setdefault(str(error), []).append(f"#{index} {request.name}")
+            problems.setdefault(str(error), []).append(job.label)
     if problems:
-        bad = sum(len(jobs) for jobs in problems.values())
-        text = "\n".join(_describe(message, jobs) for message, jobs in problems.items())
-        raise UserError(f"{bad} of {len(requests)} jobs cannot run, so none was started:\n{text}")
+        bad = sum(len(labels) for labels in problems.values())
+        text = "\n".join(_describe(message, labels) for message, labels in problems.items())
+        raise UserError(f"{bad} of {len(jobs)} jobs cannot run, so none was started:\n{text}")
 
 
-def _describe(message: str, jobs: list[str]) -> str:
-    shown = jobs[:4] + ([f"and {len(jobs) - 4} more"] if len(jobs) > 4 else [])
+def _describe(message: str, labels: list[str]) -> str:
+    shown = labels[:4] + ([f"and {len(labels) - 4} more"] if len(labels) > 4 else [])
     indented = message.strip().replace("\n", "\n    ")
     return f"  job {'; '.join(shown)}\n    {indented}"
 
@@ -160,6 +148,6 @@ def plain(value: Any) -> Any:
 
 def config_hash(values: dict[str, Any], directory: Path) -> str:
     """sha256 of what decides the job's result; its own directory does not."""
-    kept = {key: value for key, value in values.items() if key not in NO_RESULT}
+    kept = {key: value for key, value in values.items() if is_of_the_run(key)}
     text = json.dumps(kept, sort_keys=True, default=str).replace(str(directory.absolute()), "")
     return hashlib.sha256(text.encode()).hexdigest()

@@ -8,7 +8,7 @@ import sys
 import sysconfig
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,25 +17,16 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from rlvr import manifest
+from rlvr import manifest, tracking
 from rlvr.errors import UserError
-from rlvr.manifest import Job, Manifest, State
-from rlvr.sweep import compose, resume, runs, summary, transport
-from rlvr.sweep.compose import Request
+from rlvr.manifest import Job, Manifest
+from rlvr.result import Result
+from rlvr.states import State
+from rlvr.sweep import compose, terminal, transport
 from rlvr.sweep.interrupts import Interrupts
-from rlvr.sweep.outcome import Outcome
-from rlvr.sweep.view import View
+from rlvr.sweep.resume import Resume
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Task:
-    """A job of the manifest together with what it takes to run it."""
-
-    job: Job
-    request: Request
-    directory: Path
 
 
 class Runner(Protocol):
@@ -44,16 +35,16 @@ class Runner(Protocol):
     name: str
     settings: frozenset[str]
 
-    def prepare(self, settings: dict[str, Any], tasks: int) -> None:
+    def prepare(self, settings: dict[str, Any], jobs: int) -> None:
         """Check settings and machine; raises UserError before anything is created."""
 
     def attachable(self, job: Job) -> bool:
         """Does this job of an earlier controller still run, so that `run` can wait for it?"""
 
-    def run(self, tasks: Sequence[Task], sweep: "Sweep", interrupts: Interrupts) -> None:
-        """Run every task, or wait for it where `task.job.is_remote()`. Call `sweep.submitted`
-        (remote jobs), `sweep.started` and `sweep.ended`. Once `interrupts` is true, end the
-        jobs that run and start no more."""
+    def run(self, jobs: Sequence[Job], sweep: "Sweep", interrupts: Interrupts) -> None:
+        """Run every job, or wait for it where `job.is_remote()`. Call `sweep.submitted` (remote
+        jobs), `sweep.started` and `sweep.ended`. Once `interrupts` is true, end the jobs that
+        run and start no more."""
 
 
 class Sweep:
@@ -71,7 +62,7 @@ class Sweep:
         self.task_function = task_function
         self.transport = transport.choose(task_function, hydra_context)
         self.directory = Path(str(config.hydra.sweep.dir))
-        self.view = View()
+        self.terminal = terminal.Terminal()
         self._record: Manifest | None = None
         self._earlier: list[Job] = []
 
@@ -82,37 +73,40 @@ class Sweep:
 
     def launch(self, job_overrides: Sequence[Sequence[str]], first_index: int) -> list[JobReturn]:
         """Run the jobs and return their results in order; raises KeyboardInterrupt after a stop."""
-        requests = compose.compose(self.loader, self.master, job_overrides)
-        compose.check_one_launcher(self.master, requests)
-        self._validate(requests, first_index)
-        settings = self._settings(requests[0].config)
-        self.runner.prepare(settings, len(requests))
+        composed = self.compose(job_overrides, first_index)
+        settings = self.settings(composed[0])
+        self.runner.prepare(settings, len(composed))
         if self._record is None and settings.get("resume") is not None:
             self._move_to(manifest.find(str(settings["resume"]), root=self.directory.parent))
         self.directory.mkdir(parents=True, exist_ok=True)
         with manifest.claim(self.directory), Interrupts() as interrupts:
             if self._record is None:
                 self._open(settings)
-            tasks = self._plan(requests, first_index)
+            jobs = self._match(composed)
             try:
-                self._run(tasks, interrupts)
+                self._run(jobs, interrupts)
             finally:
-                self._finish(tasks, interrupts)
+                self._finish(jobs, interrupts)
         if interrupts:
             raise KeyboardInterrupt
-        return self._returns(tasks)
+        return self._returns(jobs)
 
-    def _validate(self, requests: list[Request], first_index: int) -> None:
-        """A task function that runs in its own worker module may bring its own `validate`."""
-        if isinstance(self.transport, transport.PickledTask):
-            return
-        from rlvr import config
+    def compose(self, job_overrides: Sequence[Sequence[str]], first_index: int) -> list[Job]:
+        """The jobs, checked: UserError for launchers that are mixed and configs that are wrong.
 
-        check = getattr(self.task_function, "validate", config.validate)
-        compose.validate(requests, check, first_index)
+        A task function that runs in its own worker module may bring its own `validate`.
+        """
+        jobs = compose.compose(self.loader, self.master, job_overrides, first_index)
+        compose.check_one_launcher(self.master, jobs)
+        if not isinstance(self.transport, transport.PickledTask):
+            from rlvr import config
 
-    def _settings(self, config: DictConfig) -> dict[str, Any]:
-        settings: dict[str, Any] = compose.plain(OmegaConf.select(config, "launcher") or {})
+            compose.validate(jobs, getattr(self.task_function, "validate", config.validate))
+        return jobs
+
+    def settings(self, job: Job) -> dict[str, Any]:
+        """The job's own `launcher` node."""
+        settings: dict[str, Any] = compose.plain(OmegaConf.select(job.config, "launcher") or {})
         known = self.runner.settings | {"name", "resume"}
         if unknown := sorted(set(settings) - known):
             raise UserError(
@@ -146,7 +140,7 @@ class Sweep:
             name=compose.sweep_name(self.loader, self.master),
             created=started.isoformat(timespec="milliseconds"),
             launcher=self.runner.name,
-            command=summary.command_line(),
+            command=terminal.command_line(),
             metric=self.transport.metric,
         )
 
@@ -160,47 +154,34 @@ class Sweep:
                 f"resume it with launcher={self._record.launcher}"
             )
 
-    def _plan(self, requests: list[Request], first_index: int) -> list[Task]:
+    def _match(self, composed: list[Job]) -> list[Job]:
         """Decide what runs; the manifest and MLflow say so before anything starts."""
-        hashes = [
-            self.transport.hash(request, request.place(self.directory, first_index + position))
-            for position, request in enumerate(requests)
-        ]
-        earlier = resume.Earlier(self._earlier, self._earlier_outcome, self.runner.attachable)
+        for job in composed:
+            compose.place(job, self.directory)
+            job.hash = self.transport.hash(job)
         resumed = bool(self._earlier)
-        plan = resume.match(self.record, earlier, requests, hashes, first_index)
-        for job in plan.changed:
-            resume.set_aside(self.directory / job.dir)
-        tasks = [self._task(job, r) for job, r in zip(plan.jobs, requests, strict=True)]
+        resume = Resume(self.record, self._earlier, self.result, self.runner.attachable, self._end)
+        jobs = resume.match(composed)
+        for job in jobs:
+            compose.place(job, self.directory)
+            job.directory.mkdir(parents=True, exist_ok=True)
         if resumed:
-            self.view.say(f"Resuming {summary.shown(self.directory)}\n{plan.describe()}")
+            self.terminal.say(f"Resuming {terminal.shown(self.directory)}\n{resume.describe()}")
         self.record.launcher = self.runner.name
         self.record.save(self.directory)
-        for run_id, state in plan.ended_runs.items():
-            runs.end(self.record, run_id, state)
-        runs.create(self.record, {task.job.index: task.request for task in tasks})
+        tracking.create_runs(self.record, OmegaConf.select(jobs[0].config, "tracking"))
         self.record.save(self.directory)
-        return tasks
+        return jobs
 
-    def _earlier_outcome(self, job: Job) -> Outcome | None:
-        return self.transport.outcome(self.directory / job.dir)
-
-    def _task(self, job: Job, request: Request) -> Task:
-        directory = request.place(self.directory, job.index)
-        job.dir = os.path.relpath(directory, self.directory)
-        job.overrides = request.overrides
-        directory.mkdir(parents=True, exist_ok=True)
-        return Task(job, request, directory)
-
-    def _run(self, tasks: list[Task], interrupts: Interrupts) -> None:
-        todo = [task for task in tasks if task.job.state is not State.finished]
-        for task in todo:
-            if task.job.state is State.pending and not task.job.is_remote():
-                self._use_tracking_uri(task.request.config)
-                self.transport.write(task.request, task.directory)
-        self.view.say(f"Sweep of {len(tasks)} jobs in {summary.shown(self.directory)}")
-        with self.view.watching([(t.job, t.directory) for t in todo], self.record.metric):
-            self.runner.run(todo, self, interrupts)
+    def _run(self, jobs: list[Job], interrupts: Interrupts) -> None:
+        unfinished = [job for job in jobs if job.state is not State.finished]
+        for job in unfinished:
+            if job.state is State.pending and not job.is_remote():
+                self._use_tracking_uri(job.config)
+                self.transport.write(job)
+        self.terminal.say(f"Sweep of {len(jobs)} jobs in {terminal.shown(self.directory)}")
+        with self.terminal.watching(unfinished, self.record.metric):
+            self.runner.run(unfinished, self, interrupts)
 
     def _use_tracking_uri(self, config: DictConfig) -> None:
         """The job writes where its run was created, whatever its own defaults would say."""
@@ -208,62 +189,61 @@ class Sweep:
             with read_write(config), open_dict(config):
                 config.tracking.uri = self.record.tracking.uri
 
-    def settings(self, task: Task) -> dict[str, Any]:
-        """The job's own `launcher` node."""
-        return self._settings(task.request.config)
+    def command(self, job: Job) -> list[str]:
+        return self.transport.command(job.directory)
 
-    def command(self, task: Task) -> list[str]:
-        return self.transport.command(task.directory)
+    def log_file(self, job: Job) -> Path:
+        return self.transport.log(job)
 
-    def log_file(self, task: Task) -> Path:
-        return self.transport.log(task.request, task.directory)
-
-    def environment(self, task: Task) -> dict[str, str]:
+    def environment(self, job: Job) -> dict[str, str]:
         """What the job's process gets on top of its surroundings."""
         added = {"PYTHONPATH": importable_paths(), "PYTHONUNBUFFERED": "1"}
-        added.update({str(k): str(v) for k, v in task.request.config.hydra.job.env_set.items()})
-        if task.job.run_id is not None:
-            added["RLVR_RUN_ID"] = task.job.run_id
+        added.update({str(k): str(v) for k, v in job.config.hydra.job.env_set.items()})
+        if job.run_id is not None:
+            added[tracking.RUN_ID_VARIABLE] = job.run_id
         return added
 
-    def outcome(self, task: Task) -> Outcome | None:
+    def result(self, job: Job) -> Result | None:
         """What the job itself left, if anything."""
-        return self.transport.outcome(task.directory)
+        return self.transport.result(job.directory)
 
-    def submitted(self, task: Task, remote: dict[str, Any]) -> None:
+    def submitted(self, job: Job, remote: dict[str, Any]) -> None:
         """`remote` is what finds the job again; it stays pending until `started`."""
-        task.job.remote = remote
+        job.remote = remote
         self.record.save(self.directory)
 
-    def started(self, task: Task, pid: int | None = None, pid_started: int | None = None) -> None:
-        job = task.job
+    def started(self, job: Job, pid: int | None = None, pid_started: int | None = None) -> None:
         job.state, job.started, job.ended = State.running, manifest.now(), None
         job.pid, job.pid_started = pid, pid_started
         self.record.save(self.directory)
-        self.view.changed(job)
+        self.terminal.changed(job)
 
-    def ended(self, task: Task, outcome: Outcome) -> None:
-        job = task.job
-        job.state, job.ended = outcome.state, manifest.now()
+    def ended(self, job: Job, result: Result) -> None:
+        job.state, job.ended = result.status, manifest.now()
         job.pid = job.pid_started = None
-        job.value, job.error = outcome.value, outcome.error
-        if self.outcome(task) is None:
-            self.transport.write_outcome(task.request, task.directory, outcome, job.run_id)
+        job.value, job.error = result.metric, result.error
+        if self.result(job) is None:
+            known = replace(result, overrides=job.overrides, run_id=job.run_id)
+            self.transport.write_result(job.directory, known)
         self.record.save(self.directory)
-        runs.end(self.record, job.run_id, job.state)
-        self.view.changed(job)
+        self._end(job, job.state)
+        self.terminal.changed(job)
 
-    def _finish(self, tasks: list[Task], interrupts: Interrupts) -> None:
-        for task in tasks:
-            if task.job.state is State.pending and not task.job.is_remote():
-                runs.end(self.record, task.job.run_id, State.killed)
-        state = overall([task.job for task in tasks])
+    def _end(self, job: Job, state: State) -> None:
+        tracking.end_run(self.record.tracking.uri, job.run_id, state)
+
+    def _finish(self, jobs: list[Job], interrupts: Interrupts) -> None:
+        for job in jobs:
+            if job.state is State.pending and not job.is_remote():
+                self._end(job, State.killed)
+        state = overall(jobs)
         try:
             self._compare()
         finally:
-            runs.end(self.record, self.record.tracking.parent_run_id, state)
+            where = self.record.tracking
+            tracking.end_run(where.uri, where.parent_run_id, state)
         if state is not State.finished:
-            self._say_unfinished(tasks, interrupted=bool(interrupts))
+            self._say_unfinished(jobs, interrupted=bool(interrupts))
 
     def _compare(self) -> None:
         """Nothing that goes wrong in the report may hide the jobs' results."""
@@ -276,27 +256,27 @@ class Sweep:
         except Exception:
             log.exception("no comparison could be made; try again: rlvr compare %s", self.directory)
 
-    def _say_unfinished(self, tasks: list[Task], *, interrupted: bool) -> None:
-        told = (State.failed,) if interrupted else (State.failed, State.killed)
-        jobs = [
-            (task.job, self.log_file(task), (self.outcome(task) or Outcome(State.lost)).traceback)
-            for task in tasks
-            if task.job.state in told
+    def _say_unfinished(self, jobs: list[Job], *, interrupted: bool) -> None:
+        named = (State.failed,) if interrupted else (State.failed, State.killed)
+        failed = [
+            (job, self.log_file(job), (self.result(job) or Result()).traceback)
+            for job in jobs
+            if job.state in named
         ]
-        if jobs:
-            self.view.say(summary.unfinished(jobs) + "\n")
-        self.view.say(f"{summary.counts([task.job for task in tasks])}. To run what is missing:")
-        self.view.say("  " + summary.resume_command(summary.command_line(), self.directory))
+        if failed:
+            self.terminal.say(terminal.errors(failed) + "\n")
+        again = terminal.resume_command(terminal.command_line(), self.directory)
+        self.terminal.say(f"{terminal.counts(jobs)}. To run what is missing:\n  {again}")
 
-    def _returns(self, tasks: list[Task]) -> list[JobReturn]:
-        failed = [task.job for task in tasks if task.job.state is not State.finished]
-        message = summary.failure(self.directory, failed, len(tasks))
+    def _returns(self, jobs: list[Job]) -> list[JobReturn]:
+        failed = [job for job in jobs if job.state is not State.finished]
+        message = terminal.failure(self.directory, failed, len(jobs))
         returns = []
-        for task in tasks:
-            outcome = self.outcome(task) or Outcome(task.job.state, error=task.job.error)
-            returned = self.transport.job_return(task.request, task.directory, outcome)
+        for job in jobs:
+            result = self.result(job) or Result(job.state, error=job.error)
+            returned = self.transport.job_return(job, result)
             if returned.status is not JobStatus.COMPLETED:
-                details = outcome.traceback or outcome.error
+                details = result.traceback or result.error
                 returned.return_value = transport.JobFailedError(message, details)
             returns.append(returned)
         return returns

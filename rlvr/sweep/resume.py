@@ -1,140 +1,127 @@
-"""Which jobs of an earlier sweep still stand, and which run again."""
+"""What becomes of each job of an earlier sweep: kept, waited for, run again, or left as it is."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
+from rlvr.dotted_keys import is_of_the_run, override_key
 from rlvr.errors import UserError
-from rlvr.manifest import Job, Manifest, State
-from rlvr.sweep.compose import Request, override_key
-from rlvr.sweep.outcome import Outcome
+from rlvr.manifest import Job, Manifest
+from rlvr.result import Result
+from rlvr.states import State
 
-Key = TypeVar("Key")
+KEPT = "kept"
+ATTACHED = "still running, waited for"
+AGAIN = "run again"
+CHANGED = "run anew, their configuration has changed"
+NEW = "new"
+OTHERS = "not in this request, left as they are"
 
 
-@dataclass
-class Plan:
-    """`jobs` are in the order of the request; each is also in one of the lists below it."""
+class Resume:
+    """`earlier` are the jobs of the record that no request has taken yet.
 
-    jobs: list[Job] = field(default_factory=list)
-    kept: list[Job] = field(default_factory=list)
-    attached: list[Job] = field(default_factory=list)
-    again: list[tuple[Job, State]] = field(default_factory=list)
-    changed: list[Job] = field(default_factory=list)
-    new: list[Job] = field(default_factory=list)
-    others: list[Job] = field(default_factory=list)
-    ended_runs: dict[str, State] = field(default_factory=dict)  # MLflow runs nobody ended
+    `result_of` is what a job has left, `attachable` whether one that was handed to a cluster can
+    still be waited for, `end_run` ends the MLflow run of a job that could not do so itself.
+    """
+
+    def __init__(
+        self,
+        record: Manifest,
+        earlier: list[Job],
+        result_of: Callable[[Job], Result | None],
+        attachable: Callable[[Job], bool],
+        end_run: Callable[[Job, State], None],
+    ) -> None:
+        self.record, self.earlier = record, earlier
+        self.result_of, self.attachable, self.end_run = result_of, attachable, end_run
+        self.labels: dict[str, list[str]] = {}
+
+    def match(self, composed: Sequence[Job]) -> list[Job]:
+        """The record's job for each composed one, in their order; new ones join the record.
+
+        Raises UserError, before anything is changed, where a job still runs that must not.
+        """
+        same = [self._take(lambda old, h=new.hash: old.hash == h) for new in composed]  # type: ignore[misc]
+        pairs = [
+            (new, old or self._take(lambda old, n=new: _wanted(old) == _wanted(n)))  # type: ignore[misc]
+            for new, old in zip(composed, same, strict=True)
+        ]
+        states = [None if old is None else self._state(old, new) for new, old in pairs]
+        return [
+            self._add(new) if old is None or state is None else self._take_up(new, old, state)
+            for (new, old), state in zip(pairs, states, strict=True)
+        ]
 
     def describe(self) -> str:
-        again = [f"{_label(job)} ({state})" for job, state in self.again]
-        parts = {
-            "kept": [_label(job) for job in self.kept],
-            "still running, waited for": [_label(job) for job in self.attached],
-            "run again": again,
-            "run anew, their configuration has changed": [_label(job) for job in self.changed],
-            "new": [_label(job) for job in self.new],
-            "not in this request, left as they are": [_label(job) for job in self.others],
-        }
-        return "\n".join(f"  {what}: {'; '.join(jobs)}" for what, jobs in parts.items() if jobs)
+        self.labels[OTHERS] = [job.label for job in self.earlier]
+        order = (KEPT, ATTACHED, AGAIN, CHANGED, NEW, OTHERS)
+        listed = [(what, self.labels.get(what)) for what in order]
+        return "\n".join(f"  {what}: {'; '.join(labels)}" for what, labels in listed if labels)
 
-
-def _label(job: Job) -> str:
-    return f"#{job.index} {job.name}"
-
-
-@dataclass
-class Earlier:
-    """An earlier sweep's jobs that no request has taken yet."""
-
-    jobs: list[Job]
-    outcome: Callable[[Job], Outcome | None]
-    attachable: Callable[[Job], bool]
-
-    def take(self, test: Callable[[Job], bool]) -> Job | None:
-        found = sorted(filter(test, self.jobs), key=lambda job: job.state is not State.finished)
+    def _take(self, test: Callable[[Job], bool]) -> Job | None:
+        found = sorted(filter(test, self.earlier), key=lambda job: job.state is not State.finished)
         if found:
-            self.jobs.remove(found[0])
+            self.earlier.remove(found[0])
         return found[0] if found else None
 
+    def _state(self, old: Job, new: Job) -> State:
+        """`running` only where the job can be waited for."""
+        state = old.true_state()
+        if old.is_remote():
+            state = State.running if self.attachable(old) else State.lost
+        elif state is State.running:
+            raise UserError(
+                f"{old.label} still runs as process {old.pid}: wait for it, or stop it with "
+                f"`kill {old.pid}`, then resume"
+            )
+        if state is State.running and old.hash != new.hash:
+            raise UserError(f"{old.label} still runs, with another configuration: stop it first")
+        return state
 
-def match(
-    record: Manifest,
-    earlier: Earlier,
-    requests: Sequence[Request],
-    hashes: Sequence[str],
-    first_index: int,
-) -> Plan:
-    """Give every request its job: an earlier one of the same hash, or of the same overrides."""
-    same = [earlier.take(lambda job, h=h: job.hash == h) for h in hashes]  # type: ignore[misc]
-    plan = Plan()
-    for position, (request, digest) in enumerate(zip(requests, hashes, strict=True)):
-        job = same[position]
-        if job is not None:
-            _resume(job, earlier, plan)
+    def _add(self, new: Job) -> Job:
+        new.index = max(self.record.next_index(), new.index)
+        self.record.jobs.append(new)
+        self._say(NEW, new.label)
+        return new
+
+    def _take_up(self, new: Job, old: Job, state: State) -> Job:
+        if state is State.running:
+            self._say(ATTACHED, old.label)
+        elif old.hash != new.hash:
+            self._end(old, state)
+            set_aside(old.directory)
+            new.index = old.index
+            self.record.jobs[self.record.jobs.index(old)] = new
+            self._say(CHANGED, new.label)
+            return new
         else:
-            wanted = _identity(request.overrides)
-            job = earlier.take(lambda job, w=wanted: _identity(job.overrides) == w)  # type: ignore[misc]
-            if job is not None:
-                _renew(job, digest, earlier, plan)
-            else:
-                index = max(record.next_index(), first_index + position)
-                job = Job(index, request.name, digest, request.overrides, dir="")
-                record.jobs.append(job)
-                plan.new.append(job)
-        plan.jobs.append(job)
-    plan.others = list(earlier.jobs)
-    return plan
+            self._keep_or_repeat(old, state)
+        old.config, old.overrides = new.config, new.overrides
+        return old
+
+    def _keep_or_repeat(self, old: Job, state: State) -> None:
+        result = self.result_of(old)
+        if result is not None and result.status is State.finished:
+            self._end(old, State.finished)
+            old.state, old.value, old.error = State.finished, result.metric, None
+            self._say(KEPT, old.label)
+        else:
+            state = State.lost if state is State.finished else state
+            self._end(old, state)
+            old.state, old.remote, old.value, old.error = State.pending, None, None, None
+            self._say(AGAIN, f"{old.label} ({state})")
+
+    def _end(self, old: Job, state: State) -> None:
+        old.pid = old.pid_started = None
+        if old.state is State.running:
+            self.end_run(old, state)
+
+    def _say(self, what: str, label: str) -> None:
+        self.labels.setdefault(what, []).append(label)
 
 
-def _identity(overrides: Sequence[str]) -> list[str]:
-    return sorted(o for o in overrides if override_key(o).split(".")[0] != "launcher")
-
-
-def _resume(job: Job, earlier: Earlier, plan: Plan) -> None:
-    state = _state(job, earlier)
-    outcome = earlier.outcome(job)
-    if state is State.running:
-        plan.attached.append(job)
-    elif outcome is not None and outcome.state is State.finished:
-        _close(job, State.finished, plan)
-        job.value, job.error = outcome.value, None
-        plan.kept.append(job)
-    else:
-        shown = State.lost if state is State.finished else state
-        _close(job, state, plan)
-        job.state, job.remote, job.value, job.error = State.pending, None, None, None
-        plan.again.append((job, shown))
-
-
-def _renew(job: Job, digest: str, earlier: Earlier, plan: Plan) -> None:
-    """The request has the overrides of an earlier job whose configuration was another one."""
-    if _state(job, earlier) is State.running:
-        raise UserError(f"{_label(job)} still runs, with another configuration: stop it first")
-    _close(job, job.true_state(), plan)
-    job.hash, job.run_id, job.state, job.remote = digest, None, State.pending, None
-    job.value = job.error = job.started = job.ended = None
-    plan.changed.append(job)
-
-
-def _state(job: Job, earlier: Earlier) -> State:
-    """`running` only where the job can be waited for; raises UserError where it must be stopped."""
-    state = job.true_state()
-    if job.is_remote():
-        return State.running if earlier.attachable(job) else State.lost
-    if state is State.running:
-        raise UserError(
-            f"{_label(job)} still runs as process {job.pid}: wait for it, or stop it with "
-            f"`kill {job.pid}`, then resume"
-        )
-    return state
-
-
-def _close(job: Job, state: State, plan: Plan) -> None:
-    """The record, and what MLflow is to be told of a run that its own process never ended."""
-    if job.state is State.running and job.run_id is not None:
-        plan.ended_runs[job.run_id] = state if state is State.finished else State.killed
-    job.state, job.pid, job.pid_started = state, None, None
+def _wanted(job: Job) -> list[str]:
+    return sorted(o for o in job.overrides if is_of_the_run(override_key(o)))
 
 
 def set_aside(directory: Path) -> None:

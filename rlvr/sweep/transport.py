@@ -10,11 +10,12 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import OmegaConf
 
-from rlvr import result
+from rlvr import progress, result
 from rlvr.errors import UserError
-from rlvr.manifest import State
-from rlvr.sweep.compose import Request, config_hash, resolved, task_config
-from rlvr.sweep.outcome import Outcome, read_result
+from rlvr.manifest import Job
+from rlvr.result import Result
+from rlvr.states import State
+from rlvr.sweep.compose import config_hash, resolved, task_config
 
 PICKLED_TASK = "task.pkl"
 PICKLED_RETURN = "return.pkl"
@@ -29,23 +30,23 @@ class JobFailedError(UserError):
 
 
 class Transport(Protocol):
+    """`metric` names what a job returns; jobs have their directories already."""
+
     metric: str
 
-    def hash(self, request: Request, directory: Path) -> str: ...
+    def hash(self, job: Job) -> str: ...
 
-    def write(self, request: Request, directory: Path) -> None: ...
+    def write(self, job: Job) -> None: ...
 
     def command(self, directory: Path) -> list[str]: ...
 
-    def log(self, request: Request, directory: Path) -> Path: ...
+    def log(self, job: Job) -> Path: ...
 
-    def outcome(self, directory: Path) -> Outcome | None: ...
+    def result(self, directory: Path) -> Result | None: ...
 
-    def write_outcome(
-        self, request: Request, directory: Path, outcome: Outcome, run_id: str | None
-    ) -> None: ...
+    def write_result(self, directory: Path, found: Result) -> None: ...
 
-    def job_return(self, request: Request, directory: Path, outcome: Outcome) -> JobReturn: ...
+    def job_return(self, job: Job, found: Result) -> JobReturn: ...
 
 
 class ResolvedConfig:
@@ -56,39 +57,35 @@ class ResolvedConfig:
     def __init__(self, worker_module: str) -> None:
         self.worker_module = worker_module
 
-    def hash(self, request: Request, directory: Path) -> str:
-        return config_hash(resolved(request.config), directory)
+    def hash(self, job: Job) -> str:
+        return config_hash(resolved(job.config), job.directory)
 
-    def write(self, request: Request, directory: Path) -> None:
-        for stale in (result.FILE, "progress.json"):
-            (directory / stale).unlink(missing_ok=True)
-        OmegaConf.save(OmegaConf.create(resolved(request.config)), directory / "config.yaml")
-        OmegaConf.save(OmegaConf.create(request.overrides), directory / "overrides.yaml")
+    def write(self, job: Job) -> None:
+        for stale in (result.FILE, progress.FILE):
+            (job.directory / stale).unlink(missing_ok=True)
+        OmegaConf.save(OmegaConf.create(resolved(job.config)), job.directory / "config.yaml")
+        OmegaConf.save(OmegaConf.create(job.overrides), job.directory / "overrides.yaml")
 
     def command(self, directory: Path) -> list[str]:
         return [sys.executable, "-m", self.worker_module, str(directory.absolute())]
 
-    def log(self, request: Request, directory: Path) -> Path:
-        return directory / f"{request.config.hydra.job.name}.log"
+    def log(self, job: Job) -> Path:
+        return job.directory / f"{job.config.hydra.job.name}.log"
 
-    def outcome(self, directory: Path) -> Outcome | None:
-        return read_result(directory)
+    def result(self, directory: Path) -> Result | None:
+        try:
+            return result.read(directory)
+        except UserError as error:
+            return Result(State.failed, error=str(error))
 
-    def write_outcome(
-        self, request: Request, directory: Path, outcome: Outcome, run_id: str | None
-    ) -> None:
-        """The result of a job that died before it could write its own."""
-        result.Result(
-            status="killed" if outcome.state is State.killed else "failed",
-            error=outcome.error,
-            overrides=request.overrides,
-            run_id=run_id,
-        ).write(directory)
+    def write_result(self, directory: Path, found: Result) -> None:
+        """For a job that died before it could write its own."""
+        found.write(directory)
 
-    def job_return(self, request: Request, directory: Path, outcome: Outcome) -> JobReturn:
-        returned = empty_return(request, directory)
-        if outcome.state is State.finished:
-            returned.return_value, returned.status = outcome.value, JobStatus.COMPLETED
+    def job_return(self, job: Job, found: Result) -> JobReturn:
+        returned = empty_return(job)
+        if found.status is State.finished:
+            returned.return_value, returned.status = found.metric, JobStatus.COMPLETED
         return returned
 
 
@@ -101,44 +98,42 @@ class PickledTask:
         self.task_function = task_function
         self.context = context
 
-    def hash(self, request: Request, directory: Path) -> str:
-        unresolved = OmegaConf.to_container(task_config(request.config), resolve=False)
+    def hash(self, job: Job) -> str:
+        unresolved = OmegaConf.to_container(task_config(job.config), resolve=False)
         assert isinstance(unresolved, dict)
-        return config_hash({str(k): v for k, v in unresolved.items()}, directory)
+        return config_hash({str(k): v for k, v in unresolved.items()}, job.directory)
 
-    def write(self, request: Request, directory: Path) -> None:
+    def write(self, job: Job) -> None:
         import cloudpickle
 
-        (directory / PICKLED_RETURN).unlink(missing_ok=True)
-        task = (self.context, self.task_function, request.config, Singleton.get_state())
-        (directory / PICKLED_TASK).write_bytes(cloudpickle.dumps(task))
+        (job.directory / PICKLED_RETURN).unlink(missing_ok=True)
+        task = (self.context, self.task_function, job.config, Singleton.get_state())
+        (job.directory / PICKLED_TASK).write_bytes(cloudpickle.dumps(task))
 
     def command(self, directory: Path) -> list[str]:
         return [sys.executable, "-m", "rlvr.sweep.pickled", str(directory.absolute())]
 
-    def log(self, request: Request, directory: Path) -> Path:
-        return directory / "output.log"  # Hydra writes <job name>.log itself
+    def log(self, job: Job) -> Path:
+        return job.directory / "output.log"  # Hydra writes <job name>.log itself
 
-    def outcome(self, directory: Path) -> Outcome | None:
+    def result(self, directory: Path) -> Result | None:
         path = directory / PICKLED_RETURN
         if not path.is_file():
             return None
         returned, error, details = pickle.loads(path.read_bytes())
         if error is not None:
-            return Outcome(State.failed, error=error, traceback=details)
+            return Result(State.failed, error=error, traceback=details)
         value = returned.return_value
-        return Outcome(State.finished, value if isinstance(value, int | float) else None)
+        return Result(State.finished, value if isinstance(value, int | float) else None)
 
-    def write_outcome(
-        self, request: Request, directory: Path, outcome: Outcome, run_id: str | None
-    ) -> None:
+    def write_result(self, directory: Path, found: Result) -> None:
         """A pickled job that died has no result file; the manifest alone says how it ended."""
 
-    def job_return(self, request: Request, directory: Path, outcome: Outcome) -> JobReturn:
-        if outcome.state is State.finished:
-            returned: JobReturn = pickle.loads((directory / PICKLED_RETURN).read_bytes())[0]
+    def job_return(self, job: Job, found: Result) -> JobReturn:
+        if found.status is State.finished:
+            returned: JobReturn = pickle.loads((job.directory / PICKLED_RETURN).read_bytes())[0]
             return returned
-        return empty_return(request, directory)
+        return empty_return(job)
 
 
 def choose(task_function: TaskFunction, context: HydraContext) -> Transport:
@@ -148,13 +143,13 @@ def choose(task_function: TaskFunction, context: HydraContext) -> Transport:
     return ResolvedConfig(worker_module)
 
 
-def empty_return(request: Request, directory: Path) -> JobReturn:
+def empty_return(job: Job) -> JobReturn:
     """A JobReturn as Hydra's run_job fills it, with no value."""
     return JobReturn(
-        overrides=request.overrides,
-        cfg=task_config(request.config),
-        hydra_cfg=OmegaConf.masked_copy(request.config, "hydra"),
-        working_dir=str(directory),
-        task_name=str(request.config.hydra.job.name),
+        overrides=job.overrides,
+        cfg=task_config(job.config),
+        hydra_cfg=OmegaConf.masked_copy(job.config, "hydra"),
+        working_dir=str(job.directory),
+        task_name=str(job.config.hydra.job.name),
         status=JobStatus.FAILED,
     )

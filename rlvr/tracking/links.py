@@ -5,7 +5,8 @@ import shlex
 from collections.abc import Sequence
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from rlvr.tracking.names import clean_name, without_secrets
+from rlvr.secret_patterns import without_secrets
+from rlvr.tracking.names import clean_name
 
 LOCAL_UI = "http://127.0.0.1:5000"
 

@@ -9,11 +9,11 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rlvr.errors import UserError
 from rlvr.paths import output_dir
-from rlvr.tracking.names import without_secrets
+from rlvr.secret_patterns import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,14 +30,6 @@ _ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-
-
-class TrackingConfig(Protocol):
-    """The part of the configuration that says where runs are tracked."""
-
-    name: str
-    uri: str | None
-    experiment: str
 
 
 def resolve_uri(uri: str | None, outputs: Path | str | None = None) -> str:

@@ -7,21 +7,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rlvr import ranks
 from rlvr.errors import UserError
-from rlvr.tracking.names import chunks, clean_name, finite_metrics, without_secrets
-from rlvr.tracking.runs import create_run, log_params
+from rlvr.secret_patterns import without_secrets
+from rlvr.states import State
+from rlvr.tracking.names import chunks, clean_name, finite_metrics
 from rlvr.tracking.store import (
-    TrackingConfig,
     open_experiment,
     resolve_uri,
     server_errors,
     unreachable,
 )
+from rlvr.tracking.sweep_runs import create_run, log_params
 
 if TYPE_CHECKING:
     import datasets
     from mlflow import MlflowClient
     from mlflow.entities import Metric
+
+    from rlvr.config.schema import TrackingConfig
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +47,7 @@ class Tracker(Protocol):
     def log_table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None: ...
     def log_artifact(self, path: Path | str, folder: str | None = None) -> None: ...
     def log_dataset(self, dataset: "datasets.Dataset", name: str, context: str) -> None: ...
-    def finish(self, status: str = "finished") -> None: ...
+    def finish(self, state: State = State.finished) -> None: ...
 
 
 class NullTracker:
@@ -69,12 +73,12 @@ class NullTracker:
     def log_dataset(self, dataset: "datasets.Dataset", name: str, context: str) -> None:
         pass
 
-    def finish(self, status: str = "finished") -> None:
+    def finish(self, state: State = State.finished) -> None:
         pass
 
 
 def open_run(
-    tracking: TrackingConfig,
+    tracking: "TrackingConfig",
     *,
     name: str,
     params: Mapping[str, Any],
@@ -85,14 +89,14 @@ def open_run(
     """Attach to the run `run_id` or $RLVR_RUN_ID, or create one called `name`.
 
     Raises UserError at once if the store cannot be used."""
-    if tracking.name == "none" or not is_main_process():
+    if tracking.name == "none" or not ranks.is_main():
         return NullTracker()
     uri = resolve_uri(tracking.uri)
     client, experiment = open_experiment(uri, tracking.experiment)
     run_id = run_id or os.environ.get(RUN_ID_VARIABLE)
     try:
         if run_id:
-            client.update_run(run_id, status="RUNNING")
+            client.update_run(run_id, status=State.running.mlflow)
         else:
             run_id = create_run(client, experiment, name, {})
     except server_errors() as error:
@@ -103,11 +107,6 @@ def open_run(
     if log_system_metrics:
         tracker.watch_system(uri)
     return tracker
-
-
-def is_main_process() -> bool:
-    """True in rank 0 of a distributed launch, and without one."""
-    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) == 0
 
 
 class MlflowTracker:
@@ -167,14 +166,14 @@ class MlflowTracker:
         self._system = SystemMetricsMonitor(self._id, resume_logging=True, tracking_uri=uri)
         self._system.start()
 
-    def finish(self, status: str = "finished") -> None:
+    def finish(self, state: State = State.finished) -> None:
         """End the run as finished, failed or killed; what waited for the store is tried again."""
         if self._system is not None:
             self._system.finish()
             self._system = None
         self._quiet_until = 0.0
         self._send("the last metrics", self._send_waiting)
-        self._send("the end", lambda: self._client.set_terminated(self._id, status.upper()))
+        self._send("the end", lambda: self._client.set_terminated(self._id, state.mlflow))
 
     def _send_waiting(self) -> None:
         for batch in chunks(list(self._waiting), METRICS_PER_CALL):

@@ -7,11 +7,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from trl import GRPOConfig
 
+from rlvr import ranks
 from rlvr.config.schema import Distributed
 from rlvr.errors import UserError
 from rlvr.sampling.engine import Sampling
 from rlvr.training.model import bf16_available
-from rlvr.training.ranks import is_rank
 
 # Settings that have the same name and meaning in GRPOConfig.
 SAME = (
@@ -65,7 +65,7 @@ def _device(cfg: DictConfig) -> dict[str, Any]:
     return {
         # DeepSpeed asks accelerate for a device; on a CPU it needs `use_cpu` off and gloo.
         "use_cpu": not cuda and not zero3,
-        "ddp_backend": "gloo" if is_rank() and not cuda else None,
+        "ddp_backend": "gloo" if ranks.is_rank() and not cuda else None,
         "bf16": bf16_available() if cfg.trainer.bf16 is None else cfg.trainer.bf16,
         "dataloader_pin_memory": cuda,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},

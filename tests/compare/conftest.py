@@ -8,8 +8,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlvr.evaluation.statistics import wilson
-from rlvr.manifest import Job, Manifest, State, Tracking
+from rlvr.manifest import Job, Manifest, Tracking
 from rlvr.result import Result
+from rlvr.states import State
 
 CONFIG = {
     "shots": 8,

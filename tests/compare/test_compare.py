@@ -10,7 +10,7 @@ from rich.console import Console
 from rlvr import tracking
 from rlvr.compare import compare
 from rlvr.errors import UserError
-from rlvr.manifest import Tracking
+from rlvr.manifest import Job, Manifest
 
 
 def printed(directory: Path) -> str:
@@ -71,13 +71,14 @@ def test_the_links_and_the_parent_run(make_sweep, grid, tmp_path: Path):
     store = SimpleNamespace(
         name="mlflow", uri=f"sqlite:///{tmp_path / 'mlflow.db'}", experiment="test"
     )
-    jobs = [{"name": overrides, "params": {}, "tags": {}} for overrides, _ in grid]
-    made = tracking.create_sweep(store, sweep_id="s", name="n", jobs=jobs)
-    run_ids = made.pop("run_ids")
+    jobs = [Job(i, overrides, "hash", [], str(i)) for i, (overrides, _) in enumerate(grid)]
+    made = Manifest("s", "n", "2026", "local", [], "metric", jobs=jobs)
+    tracking.create_runs(made, store)
+    run_ids = [job.run_id for job in jobs]
     with_runs = [(o, {**a, "run_id": i}) for (o, a), i in zip(grid, run_ids, strict=True)]
-    directory = make_sweep(with_runs, tracking=Tracking(**made))
+    directory = make_sweep(with_runs, tracking=made.tracking)
     text = printed(directory)
-    assert f"mlflow ui --backend-store-uri {made['uri']} --port 5000" in text
+    assert f"mlflow ui --backend-store-uri {made.tracking.uri} --port 5000" in text
     assert "metrics.%60trained%2Faccuracy%60&orderByAsc=false" in text
     assert all(run_id in text for run_id in run_ids)
     long = [line for line in text.splitlines() if len(line) > 80]
@@ -88,8 +89,8 @@ def test_the_links_and_the_parent_run(make_sweep, grid, tmp_path: Path):
 
     from mlflow import MlflowClient
 
-    client = MlflowClient(made["uri"])
-    parent = client.get_run(made["parent_run_id"])
+    client = MlflowClient(made.tracking.uri)
+    parent = client.get_run(made.tracking.parent_run_id)
     assert parent.data.metrics == {"best/accuracy": 0.87, "best/points": pytest.approx(54.0)}
     assert "| ★ 0 | 2 | 2e-4 |" in parent.data.tags["mlflow.note.content"]
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}

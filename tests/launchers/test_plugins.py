@@ -12,7 +12,7 @@ from hydra.plugins.launcher import Launcher
 found = {{p.__name__: p.__module__ for p in Plugins.instance().discover(Launcher)}}
 assert found["LocalLauncher"], found
 ours = [n for n in sys.modules if n.startswith("hydra_plugins.rlvr_launchers")]
-assert len(ours) >= 3, ours
+assert len(ours) >= 4, ours
 print([m for m in {HEAVY} if m in sys.modules])
 print(sorted(ConfigStore.instance().list("hydra/launcher")))
 """
@@ -24,6 +24,7 @@ def test_scan_imports_nothing_heavy():
     assert heavy == "[]"
     assert "rlvr_local.yaml" in launchers
     assert "rlvr_slurm.yaml" in launchers
+    assert "rlvr_sagemaker.yaml" in launchers
 
 
 def test_each_launcher_is_one_class():

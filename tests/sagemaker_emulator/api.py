@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rlvr.launchers.sagemaker.limits import violations
+from rlvr.launchers.sagemaker.constraints import violations
 
 from .job import ACCOUNT, Job, Machine
 

@@ -8,8 +8,9 @@ from hydra.core.utils import setup_globals
 from omegaconf import OmegaConf
 
 from rlvr.errors import UserError
+from rlvr.manifest import Job
 from rlvr.sweep import compose
-from rlvr.sweep.compose import Request, config_hash, resolved
+from rlvr.sweep.compose import config_hash, place, resolved
 
 
 class Colour(Enum):
@@ -21,26 +22,27 @@ class Settings:
     colour: Colour = Colour.red
 
 
-def request(**values) -> Request:
+def job(index=0, name="name", **values) -> Job:
     setup_globals()
     node = OmegaConf.structured(HydraConf)
     node.runtime.choices = {"hydra/launcher": "rlvr_local"}
     node.sweep.dir, node.sweep.subdir = "unset", "${hydra.job.num}"
     config = OmegaConf.create({"hydra": node, **values})
-    return Request([], "name", config)
+    return Job(index, name, "", [], "", config=config)
 
 
 def test_resolved_is_plain_and_without_hydra(tmp_path):
-    asked = request(
+    asked = job(
+        index=3,
         a=1,
         b="${a}",
         where="${hydra:runtime.output_dir}",
         s=OmegaConf.structured(Settings),
         m="???",
     )
-    directory = asked.place(tmp_path, 3)
-    assert directory == tmp_path / "3"
-    values = {"a": 1, "b": 1, "where": str(directory), "s": {"colour": "red"}, "m": "???"}
+    place(asked, tmp_path)
+    assert (asked.directory, asked.dir) == (tmp_path / "3", "3")
+    values = {"a": 1, "b": 1, "where": str(tmp_path / "3"), "s": {"colour": "red"}, "m": "???"}
     assert resolved(asked.config) == values
 
 
@@ -56,16 +58,14 @@ def test_hash_sees_what_decides_the_result_only(tmp_path):
 
 
 def test_validate_tells_each_problem_once_with_its_jobs():
-    requests = [request(x=x) for x in (1, 2, 3)]
-    for number, asked in enumerate(requests):
-        asked.name = f"x={number}"
+    jobs = [job(index=i, name=f"x={i}", x=i + 1) for i in range(3)]
 
     def check(config):
         if config.x > 1:
             raise UserError("x is too large\nand wrong")
 
     with pytest.raises(UserError) as error:
-        compose.validate(requests, check)
+        compose.validate(jobs, check)
     assert str(error.value) == (
         "2 of 3 jobs cannot run, so none was started:\n"
         "  job #1 x=1; #2 x=2\n    x is too large\n    and wrong"
@@ -74,10 +74,10 @@ def test_validate_tells_each_problem_once_with_its_jobs():
 
 def test_validate_reports_an_interpolation_that_leads_nowhere():
     with pytest.raises(UserError, match="1 of 1 jobs cannot run"):
-        compose.validate([request(x="${nothing}")], lambda config: None)
+        compose.validate([job(x="${nothing}")], lambda config: None)
 
 
 def test_checks_see_the_config_without_hydra(tmp_path: Path):
     seen = []
-    compose.validate([request(x=1)], lambda config: seen.extend(config))
+    compose.validate([job(x=1)], lambda config: seen.extend(config))
     assert seen == ["x"]

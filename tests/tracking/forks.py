@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
+from rlvr.states import State
 from rlvr.tracking import open_run
 from rlvr.tracking.store import open_experiment
 
@@ -37,7 +38,7 @@ def log(uri: str, run_id: str, end: str) -> None:
         tracker.log_metrics({f"train/m{n}": float(step) for n in range(10)}, step=step)
     if end == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
-    tracker.finish(end)
+    tracker.finish(State(end))
 
 
 if __name__ == "__main__":

@@ -5,14 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name
 
+from rlvr.secret_patterns import HIDDEN
 from rlvr.tracking.names import (
-    HIDDEN,
     LONGEST_PARAM,
     chunks,
     clean_name,
     clean_params,
     finite_metrics,
-    without_secrets,
 )
 
 
@@ -56,36 +55,10 @@ def test_long_values_are_cut_and_say_so():
     assert value.endswith("... [9000 characters]")
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "token",
-        "hub_token",
-        "model.hf_token",
-        "wandb_api_key",
-        "aws.secret",
-        "db_password",
-        "API_KEY",
-    ],
-)
-def test_secret_keys_are_hidden(key: str):
-    assert clean_params({key: "value"}) == {key: HIDDEN}
-
-
-@pytest.mark.parametrize("key", ["eos_token", "max_tokens", "num_tokens", "hf_token_secret_arn"])
-def test_other_tokens_are_not_secret(key: str):
-    assert clean_params({key: "value"}) == {key: "value"}
-
-
-@pytest.mark.parametrize(
-    "secret",
-    ["hf_" + "a" * 34, "AKIA" + "A" * 16, "ghp_" + "b" * 36, "https://user:pass@host/path"],
-)
-def test_secret_values_are_hidden(secret: str):
-    text = without_secrets(f"before {secret} after")
-    assert HIDDEN in text
-    assert secret not in text
-    assert "pass@" not in text
+def test_secrets_are_hidden():
+    secret = "hf_" + "a1" * 17
+    params = clean_params({"hub_token": "value", "note": f"use {secret}", "eos_token": "</s>"})
+    assert params == {"hub_token": HIDDEN, "note": f"use {HIDDEN}", "eos_token": "</s>"}
 
 
 @given(st.lists(st.integers()), st.integers(1, 7))

@@ -1,7 +1,6 @@
 from omegaconf import OmegaConf
 
 from rlvr.tracking import params
-from rlvr.tracking.params import split_overrides
 
 CONFIG = OmegaConf.create(
     {
@@ -24,12 +23,3 @@ def test_params_are_what_the_user_set_and_what_everyone_asks_for():
     assert found["shots"] == 4
     assert found["trainer.learning_rate"] == 1e-4
     assert not any(key.startswith(("launcher", "hydra", "tracking")) for key in found)
-
-
-def test_split_overrides():
-    assert split_overrides(["a=1", "+b.c=x=y", "~d", "++e="]) == {
-        "a": "1",
-        "b.c": "x=y",
-        "d": "",
-        "e": "",
-    }

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from rlvr.errors import UserError
+from rlvr.paths import output_dir
 from rlvr.tracking import store
-from rlvr.tracking.store import open_experiment, output_dir, resolve_uri
+from rlvr.tracking.store import open_experiment, resolve_uri
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/mine"
 

@@ -11,7 +11,9 @@ import datasets
 import pytest
 
 from rlvr.errors import UserError
-from rlvr.tracking import NullTracker, create_sweep, end_run, open_run
+from rlvr.manifest import Job, Manifest
+from rlvr.states import State
+from rlvr.tracking import NullTracker, create_runs, end_run, open_run
 from rlvr.tracking.tracker import MlflowTracker
 
 
@@ -27,7 +29,7 @@ def test_a_run_of_its_own(tracker, client):
     assert (run.info.run_name, run.info.status) == ("mine", "RUNNING")
     assert run.data.params == {"shots": "4"}
     assert run.data.tags["seed"] == "42"
-    tracker.finish("killed")
+    tracker.finish(State.killed)
     assert client.get_run(tracker.run_id).info.status == "KILLED"
 
 
@@ -110,10 +112,48 @@ def test_a_store_in_trouble_costs_one_warning_and_no_metric(
     assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
     assert "The run goes on" in caplog.text
     database.execute("alter table away rename to metrics")
-    tracker.finish("finished")
+    tracker.finish()
     history = client.get_metric_history(tracker.run_id, "reward/total")
     assert sorted(metric.step for metric in history) == [1, 2, 3, 4]
     assert client.get_run(tracker.run_id).info.status == "FINISHED"
+
+
+class Store:
+    """A client whose store is down while `down`; it keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.down, self.steps, self.status = True, [], None
+
+    def log_batch(self, run_id: str, metrics=()) -> None:
+        if self.down:
+            raise OSError("down")
+        self.steps += [metric.step for metric in metrics]
+
+    def set_terminated(self, run_id: str, status: str) -> None:
+        if self.down:
+            raise OSError("down")
+        self.status = status
+
+
+@pytest.mark.parametrize("state", [State.finished, State.failed, State.killed])
+def test_the_end_brings_what_waited_and_the_state(state: State):
+    """Also within the pause after a failure, in which nothing else is sent."""
+    store = Store()
+    tracker = MlflowTracker(store, "r1")
+    for step in (1, 2):
+        tracker.log_metrics({"reward/total": 1.0}, step=step)
+    store.down = False
+    tracker.log_metrics({"reward/total": 1.0}, step=3)
+    assert store.steps == [], "the pause is not over"
+    tracker.finish(state)
+    assert (store.steps, store.status) == ([1, 2, 3], state.mlflow)
+
+
+def test_an_end_that_the_store_does_not_take_raises_nothing(caplog):
+    tracker = MlflowTracker(Store(), "r1")
+    tracker.log_metrics({"reward/total": 1.0}, step=1)
+    tracker.finish(State.killed)
+    assert "MLflow did not take metrics" in caplog.text
 
 
 def test_a_store_that_is_gone_does_not_stop_the_run(tracker, tmp_path: Path, caplog):
@@ -122,7 +162,7 @@ def test_a_store_that_is_gone_does_not_stop_the_run(tracker, tmp_path: Path, cap
     tracker._client._tracking_client.store.engine.dispose()
     tracker.log_metrics({"a": 1.0})
     tracker.log_artifact(tmp_path / "missing")
-    tracker.finish("finished")
+    tracker.finish()
     assert "MLflow did not take metrics" in caplog.text
 
 
@@ -135,24 +175,26 @@ def test_system_metrics(tracking, client, monkeypatch):
         time.sleep(0.2)
         metrics = client.get_run(tracker.run_id).data.metrics
         found = {name for name in metrics if name.startswith("system/cpu")}
-    tracker.finish("finished")
+    tracker.finish()
     assert found
 
 
 def test_eight_processes_one_store(tracking, client):
     """No point is lost; the run of a process that is killed stays open until it is ended."""
-    jobs = [{"name": str(n), "params": {}, "tags": {}} for n in range(8)]
-    sweep = create_sweep(tracking, sweep_id="s", name="n", jobs=jobs)
+    jobs = [Job(n, str(n), "h", [], str(n)) for n in range(8)]
+    sweep = Manifest("s", "n", "2025", "local", [], "metric", jobs=jobs)
+    create_runs(sweep, tracking)
+    run_ids = [job.run_id for job in jobs]
     ends = ["finished"] * 6 + ["failed", "killed"]
-    arguments = [f"{run_id}={end}" for run_id, end in zip(sweep["run_ids"], ends, strict=True)]
+    arguments = [f"{run_id}={end}" for run_id, end in zip(run_ids, ends, strict=True)]
     script = Path(__file__).with_name("forks.py")
     codes = subprocess.check_output([sys.executable, script, "log", tracking.uri, *arguments])
     assert codes.decode().split() == ["0"] * 7 + [str(-signal.SIGKILL)]
-    for run_id in sweep["run_ids"]:
+    for run_id in run_ids:
         history = client.get_metric_history(run_id, "train/m9")
         assert [metric.step for metric in history] == list(range(20))
-    assert client.get_run(sweep["run_ids"][-1]).info.status == "RUNNING"
-    for run_id in sweep["run_ids"]:
-        end_run(sweep["uri"], run_id, "killed")
-    statuses = [client.get_run(run_id).info.status for run_id in sweep["run_ids"]]
+    assert client.get_run(run_ids[-1]).info.status == "RUNNING"
+    for run_id in run_ids:
+        end_run(sweep.tracking.uri, run_id, State.killed)
+    statuses = [client.get_run(run_id).info.status for run_id in run_ids]
     assert statuses == [end.upper() for end in ends]

@@ -1,8 +1,13 @@
-"""What every launcher of ours is to Hydra: a thin shell around rlvr's sweep controller."""
+"""What every launcher of ours is to Hydra: a thin shell around rlvr's sweep controller.
+
+Hydra imports the modules beside this one at every start: nothing heavy may be imported in them.
+All settings live in the config's own `launcher` node (conf/launcher/*.yaml).
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -34,3 +39,9 @@ class SweepLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         return self.sweep.launch(job_overrides, initial_job_idx)
+
+
+def register(name: str, launcher: type[SweepLauncher]) -> None:
+    """Let `hydra/launcher=NAME` choose this launcher."""
+    node = {"_target_": f"{launcher.__module__}.{launcher.__name__}"}
+    ConfigStore.instance().store(group="hydra/launcher", name=name, node=node, provider="rlvr")

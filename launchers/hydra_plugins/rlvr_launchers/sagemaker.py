@@ -1,14 +1,12 @@
 """`hydra/launcher=rlvr_sagemaker`: every job of a sweep as its own SageMaker training job."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
-from hydra_plugins.rlvr_launchers._base import SweepLauncher
+from hydra_plugins.rlvr_launchers._base import SweepLauncher, register
 
 if TYPE_CHECKING:
     from rlvr.sweep.controller import Runner
@@ -31,11 +29,4 @@ class SageMakerLauncher(SweepLauncher):
         return super().launch(job_overrides, initial_job_idx)
 
 
-@dataclass
-class SageMakerConf:
-    _target_: str = "hydra_plugins.rlvr_launchers.sagemaker.SageMakerLauncher"
-
-
-ConfigStore.instance().store(
-    group="hydra/launcher", name="rlvr_sagemaker", node=SageMakerConf, provider="rlvr"
-)
+register("rlvr_sagemaker", SageMakerLauncher)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from hydra_plugins.rlvr_launchers._base import SweepLauncher
+from hydra_plugins.rlvr_launchers._base import SweepLauncher, register
 
 if TYPE_CHECKING:
     from rlvr.sweep.controller import Runner
@@ -13,3 +13,6 @@ class SlurmLauncher(SweepLauncher):
         from rlvr.launchers.slurm import SlurmRunner
 
         return SlurmRunner()
+
+
+register("rlvr_slurm", SlurmLauncher)

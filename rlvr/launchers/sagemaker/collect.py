@@ -4,11 +4,10 @@ import json
 import pickle
 from pathlib import Path
 
-from rlvr.launchers.sagemaker.remote import Remote
 from rlvr.launchers.sagemaker.storage import Storage
-from rlvr.manifest import State
-from rlvr.result import write_atomic
-from rlvr.sweep.outcome import Outcome
+from rlvr.launchers.sagemaker.training_job import TrainingJob
+from rlvr.result import Result, write_atomic
+from rlvr.states import State
 
 RESULT = "result.json"
 RETURNED = "return.pkl"
@@ -17,7 +16,7 @@ OUR_OWN = ("lives.json", "job.json", "task.pkl")
 
 
 def fetch(
-    storage: Storage, remote: Remote, directory: Path, *, log: str, model: bool = True
+    storage: Storage, remote: TrainingJob, directory: Path, *, log: str, model: bool = True
 ) -> None:
     """Download result, metrics, evaluations and model (not the trainer's checkpoints).
 
@@ -31,7 +30,7 @@ def fetch(
         (directory / name).is_file() for name in (RESULT, RETURNED)
     ):
         _fetch_copy(storage, remote, directory, skip)
-    if model and remote.status == "Completed":
+    if model and remote.state is State.finished:
         (directory / "model").mkdir(exist_ok=True)
         storage.extract(f"{remote.output_key}/model.tar.gz", directory / "model")
         if not any((directory / "model").iterdir()):
@@ -40,7 +39,9 @@ def fetch(
     _check_return(directory)
 
 
-def _fetch_copy(storage: Storage, remote: Remote, directory: Path, skip: tuple[str, ...]) -> None:
+def _fetch_copy(
+    storage: Storage, remote: TrainingJob, directory: Path, skip: tuple[str, ...]
+) -> None:
     for key, _ in list(storage.walk(f"{remote.run_key}/")):
         name = key.removeprefix(f"{remote.run_key}/")
         left = name in skip or name.startswith(LEFT_THERE)
@@ -48,14 +49,14 @@ def _fetch_copy(storage: Storage, remote: Remote, directory: Path, skip: tuple[s
             storage.download(key, directory / name)
 
 
-def progress(storage: Storage, remote: Remote, directory: Path) -> None:
+def progress(storage: Storage, remote: TrainingJob, directory: Path) -> None:
     """The job's own report of its step and reward, as new as SageMaker's copy of it."""
     body = storage.get(f"{remote.run_key}/progress.json")
     if body:
         write_atomic(directory / "progress.json", body.decode())
 
 
-def _complete_result(directory: Path, remote: Remote) -> None:
+def _complete_result(directory: Path, remote: TrainingJob) -> None:
     """Add what only the controller knows: the cost, and the state of the code it packed."""
     path = directory / RESULT
     if not path.is_file():
@@ -77,22 +78,22 @@ def _check_return(directory: Path) -> None:
             path.write_bytes(pickle.dumps((None, text, None)))
 
 
-def outcome(found: Outcome | None, remote: Remote, max_runtime: int) -> Outcome:
+def ending(found: Result | None, remote: TrainingJob, max_runtime: int) -> Result:
     """How the job ended, from what it left (`found`) and what SageMaker says."""
-    if found is not None and found.state is State.finished:
+    if found is not None and found.status is State.finished:
         return found
-    if remote.status == "Completed":
+    if remote.state is State.finished:
         why = found.error if found else "left no result"
-        return Outcome(State.failed, error=f"the training job {remote.name} completed, but {why}")
+        return Result(State.failed, error=f"the training job {remote.name} completed, but {why}")
     trace = found.traceback if found else None
-    if remote.status == "Stopped":
-        return Outcome(State.killed, error=_stopped(remote, max_runtime), traceback=trace)
-    if found is not None and found.state is State.failed:
-        return Outcome(State.failed, error=found.error, traceback=trace)
-    return Outcome(State.failed, error=remote.failure_reason or "SageMaker gives no reason")
+    if remote.state is State.killed:
+        return Result(State.killed, error=_stopped(remote, max_runtime), traceback=trace)
+    if found is not None and found.status is State.failed:
+        return Result(State.failed, error=found.error, traceback=trace)
+    return Result(State.failed, error=remote.failure_reason or "SageMaker gives no reason")
 
 
-def _stopped(remote: Remote, max_runtime: int) -> str:
+def _stopped(remote: TrainingJob, max_runtime: int) -> str:
     if remote.note == "MaxRuntimeExceeded":
         return (
             f"stopped by SageMaker after launcher.max_runtime={max_runtime} s; its checkpoints are "

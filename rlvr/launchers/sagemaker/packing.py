@@ -1,31 +1,37 @@
-"""The code of a sweep as one archive: the same files give the same bytes, and no secret gets in."""
+"""The code of a sweep as one archive, and what pip is to install for it.
+
+The same files give the same bytes, and no secret gets in.
+"""
 
 import fnmatch
 import gzip
 import hashlib
+import importlib.metadata
 import io
 import re
 import tarfile
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlvr import secret_patterns
 from rlvr.errors import UserError
+from rlvr.launchers.sagemaker.settings import Settings
+from rlvr.paths import PROJECT
 
 # As in .gitignore: a pattern with a leading slash holds at the root alone, others at every level.
 DENIED = (
-    *(".git .hg .svn .venv venv env .env .env.* *.env node_modules __pycache__ *.pyc".split()),
+    *(".git .hg .svn .venv venv env node_modules __pycache__ *.pyc".split()),
     *(".mypy_cache .ruff_cache .pytest_cache .hypothesis .cache .ipynb_checkpoints".split()),
     *(".tox .nox .idea .vscode .DS_Store *.egg-info /build /dist .ci .github *.swp".split()),
     *("outputs multirun mlruns mlartifacts wandb mlflow.db *.db *.sqlite /conf/local".split()),
     *("/tests /docs /benchmarks /data /shared".split()),
-    *(".aws .ssh .gnupg .netrc .pypirc .npmrc .huggingface credentials credentials.*".split()),
-    *("*.pem *.key *.p12 *.pfx *.token id_rsa* id_ed25519* *secret*.json *secret*.y*ml".split()),
+    *secret_patterns.FILES,
 )
-SECRETS = re.compile(
-    rb"\bhf_[A-Za-z0-9]{30,}|\bA(?:KIA|SIA)[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}"
-    rb"|-----BEGIN [A-Z ]*PRIVATE KEY-----|\bsk-[A-Za-z0-9_-]{32,}"
-)
+# torch belongs to the image; the others are for the launching side.
+NOT_IN_JOBS = {"torch", "sagemaker", "hydra-submitit-launcher", "matplotlib"}
+TRACKING = {"mlflow", "sagemaker-mlflow"}
 SCANNED = 1_000_000  # bytes; larger files are weights or data, not source
 
 
@@ -62,7 +68,7 @@ def pack(
     if sum(sizes.values()) > max_mb * 1_000_000:
         raise UserError(_too_large(root, sum(sizes.values()), largest, max_mb))
     contents = {name: path.read_bytes() for name, path in files.items()}
-    if leaks := [leak for name, body in contents.items() for leak in _secrets(name, body)]:
+    if leaks := list(_leaks(contents)):
         raise UserError(
             "these files of the code look as if they held secrets; remove them, or exclude the "
             "files with launcher.exclude=[PATTERN]:\n  " + "\n  ".join(leaks)
@@ -105,12 +111,11 @@ def _too_large(root: Path, total: int, largest: tuple[tuple[str, int], ...], max
     )
 
 
-def _secrets(name: str, body: bytes) -> Iterator[str]:
-    if len(body) > SCANNED:
-        return
-    for found in SECRETS.finditer(body):
-        line = body.count(b"\n", 0, found.start()) + 1
-        yield f"{name}:{line}: {found.group()[:6].decode(errors='replace')}..."
+def _leaks(contents: dict[str, bytes]) -> Iterator[str]:
+    for name, body in contents.items():
+        if len(body) <= SCANNED:
+            for line, start in secret_patterns.secrets_in(body.decode(errors="replace")):
+                yield f"{name}:{line}: {start}..."
 
 
 def _tar_gz(contents: dict[str, bytes]) -> bytes:
@@ -124,3 +129,30 @@ def _tar_gz(contents: dict[str, bytes]) -> bytes:
             member.size, member.mode = len(contents[name]), 0o644
             tar.addfile(member, io.BytesIO(contents[name]))
     return buffer.getvalue()
+
+
+def requirements(settings: Settings, *, tracked: bool, zero3: bool) -> str | None:
+    """The text of the job's requirements.txt, None where its image has everything.
+
+    `auto` pins the versions installed here, one `name==version` a line: MLflow only for jobs that
+    write to it (`tracked`), DeepSpeed only for ZeRO-3.
+    """
+    if not settings.requirements:
+        return None
+    if settings.requirements != "auto":
+        return Path(settings.requirements).expanduser().read_text(encoding="utf-8")
+    left_out = NOT_IN_JOBS | (set() if tracked else TRACKING) | (set() if zero3 else {"deepspeed"})
+    names = sorted(set(_dependencies(PROJECT)) - left_out)
+    lines = [f"{name}=={importlib.metadata.version(name)}" for name in names]
+    return "\n".join([*lines, *settings.extra_requirements]) + "\n"
+
+
+def _dependencies(root: Path) -> Iterator[str]:
+    project = root / "pyproject.toml"
+    if project.is_file():
+        listed = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
+    else:
+        listed = importlib.metadata.requires("rlvr") or []
+    for requirement in listed:
+        if "extra ==" not in requirement:
+            yield re.split(r"[^A-Za-z0-9_.-]", requirement, maxsplit=1)[0].lower()

@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -24,43 +23,41 @@ LOCAL_PATHS = (
 )
 
 
-@dataclass(frozen=True)
-class Payload:
-    """Contents of the job channel, and the local files and folders behind the other channels."""
+def upload(
+    directory: Path, module: str, storage: Storage, key: str, *, tracked: bool
+) -> dict[str, str]:
+    """Upload to `key` what the job needs of its own; channel names to URIs.
 
-    files: dict[str, bytes]
-    data: dict[str, Path]
-
-
-def make(directory: Path, module: str, *, tracked: bool) -> Payload:
-    """The payload of the job whose transport wrote its files into `directory`.
-
-    `tracked` says that the job can reach the MLflow store of its config.
+    `directory` is where its transport wrote its files; local data and models it names are
+    uploaded once per content. `tracked` says that it can reach the MLflow store of its config.
     """
+    files, sources = contents(directory, module, tracked=tracked)
+    for name, body in files.items():
+        storage.put(storage.key(key, "input", name), body)
+    channels = {CHANNEL: storage.uri(key, "input") + "/"}
+    for channel, path in sources.items():
+        channels[channel] = storage.put_once("data", read_tree(path))
+    return channels
+
+
+def contents(
+    directory: Path, module: str, *, tracked: bool
+) -> tuple[dict[str, bytes], dict[str, Path]]:
+    """The files of the job's channel, and the local sources behind its other channels."""
     files = {
         name: (directory / name).read_bytes() for name in SHIPPED if (directory / name).is_file()
     }
-    data: dict[str, Path] = {}
+    sources: dict[str, Path] = {}
     if "config.yaml" in files:
         config = _load(files["config.yaml"])
-        data = _move_paths(config)
-        _settle(config, tracked)
+        sources = _move_paths(config)
+        _fit_to_container(config, tracked)
         files["config.yaml"] = _dump(config)
-    where = {"module": module}
+    start = {"module": module}
     if "task.pkl" in files:  # Hydra's own run_job has this machine's paths in its config
-        where |= {"directory": str(directory.absolute()), "cwd": os.getcwd()}
-    files[JOB_FILE] = json.dumps(where).encode()
-    return Payload(files, data)
-
-
-def upload(payload: Payload, storage: Storage, *key: str) -> dict[str, str]:
-    """Upload what is not there yet; channel names to URIs."""
-    for name, body in payload.files.items():
-        storage.put(storage.key(*key, name), body)
-    channels = {CHANNEL: storage.uri(*key) + "/"}
-    for channel, path in payload.data.items():
-        channels[channel] = storage.put_once("data", read_tree(path))
-    return channels
+        start |= {"directory": str(directory.absolute()), "cwd": os.getcwd()}
+    files[JOB_FILE] = json.dumps(start).encode()
+    return files, sources
 
 
 def reachable(uri: str | None) -> bool:
@@ -97,7 +94,7 @@ def _local(value: Any) -> Path | None:
     return None
 
 
-def _settle(config: dict[str, Any], tracked: bool) -> None:
+def _fit_to_container(config: dict[str, Any], tracked: bool) -> None:
     config["launcher"] = {}
     config["output_dir"] = "/opt/ml/output/data"
     if not tracked and isinstance(config.get("tracking"), dict):

@@ -4,8 +4,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from rlvr.errors import UserError
+from rlvr.paths import PACKAGE
 
-DEFAULT = Path(__file__).with_name("prices.yaml")
+DEFAULT = PACKAGE / "launchers/sagemaker/prices.yaml"
 
 
 @lru_cache

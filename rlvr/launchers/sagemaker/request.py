@@ -1,116 +1,125 @@
-"""CreateTrainingJob requests, built by the SageMaker SDK's ModelTrainer.
-
-The SDK does the parts that follow its own container scripts: entrypoint, driver files, resource and
-network shapes. Ours are the job's name, which it would make collide, and every upload, of which it
-would make 34 per job. Its work is done once per kind of job; the rest is filled in.
-"""
+"""CreateTrainingJob requests for the jobs of a sweep; what they share is uploaded once."""
 
 import copy
-import hashlib
-import importlib.metadata
-import json
-import os
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from rlvr.launchers.sagemaker.limits import check_request
-from rlvr.launchers.sagemaker.naming import tags
+from rlvr.launchers.sagemaker import packing, payload, sdk_template
+from rlvr.launchers.sagemaker.constraints import check_request
 from rlvr.launchers.sagemaker.service import Service
 from rlvr.launchers.sagemaker.settings import Settings
-from rlvr.launchers.sagemaker.storage import Storage, read_tree
-from rlvr.result import write_atomic
+from rlvr.launchers.sagemaker.storage import Storage
+from rlvr.launchers.sagemaker.training_job import (
+    INDEX_TAG,
+    SWEEP_TAG,
+    Submission,
+    TrainingJob,
+    job_name,
+    tag_value,
+)
+from rlvr.paths import PROJECT
 
 CHECKPOINTS = "/opt/ml/checkpoints"
-# `exec` makes Python the process that SageMaker signals; bash would swallow SIGTERM
-COMMAND = "exec $SM_PYTHON_CMD -m rlvr.launchers.sagemaker.bootstrap"
-REQUIREMENTS = "requirements.txt"
-CODE = "code.tar.gz"
-
-
-@dataclass(frozen=True)
-class JobSpec:
-    """What differs between the jobs of a sweep. URIs of channels end in /, one per channel."""
-
-    name: str
-    instance_type: str
-    code_uri: str
-    channels: dict[str, str]
-    output_uri: str
-    checkpoint_uri: str
-    environment: dict[str, str]
-    tags: dict[str, str]
+TAGS = {"source.job": "grpo-rlvr", "source.type": "hydra-sweep", "source.framework": "rlvr"}
 
 
 @dataclass
 class RequestBuilder:
-    """Builds requests for jobs on one service and bucket."""
+    """Builds the requests of one sweep, on one service and bucket.
+
+    `tracked` says that its jobs write to MLflow themselves.
+    """
 
     service: Service
     storage: Storage
+    sweep_id: str
+    tracked: bool = False
+    _codes: dict[tuple[str | None, str], str] = field(default_factory=dict)
     _templates: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def build(self, spec: JobSpec, settings: Settings) -> dict[str, Any]:
-        """The checked request; uploads the SDK's driver files unless they are there already."""
-        request = copy.deepcopy(self._template(spec, settings))
-        channels = {"code": spec.code_uri, **spec.channels}
-        request["TrainingJobName"] = spec.name
+    def pack(self, submission: Submission) -> packing.Archive | None:
+        """Pack and upload the code that the job asks for; None if that has been done."""
+        if self._code_kind(submission) in self._codes:
+            return None
+        requirements, _ = kind = self._code_kind(submission)
+        settings = submission.settings
+        extra = {} if requirements is None else {sdk_template.REQUIREMENTS: requirements}
+        archive = packing.pack(
+            PROJECT, exclude=settings.exclude, extra=extra, max_mb=settings.max_code_mb
+        )
+        self._codes[kind] = self.storage.put_once("code", {sdk_template.CODE: archive.data})
+        return archive
+
+    def _code_kind(self, submission: Submission) -> tuple[str | None, str]:
+        """The requirements of a job, and what is left out of its code."""
+        trainer = submission.config.get("trainer") or {}
+        requirements = packing.requirements(
+            submission.settings, tracked=self.tracked, zero3=trainer.get("distributed") == "zero3"
+        )
+        return requirements, str(submission.settings.exclude)
+
+    def training_job(self, submission: Submission) -> TrainingJob:
+        """A new one for the job, under a name never used before.
+
+        Those of the same config share their place on S3, and so their checkpoints.
+        """
+        job, settings = submission.job, submission.settings
+        return TrainingJob(
+            name=job_name(settings.project, self.sweep_id, job.index),
+            region=self.service.region,
+            bucket=self.storage.bucket,
+            job_key=self.storage.key("sweeps", self.sweep_id, f"{job.index:03d}-{job.hash[:8]}"),
+            instance_type=submission.instance_type,
+            instance_count=settings.instance_count,
+            spot=settings.spot,
+            prices=settings.prices,
+            tracked=self.tracked,
+        )
+
+    def build(
+        self,
+        submission: Submission,
+        training: TrainingJob,
+        module: str,
+        environment: dict[str, str],
+    ) -> dict[str, Any]:
+        """The checked request for `training`, which runs `python -m module`.
+
+        Uploads what is the job's own, and the code and the SDK's driver files where they are not
+        there yet; raises UserError for what the service would refuse.
+        """
+        self.pack(submission)
+        key = training.job_key.removeprefix(self.storage.prefix).strip("/")
+        uploaded = payload.upload(
+            submission.job.directory, module, self.storage, key, tracked=self.tracked
+        )
+        channels = {"code": self._codes[self._code_kind(submission)], **uploaded}
+        base = f"s3://{training.bucket}/{training.job_key}"
+        request = self._template(submission.settings, training.instance_type)
+        request["TrainingJobName"] = training.name
         request["InputDataConfig"] += [_channel(*item) for item in channels.items()]
-        request["OutputDataConfig"]["S3OutputPath"] = spec.output_uri
-        request["CheckpointConfig"] = {"S3Uri": spec.checkpoint_uri, "LocalPath": CHECKPOINTS}
-        request["Environment"] = spec.environment
-        request["Tags"] = tags(spec.tags)
+        request["OutputDataConfig"]["S3OutputPath"] = f"{base}/output"
+        request["CheckpointConfig"] = {"S3Uri": f"{base}/checkpoints", "LocalPath": CHECKPOINTS}
+        request["Environment"] = _environment(submission, environment)
+        request["Tags"] = self._tags(submission)
         check_request(request, self.service.sagemaker.meta.service_model)
+        training.image = request["AlgorithmSpecification"]["TrainingImage"]
         return request
 
-    def _template(self, spec: JobSpec, settings: Settings) -> dict[str, Any]:
-        """From memory, from the user's cache (the SDK takes seconds to load), or from the SDK."""
-        kind = f"{spec.instance_type} {self.storage.uri()} {self.service.region} {settings}"
+    def _template(self, settings: Settings, instance_type: str) -> dict[str, Any]:
+        kind = f"{instance_type} {settings}"
         if kind not in self._templates:
-            file = _cache_file(kind)
-            made = _read_cached(file, self.storage)
-            if made is None:
-                made = _from_sdk(spec, settings, self.service, self.storage)
-                if not self.storage.dry:
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    write_atomic(file, json.dumps(made))
-            self._templates[kind] = made
-        return self._templates[kind]
+            self._templates[kind] = sdk_template.template(
+                self.service, self.storage, settings, instance_type
+            )
+        return copy.deepcopy(self._templates[kind])
 
-
-def _cache_file(kind: str) -> Path:
-    """One per SDK version, place and settings."""
-    version = importlib.metadata.version("sagemaker")
-    digest = hashlib.sha256(f"{version} {COMMAND} {kind}".encode()).hexdigest()[:24]
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "rlvr" / f"sagemaker-{digest}.json"
-
-
-def _read_cached(file: Path, storage: Storage) -> dict[str, Any] | None:
-    """None unless the driver files that the template names are on S3."""
-    if not file.is_file():
-        return None
-    made: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    uri = made["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"]
-    return made if storage.has_once(uri) else None
-
-
-def _from_sdk(
-    spec: JobSpec, settings: Settings, service: Service, storage: Storage
-) -> dict[str, Any]:
-    trainer = _trainer_class()(
-        sagemaker_session=_session(service, storage.bucket),
-        role=settings.role,
-        base_job_name=spec.name,
-        training_image=resolve_image(settings.image, service.region, spec.instance_type),
-        **_parts(spec, settings, storage),
-    )
-    trainer._rlvr_storage = storage
-    made: dict[str, Any] = trainer._create_training_job_args(boto3=True)
-    drivers = [c for c in made["InputDataConfig"] if c["ChannelName"] == "sm_drivers"]
-    kept = {key: value for key, value in made.items() if value not in (None, [], {})}
-    return kept | {"InputDataConfig": drivers}
+    def _tags(self, submission: Submission) -> list[dict[str, str]]:
+        job = submission.job
+        own = {SWEEP_TAG: self.sweep_id, INDEX_TAG: str(job.index)}
+        own["rlvr.overrides"] = " ".join(job.overrides)
+        tags = {**TAGS, **submission.settings.tags, **own}
+        return [{"Key": key[:128], "Value": tag_value(value)} for key, value in tags.items()]
 
 
 def _channel(name: str, uri: str) -> dict[str, Any]:
@@ -122,100 +131,9 @@ def _channel(name: str, uri: str) -> dict[str, Any]:
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}, "InputMode": "File"}
 
 
-@lru_cache
-def resolve_image(image: str, region: str, instance_type: str) -> str:
-    """`auto` is the newest PyTorch training image the installed SDK knows."""
-    if image != "auto":
-        return image
-    from sagemaker.core import image_uris
-
-    return str(
-        image_uris.retrieve(
-            "pytorch", region=region, image_scope="training", instance_type=instance_type
-        )
-    )
-
-
-def _parts(spec: JobSpec, settings: Settings, storage: Storage) -> dict[str, Any]:
-    from sagemaker.core.training.configs import OutputDataConfig, SourceCode, StoppingCondition
-
-    return {
-        "source_code": SourceCode(
-            # stands in the driver files, so it must not change with the code: see `build`
-            source_dir=storage.uri("code", CODE),
-            command=COMMAND,
-            requirements=REQUIREMENTS if settings.requirements else None,
-        ),
-        "compute": _compute(spec, settings),
-        "networking": _networking(settings),
-        "stopping_condition": StoppingCondition(
-            max_runtime_in_seconds=settings.max_runtime,
-            max_wait_time_in_seconds=settings.wait_limit if settings.spot else None,
-        ),
-        "output_data_config": OutputDataConfig(
-            s3_output_path=spec.output_uri, compression_type="GZIP", kms_key_id=settings.kms_key
-        ),
-    }
-
-
-def _compute(spec: JobSpec, settings: Settings) -> Any:
-    from sagemaker.core.training.configs import Compute
-
-    keep = settings.warm_pool if settings.warm_pool and not settings.spot else None
-    return Compute(
-        instance_type=spec.instance_type,
-        instance_count=settings.instance_count,
-        volume_size_in_gb=settings.volume_gb,
-        volume_kms_key_id=settings.volume_kms_key,
-        keep_alive_period_in_seconds=keep,
-        enable_managed_spot_training=settings.spot or None,
-    )
-
-
-def _networking(settings: Settings) -> Any:
-    from sagemaker.core.training.configs import Networking
-
-    if not (settings.subnets or settings.network_isolation or settings.encrypt_traffic):
-        return None
-    return Networking(
-        subnets=settings.subnets or None,
-        security_group_ids=settings.security_groups or None,
-        enable_network_isolation=settings.network_isolation or None,
-        enable_inter_container_traffic_encryption=settings.encrypt_traffic or None,
-    )
-
-
-def _session(service: Service, bucket: str) -> Any:
-    from sagemaker.core.helper.session_helper import Session
-
-    quiet = {
-        "SchemaVersion": "1.0",
-        "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
-    }
-    return Session(
-        boto_session=service.session,
-        sagemaker_client=service.sagemaker,
-        default_bucket=bucket,
-        sagemaker_config=quiet,
-    )
-
-
-@lru_cache
-def _trainer_class() -> Any:
-    """ModelTrainer whose local channels (the SDK's drivers) are uploaded once per content."""
-    from pydantic import PrivateAttr
-    from sagemaker.train.model_trainer import ModelTrainer
-
-    class Trainer(ModelTrainer):
-        _rlvr_storage: Any = PrivateAttr(default=None)
-
-        def create_input_data_channel(
-            self, channel_name: str, data_source: Any, *args: Any, **kwargs: Any
-        ) -> Any:
-            if isinstance(data_source, str) and not data_source.startswith("s3://"):
-                tree = read_tree(Path(data_source))
-                kept = {n: b for n, b in tree.items() if "__pycache__" not in n}
-                data_source = self._rlvr_storage.put_once("drivers", kept)
-            return super().create_input_data_channel(channel_name, data_source, *args, **kwargs)
-
-    return Trainer
+def _environment(submission: Submission, added: dict[str, str]) -> dict[str, str]:
+    settings = submission.settings
+    several = settings.multi_node_environment if settings.instance_count > 1 else {}
+    # the ARN, not the secret: the container fetches it with its own role
+    token = {"RLVR_HF_TOKEN_ARN": settings.hf_token_secret} if settings.hf_token_secret else {}
+    return {**several, **settings.environment, **token, **added}

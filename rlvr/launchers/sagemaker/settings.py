@@ -1,19 +1,14 @@
 """The `launcher` node of conf/launcher/sagemaker.yaml, typed and checked."""
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
 from rlvr.errors import UserError
-from rlvr.tracking.names import without_secrets
+from rlvr.secret_patterns import is_secret
 
 ON_INTERRUPT = ("ask", "stop", "detach")
-_SECRET_NAME = re.compile(
-    r"(^|[._-])(token|secret|password|passwd|credentials?|api[_-]?key|access[_-]?key)s?($|[._-])",
-    re.IGNORECASE,
-)
 
 
 def _from_env(name: str) -> Any:
@@ -108,7 +103,7 @@ class Settings:
         """Anyone who may describe a job reads its environment and tags."""
         for where in ("environment", "multi_node_environment", "tags"):
             for key, value in getattr(self, where).items():
-                if _SECRET_NAME.search(key) or without_secrets(value) != value:
+                if is_secret(key, value):
                     yield (
                         f"launcher.{where}.{key} looks like a secret, and whoever may describe the "
                         "job could read it: put it into AWS Secrets Manager (for the Hugging Face "

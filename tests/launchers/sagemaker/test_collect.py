@@ -1,41 +1,18 @@
 import io
 import json
 import tarfile
-from datetime import UTC, datetime
+from functools import partial
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from rlvr.launchers.sagemaker import collect
-from rlvr.launchers.sagemaker.remote import Remote
-from rlvr.launchers.sagemaker.storage import Storage
-from rlvr.manifest import State
-from rlvr.result import Result
-from rlvr.sweep.outcome import Outcome, read_result
+from rlvr.result import Result, read
+from rlvr.states import State
 
 
 @pytest.fixture
-def storage():
-    with mock_aws():
-        client = boto3.client("s3", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
-        client.create_bucket(Bucket="bucket")
-        yield Storage(client, "bucket", "")
-
-
-def remote(**changes):
-    return Remote(
-        **{
-            "name": "job",
-            "region": "us-east-1",
-            "bucket": "bucket",
-            "job_key": "s/1/000",
-            "instance_type": "ml.g6.xlarge",
-            "status": "Completed",
-            "cost": 1.25,
-            **changes,
-        }
-    )
+def remote(training):
+    return partial(training, status="Completed", cost=1.25)
 
 
 def archive(**files):
@@ -52,7 +29,7 @@ def result(**changes):
     return json.dumps({"status": "finished", "metric": 0.5, **changes})
 
 
-def test_a_completed_job_comes_back_whole(storage, tmp_path):
+def test_a_completed_job_comes_back_whole(storage, remote, tmp_path):
     base = "s/1/000/output/job/output"
     storage.put(f"{base}/output.tar.gz", archive(**{"result.json": result(), "job.json": "{}"}))
     storage.put(f"{base}/model.tar.gz", archive(**{"adapter.safetensors": "w"}))
@@ -62,10 +39,11 @@ def test_a_completed_job_comes_back_whole(storage, tmp_path):
     assert (tmp_path / "model" / "adapter.safetensors").read_text() == "w"
     assert not (tmp_path / "job.json").exists()
     collect.fetch(storage, remote(), tmp_path, log="train.log")
-    assert read_result(tmp_path) == Outcome(State.finished, 0.5)
+    found = read(tmp_path)
+    assert (found.status, found.metric) == (State.finished, 0.5)
 
 
-def test_a_killed_job_comes_back_from_the_copy_of_its_directory(storage, tmp_path):
+def test_a_killed_job_comes_back_from_the_copy_of_its_directory(storage, remote, tmp_path):
     """No output.tar.gz: what SageMaker copied while the job ran is all there is."""
     run = "s/1/000/checkpoints/run"
     storage.put(f"{run}/metrics.jsonl", b"{}\n")
@@ -74,18 +52,18 @@ def test_a_killed_job_comes_back_from_the_copy_of_its_directory(storage, tmp_pat
     storage.put(f"{run}/../escape", b"x")
     collect.fetch(storage, remote(status="Stopped"), tmp_path, log="train.log")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.jsonl", "result.json"]
-    assert read_result(tmp_path).state is State.killed
+    assert read(tmp_path).status is State.killed
 
 
-FAILED = Outcome(State.failed, error="ValueError: x", traceback="t")
+FAILED = Result(State.failed, error="ValueError: x", traceback="t")
 
 
 @pytest.mark.parametrize(
     ("status", "note", "left", "state", "error"),
     [
-        ("Completed", "", Outcome(State.finished, 0.5), "finished", None),
+        ("Completed", "", Result(State.finished, 0.5), "finished", None),
         ("Completed", "", None, "failed", "completed, but left no result"),
-        ("Stopped", "", Outcome(State.finished, 0.5), "finished", None),
+        ("Stopped", "", Result(State.finished, 0.5), "finished", None),
         ("Stopped", "MaxRuntimeExceeded", None, "killed", "launcher.max_runtime=60 s"),
         ("Stopped", "MaxWaitTimeExceeded", None, "killed", "launcher.max_wait"),
         ("Stopped", "Stopped", FAILED, "killed", "was stopped"),
@@ -93,38 +71,20 @@ FAILED = Outcome(State.failed, error="ValueError: x", traceback="t")
         ("Failed", "", None, "failed", "AlgorithmError: it broke"),
     ],
 )
-def test_how_a_job_ended(status, note, left, state, error):
+def test_how_a_job_ended(remote, status, note, left, state, error):
     ended = remote(status=status, note=note, failure_reason="AlgorithmError: it broke")
-    outcome = collect.outcome(left, ended, 60)
-    assert outcome.state == state
-    assert outcome.error is None if error is None else error in outcome.error
+    result = collect.ending(left, ended, 60)
+    assert result.status == state
+    assert result.error is None if error is None else error in result.error
 
 
-def test_progress_and_cost_while_it_runs(storage, tmp_path):
+def test_progress_while_it_runs(storage, remote, tmp_path):
     running = remote(status="InProgress", cost=None)
     collect.progress(storage, running, tmp_path)
     assert not (tmp_path / "progress.json").exists()
     storage.put("s/1/000/checkpoints/run/progress.json", b'{"step": 3}')
     collect.progress(storage, running, tmp_path)
     assert json.loads((tmp_path / "progress.json").read_text()) == {"step": 3}
-    start = datetime(2030, 1, 1, tzinfo=UTC)
-    described = {
-        "TrainingJobStatus": "InProgress",
-        "SecondaryStatus": "Training",
-        "TrainingStartTime": start,
-    }
-    running.update(described, start.timestamp() + 3600)
-    assert running.cost == pytest.approx(1.127)
-    assert (running.note, running.ended) == ("Training", False)
-    described |= {"TrainingJobStatus": "Completed", "BillableTimeInSeconds": 1800}
-    running.update(described, start.timestamp() + 9999)
-    assert running.cost == pytest.approx(1.127 / 2, abs=1e-3)
-
-
-def test_the_remote_entry_survives_the_manifest():
-    entry = json.loads(json.dumps(remote(earlier=["a"]).entry()))
-    assert Remote.read(entry) == remote(earlier=["a"])
-    assert Remote.read(entry | {"from_a_newer_version": 1}) == remote(earlier=["a"])
 
 
 def test_result_has_the_fields_we_write():

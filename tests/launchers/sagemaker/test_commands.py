@@ -16,7 +16,7 @@ def jobs(cloud, emulator, monkeypatch, capsys):
     """Run `rlvr jobs ...` as a user would; returns what it prints."""
     for key, value in (emulator.env() | {"RLVR_OUTPUT_DIR": str(cloud.outputs)}).items():
         monkeypatch.setenv(key, value)
-    monkeypatch.setattr(commands, "_services", {})
+    commands.service_in.cache_clear()
 
     def run(*arguments):
         chosen = parser().parse_args(["jobs", *map(str, arguments)])

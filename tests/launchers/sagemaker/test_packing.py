@@ -1,12 +1,13 @@
+import importlib.metadata
 import io
+import sys
 import tarfile
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rlvr.errors import UserError
-from rlvr.launchers.sagemaker.packing import pack
+from rlvr.launchers.sagemaker.packing import pack, requirements
+from rlvr.launchers.sagemaker.settings import Settings
 from rlvr.paths import PROJECT
 
 TOKEN = "hf_" + "a1B2" * 9
@@ -95,8 +96,25 @@ def test_this_project_packs_whole_and_small():
     assert len(archive.data) < 5_000_000
 
 
-@given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz ABC_=\"'\n0123456789", max_size=300))
-def test_ordinary_text_is_no_secret(text):
-    from rlvr.launchers.sagemaker.packing import _secrets
+def settings(**changes):
+    return Settings.read({"role": "arn:aws:iam::123456789012:role/x", **changes})
 
-    assert list(_secrets("x", text.encode())) == []
+
+def test_requirements_are_what_is_installed_here_without_what_jobs_do_not_need():
+    text = requirements(settings(extra_requirements=["a==1"]), tracked=False, zero3=False)
+    pinned = dict(line.split("==") for line in text.splitlines())
+    assert pinned["trl"] == importlib.metadata.version("trl")
+    assert pinned["a"] == "1"
+    assert not {"torch", "sagemaker", "mlflow", "deepspeed"} & set(pinned)
+    tracked = requirements(settings(), tracked=True, zero3=False)
+    assert "mlflow==" in tracked
+    assert "deepspeed" not in tracked
+    if sys.platform == "linux":
+        assert "deepspeed==" in requirements(settings(), tracked=False, zero3=True)
+
+
+def test_requirements_of_ones_own_or_none(tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_text("b==2\n")
+    assert requirements(settings(requirements=str(file)), tracked=True, zero3=True) == "b==2\n"
+    assert requirements(settings(requirements=None), tracked=True, zero3=True) is None

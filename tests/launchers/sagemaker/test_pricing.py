@@ -2,7 +2,7 @@ import pytest
 
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker.pricing import cost, describe, prices
-from rlvr.launchers.sagemaker.submission import AUTO
+from rlvr.launchers.sagemaker.training_job import AUTO
 
 
 def test_cost_is_price_times_instances_times_hours():

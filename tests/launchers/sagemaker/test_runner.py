@@ -1,23 +1,20 @@
-"""What is checked before a sweep creates anything, and what errors of AWS mean."""
+"""What is checked before a sweep creates anything; whole sweeps are in test_sweep*.py."""
+
+import io
+import os
+import pty
+from types import SimpleNamespace
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
-from moto import mock_aws
 
 from rlvr.errors import UserError
+from rlvr.launchers.sagemaker import runner as runner_module
 from rlvr.launchers.sagemaker.runner import SageMakerRunner
-from rlvr.launchers.sagemaker.service import explain, is_busy
-from rlvr.manifest import Job, State
+from rlvr.manifest import Job
+from rlvr.states import State
+from rlvr.sweep.interrupts import Interrupts
 
 SETTINGS = {"role": "arn:aws:iam::123456789012:role/x", "region": "us-east-1", "bucket": "mine"}
-
-
-@pytest.fixture
-def aws(monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    with mock_aws():
-        yield
 
 
 @pytest.mark.usefixtures("aws")
@@ -60,53 +57,93 @@ def test_prepare_without_region_or_credentials(monkeypatch, tmp_path):
         (["Stopping", "Stopping", "Stopped"], False),
     ],
 )
-def test_which_jobs_a_resumed_sweep_waits_for(monkeypatch, statuses, attachable):
+def test_which_jobs_a_resumed_sweep_waits_for(monkeypatch, training, statuses, attachable):
     runner, left = SageMakerRunner(), list(statuses)
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr(runner, "_status", lambda name: left.pop(0))
-    remote = {
-        "name": "job",
-        "region": "us-east-1",
-        "bucket": "b",
-        "job_key": "k",
-        "instance_type": "ml.g6.xlarge",
-    }
-    job = Job(0, "a", "h", [], "0", State.running, remote=remote)
+    job = Job(0, "a", "h", [], "0", State.running, remote=training().entry())
     assert runner.attachable(job) is attachable
 
 
-def client_error(code, status=400):
-    response = {
-        "Error": {"Code": code, "Message": "text"},
-        "ResponseMetadata": {"HTTPStatusCode": status},
-    }
-    return ClientError(response, "CreateTrainingJob")
+class Jobs:
+    """A queue and a watch in one, of jobs that run until they are stopped."""
+
+    def __init__(self, running=2, waiting=0, on_interrupt="stop"):
+        self.running = [SimpleNamespace(settings=SimpleNamespace(on_interrupt=on_interrupt))]
+        self.running *= running
+        self.waiting, self.draining, self.did = [object()] * waiting, [], []
+
+    def submit_next(self, running):
+        return None
+
+    def look(self):
+        return []
+
+    def drain(self):
+        pass
+
+    def stop_all(self):
+        self.did.append("stopped")
+
+    def name_running(self, why):
+        self.did.append(why)
 
 
-@pytest.mark.parametrize(
-    ("error", "busy"),
-    [
-        (client_error("ThrottlingException"), True),
-        (client_error("SlowDown", 503), True),
-        (client_error("Whatever", 502), True),
-        (EndpointConnectionError(endpoint_url="https://x"), True),
-        (client_error("ValidationException"), False),
-        (client_error("AccessDeniedException"), False),
-        (NoCredentialsError(), False),
-    ],
-)
-def test_what_is_worth_trying_again(error, busy):
-    assert is_busy(error) is busy
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Run the loop, with Ctrl-C before its first turns and then before later ones."""
+
+    def run(jobs, *, first=1, later=()):
+        interrupts = Interrupts()
+        interrupts.count, moments = first, list(later)
+
+        def sleep(_):
+            if moments:
+                interrupts.count += moments.pop(0)
+            else:
+                jobs.running.clear()  # they have ended
+
+        monkeypatch.setattr("time.sleep", sleep)
+        runner_module.loop(jobs, jobs, interrupts)
+        return jobs
+
+    return run
 
 
-@pytest.mark.parametrize(
-    ("error", "advice"),
-    [
-        (client_error("AccessDeniedException"), "docs/sagemaker.md"),
-        (client_error("ExpiredTokenException"), "launcher.resume=last"),
-        (client_error("ResourceLimitExceeded"), "Service Quotas"),
-        (NoCredentialsError(), "aws sso login"),
-    ],
-)
-def test_errors_come_with_advice(error, advice):
-    assert advice in explain(error)
+STOPPED = "these jobs were told to stop and are not waited for"
+
+
+def test_the_first_ctrl_c_stops_and_waits(interrupted):
+    jobs = interrupted(Jobs(waiting=3))
+    assert jobs.did == ["stopped"]
+    assert jobs.waiting == [], "what waits is not started"
+
+
+def test_a_second_ctrl_c_leaves_and_names(interrupted):
+    assert interrupted(Jobs(), later=[0, 1]).did == ["stopped", STOPPED]
+    assert interrupted(Jobs(), first=2).did == ["stopped", STOPPED], "both before one was seen"
+
+
+def test_detaching_leaves_at_once(interrupted):
+    jobs = interrupted(Jobs(on_interrupt="detach"))
+    assert jobs.did == ["these jobs go on without the launcher"]
+
+
+def test_without_a_terminal_asking_means_stop(interrupted, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert interrupted(Jobs(on_interrupt="ask")).did == ["stopped"]
+
+
+def test_with_nothing_running_there_is_nothing_to_answer(interrupted):
+    assert interrupted(Jobs(running=0, waiting=2)).did == []
+
+
+@pytest.mark.parametrize(("answer", "done"), [("d\n", "detach"), ("s\n", "stop"), ("\n", "stop")])
+def test_the_user_is_asked(monkeypatch, answer, done):
+    """Over a real terminal: stdin is one end of a pty."""
+    leader, follower = pty.openpty()
+    os.write(leader, answer.encode())
+    with os.fdopen(follower) as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+        assert runner_module.ask(2, Interrupts()) == done
+    os.close(leader)

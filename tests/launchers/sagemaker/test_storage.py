@@ -1,21 +1,11 @@
 import io
 import tarfile
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker.storage import Storage, content_digest, read_tree
-
-
-@pytest.fixture
-def storage():
-    with mock_aws():
-        client = boto3.client("s3", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
-        client.create_bucket(Bucket="bucket")
-        yield Storage(client, "bucket", "rlvr")
 
 
 def test_put_once_leaves_a_marker_after_the_files(storage, monkeypatch):

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from rlvr.launchers.sagemaker import history
-from rlvr.launchers.sagemaker.history import import_run, records, score_metrics
+from rlvr.launchers.sagemaker import mlflow_import
+from rlvr.launchers.sagemaker.mlflow_import import import_run, records, score_metrics
 
 SCORE = {
     "accuracy": 0.5,
@@ -54,7 +54,7 @@ def test_an_import_can_be_repeated_and_cut_off(run_dir, tmp_path, monkeypatch):
     client = MlflowClient(uri)
     experiment = client.create_experiment("x", artifact_location=str(tmp_path / "artifacts"))
     run_id = client.create_run(experiment).info.run_id
-    monkeypatch.setattr(history, "PER_CALL", 2)
+    monkeypatch.setattr(mlflow_import, "PER_CALL", 2)
     log_batch, calls = MlflowClient.log_batch, []
 
     def failing(self, *args, **kwargs):

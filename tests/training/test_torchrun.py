@@ -2,7 +2,7 @@
 
 import pytest
 
-from rlvr.training import ranks
+from rlvr.training import torchrun
 
 
 @pytest.mark.parametrize(
@@ -18,13 +18,13 @@ def test_one_process_per_gpu_unless_told_otherwise(
     compose_config, monkeypatch, overrides, gpus, expected
 ):
     monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
-    assert ranks.processes(compose_config(*overrides)) == expected
+    assert torchrun.processes(compose_config(*overrides)) == expected
 
 
 def test_only_the_first_process_launches(compose_config, monkeypatch):
     cfg = compose_config()
-    assert ranks.needs_launch(cfg, 2)
-    assert not ranks.needs_launch(cfg, 1)
-    assert ranks.needs_launch(compose_config("trainer.distributed=zero3"), 1)
+    assert torchrun.needs_launch(cfg, 2)
+    assert not torchrun.needs_launch(cfg, 1)
+    assert torchrun.needs_launch(compose_config("trainer.distributed=zero3"), 1)
     monkeypatch.setenv("LOCAL_RANK", "0")
-    assert not ranks.needs_launch(cfg, 2)
+    assert not torchrun.needs_launch(cfg, 2)

@@ -4,7 +4,7 @@ import boto3
 import pytest
 
 from rlvr.errors import UserError
-from rlvr.launchers.sagemaker.limits import check_request
+from rlvr.launchers.sagemaker.constraints import check_request
 
 
 @pytest.fixture(scope="module")

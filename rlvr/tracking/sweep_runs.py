@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr.tracking.names import chunks, clean_name, clean_params, finite_metrics, without_secrets
+from rlvr.errors import UserError
+from rlvr.manifest import Job, Manifest, Tracking
+from rlvr.secret_patterns import without_secrets
+from rlvr.states import State
+from rlvr.tracking.names import chunks, clean_name, clean_params, finite_metrics
+from rlvr.tracking.params import params
 from rlvr.tracking.store import (
-    TrackingConfig,
     connect,
     database_file,
     open_experiment,
@@ -20,49 +24,31 @@ from rlvr.tracking.store import (
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from rlvr.config.schema import TrackingConfig
+
 log = logging.getLogger(__name__)
 
-ENDED = ("FINISHED", "FAILED", "KILLED")
+ENDED = {state.mlflow for state in State if state.ended}
 PARAMS_PER_CALL = 100
 
 # Okabe and Ito's palette, darkened where it is too light for a line on white.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#4d4d4d")
 
 
-def create_sweep(
-    tracking: TrackingConfig,
-    *,
-    sweep_id: str,
-    name: str,
-    jobs: Sequence[Mapping[str, Any]],
-    resume: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Create the parent run (RUNNING) and one child per job (SCHEDULED), and say what they are:
-    `uri`, `experiment_id`, `parent_run_id` and `run_ids` in the order of `jobs`.
-
-    A job is `{"name": str, "params": {}, "tags": {}}`. `resume` is what an earlier call returned
-    as far as it is to be used again: `parent_run_id`, and `run_ids` as {job index: run id}.
-    With `tracking=none` all values are None.
-    """
-    if tracking.name == "none":
-        nothing = {"uri": None, "experiment_id": None, "parent_run_id": None}
-        return {**nothing, "run_ids": [None] * len(jobs)}
+def create_runs(record: Manifest, tracking: "TrackingConfig | None") -> None:
+    """Give the sweep its parent run (RUNNING) and every job its child (SCHEDULED); those that an
+    earlier call made are used again. `tracking` may be None or `none`: then nothing is made."""
+    if tracking is None or tracking.name == "none":
+        return
     uri = resolve_uri(tracking.uri)
     client, experiment = open_experiment(uri, tracking.experiment)
-    earlier = resume or {}
     try:
-        parent = _parent(client, experiment, earlier.get("parent_run_id"), name, sweep_id)
-        children = earlier.get("run_ids") or {}
-        run_ids = [
-            _child(client, experiment, children.get(index), job, index, parent, sweep_id)
-            for index, job in enumerate(jobs)
-        ]
+        parent = _parent(client, experiment, record)
+        for job in record.jobs:
+            job.run_id = _child(client, experiment, record, job, parent)
     except server_errors() as error:
-        from rlvr.errors import UserError
-
         raise UserError(unreachable(uri, error)) from error
-    found = {"uri": uri, "experiment_id": experiment, "parent_run_id": parent}
-    return {**found, "run_ids": run_ids}
+    record.tracking = Tracking(uri, experiment, parent)
 
 
 def create_run(client: "MlflowClient", experiment: str, name: str, tags: Mapping[str, Any]) -> str:
@@ -74,30 +60,27 @@ def create_run(client: "MlflowClient", experiment: str, name: str, tags: Mapping
     return str(client.create_run(experiment, run_name=name, tags={**known, **own}).info.run_id)
 
 
-def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
+def log_params(client: "MlflowClient", run_id: str, values: Mapping[str, Any]) -> None:
     """Log the parameters the run does not have yet: MLflow refuses to change one."""
     from mlflow.entities import Param
 
     known = client.get_run(run_id).data.params
-    new = [Param(k, v) for k, v in clean_params(params).items() if k not in known]
+    new = [Param(k, v) for k, v in clean_params(values).items() if k not in known]
     for batch in chunks(new, PARAMS_PER_CALL):
         client.log_batch(run_id, params=batch)
 
 
-def end_run(
-    uri: str | None, run_id: str | None, status: str, *, only_if_running: bool = True
-) -> None:
-    """End a run as finished, failed or killed. One that has ended keeps its status, unless
-    `only_if_running` is False. A store out of reach costs a warning, never the sweep."""
-    if uri is None or run_id is None or not reachable(uri):
+def end_run(uri: str | None, run_id: str | None, state: State) -> None:
+    """End a run as its job ended; one that has ended keeps the status its own process gave it.
+    A store out of reach costs a warning, never the sweep."""
+    if uri is None or run_id is None or not state.ended or not reachable(uri):
         return
     try:
         client = connect(uri)
-        if only_if_running and client.get_run(run_id).info.status in ENDED:
-            return
-        client.set_terminated(run_id, status.upper())
+        if client.get_run(run_id).info.status not in ENDED:
+            client.set_terminated(run_id, state.mlflow)
     except server_errors() as error:
-        log.warning("MLflow run %s could not be marked %s: %s", run_id, status, error)
+        log.warning("MLflow run %s could not be marked %s: %s", run_id, state, error)
 
 
 def describe_sweep(
@@ -136,36 +119,28 @@ def colour(index: int) -> str:
     return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
 
 
-def _parent(
-    client: "MlflowClient", experiment: str, earlier: str | None, name: str, sweep_id: str
-) -> str:
+def _parent(client: "MlflowClient", experiment: str, record: Manifest) -> str:
+    earlier = record.tracking.parent_run_id
     if earlier and _exists(client, earlier):
-        client.update_run(earlier, status="RUNNING")
+        client.update_run(earlier, status=State.running.mlflow)
         return earlier
-    return create_run(client, experiment, name, {"sweep_id": sweep_id, "rlvr.kind": "sweep"})
+    tags = {"sweep_id": record.sweep_id, "rlvr.kind": "sweep"}
+    return create_run(client, experiment, record.name, tags)
 
 
-def _child(
-    client: "MlflowClient",
-    experiment: str,
-    earlier: str | None,
-    job: Mapping[str, Any],
-    index: int,
-    parent: str,
-    sweep_id: str,
-) -> str:
-    if earlier and _exists(client, earlier):
-        return earlier
+def _child(client: "MlflowClient", experiment: str, record: Manifest, job: Job, parent: str) -> str:
+    if job.run_id and _exists(client, job.run_id):
+        return job.run_id
     tags = {
-        **job.get("tags", {}),
+        "config_hash": job.hash,
         "mlflow.parentRunId": parent,
-        "mlflow.runColor": colour(index),
-        "sweep_id": sweep_id,
-        "job_index": index,
+        "mlflow.runColor": colour(job.index),
+        "sweep_id": record.sweep_id,
+        "job_index": job.index,
     }
-    run_id = create_run(client, experiment, job["name"], tags)
-    log_params(client, run_id, job.get("params", {}))
-    client.update_run(run_id, status="SCHEDULED")
+    run_id = create_run(client, experiment, job.name, tags)
+    log_params(client, run_id, params(job.config, job.overrides))
+    client.update_run(run_id, status=State.pending.mlflow)
     return run_id
 
 

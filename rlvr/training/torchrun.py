@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from rlvr import ranks
 from rlvr.config.schema import Distributed
 
 ZERO3: dict[str, Any] = {
@@ -37,16 +38,7 @@ def processes(cfg: DictConfig) -> int:
 
 def needs_launch(cfg: DictConfig, count: int) -> bool:
     """ZeRO-3 needs torchrun's environment for a single process too."""
-    return not is_rank() and (count > 1 or cfg.trainer.distributed is Distributed.zero3)
-
-
-def is_rank() -> bool:
-    """Whether this process was started by `launch` (or by torchrun in any other way)."""
-    return "LOCAL_RANK" in os.environ
-
-
-def is_main() -> bool:
-    return int(os.environ.get("RANK", "0")) == 0
+    return not ranks.is_rank() and (count > 1 or cfg.trainer.distributed is Distributed.zero3)
 
 
 def launch(cfg: DictConfig, run_dir: Path, count: int) -> int:
@@ -61,11 +53,11 @@ def launch(cfg: DictConfig, run_dir: Path, count: int) -> int:
         env |= _deepspeed(run_dir)
     elif not torch.cuda.is_available():
         env["ACCELERATE_USE_CPU"] = "true"
-    with subprocess.Popen(command, env=env) as ranks:
+    with subprocess.Popen(command, env=env) as torchrun:
         try:
-            return ranks.wait()
+            return torchrun.wait()
         except BaseException:
-            ranks.send_signal(signal.SIGTERM)
+            torchrun.send_signal(signal.SIGTERM)
             raise
 
 

@@ -1,0 +1,203 @@
+"""Jobs that run on SageMaker: seen every few seconds, followed, collected, and stopped."""
+
+import random
+import time
+
+from rlvr.launchers.sagemaker import collect, mlflow_import
+from rlvr.launchers.sagemaker.logs import LogFollower
+from rlvr.launchers.sagemaker.service import Service, aws_errors, explain, is_busy
+from rlvr.launchers.sagemaker.storage import Storage
+from rlvr.launchers.sagemaker.training_job import Submission, TrainingJob
+from rlvr.result import Result
+from rlvr.states import State
+from rlvr.sweep.controller import Sweep
+from rlvr.sweep.interrupts import Interrupts
+
+LOG_DRAIN = 30.0  # seconds that logs may lag behind the end of their job
+COLLECT_TRIES = 5
+RESUBMITTED = ("CapacityError", "InternalServerError")
+
+
+class Watch:
+    """`running` are jobs that SageMaker has; of those in `draining` only the log is awaited."""
+
+    def __init__(
+        self, sweep: Sweep, service: Service, storage: Storage, interrupts: Interrupts
+    ) -> None:
+        self.sweep, self.service, self.storage = sweep, service, storage
+        self.interrupts = interrupts
+        self.running: list[Submission] = []
+        self.draining: list[Submission] = []
+        self._warm: list[Submission] = []
+
+    def add(self, submission: Submission) -> None:
+        """Watch a job that this controller has submitted, or an earlier one."""
+        training = submission.training = submission.training or TrainingJob.of(submission.job)
+        log = self.sweep.log_file(submission.job)
+        submission.follower = LogFollower(self.service, training.name, log)
+        submission.due = _next(submission)
+        self.running.append(submission)
+
+    def look(self) -> list[Submission]:
+        """Look at the jobs that are due; returns those that are to be submitted again."""
+        again, interrupts = [], self.interrupts.count
+        for submission in [s for s in self.running if time.monotonic() >= s.due]:
+            submission.due = _next(submission)
+            try:
+                if self._look_at(submission):
+                    again.append(submission)
+            except aws_errors() as error:
+                self._look_failed(submission, error)
+            if self.interrupts.count > interrupts:
+                break
+        return again
+
+    def drain(self) -> None:
+        """Logs lag behind: follow them a while after the job has ended."""
+        for submission in [s for s in self.draining if time.monotonic() >= s.due]:
+            submission.due = _next(submission)
+            late = time.monotonic() >= submission.drained_by
+            self._follow(submission)
+            if late or submission.follower is None or submission.follower.complete:
+                self.draining.remove(submission)
+
+    def _look_at(self, submission: Submission) -> bool:
+        """Take over what SageMaker says; true where the job is to be submitted again."""
+        job, training = submission.job, submission.training
+        assert training is not None
+        described = self.service.describe(training.name)
+        if described is None:
+            error = f"the training job {training.name} no longer exists"
+            self._end(submission, Result(State.failed, error=error))
+            return False
+        before = training.note
+        training.update(described, time.time())
+        job.remote = training.entry()
+        if training.note != before:
+            self.sweep.record.save(self.sweep.directory)
+        if training.started:  # before that there is no log
+            self._follow(submission)
+        if training.state.ended:
+            return self._ended(submission, training)
+        if training.note == "Training":
+            collect.progress(self.storage, training, job.directory)
+        return False
+
+    def _follow(self, submission: Submission) -> None:
+        """A log that cannot be read is no reason to lose sight of the job."""
+        try:
+            if submission.follower:
+                submission.follower.poll()
+        except aws_errors() as error:
+            if not is_busy(error):
+                submission.follower = None
+                index = submission.job.index
+                self.sweep.terminal.say(f"the log of #{index} cannot be read: {explain(error)}")
+
+    def _look_failed(self, submission: Submission, error: Exception) -> None:
+        """A busy service is asked again; a job whose files cannot be fetched must not hang."""
+        job, training = submission.job, submission.training
+        assert training is not None
+        if is_busy(error) and not training.state.ended:
+            return
+        submission.collect_failures += 1
+        if submission.collect_failures < COLLECT_TRIES:
+            return
+        if training.state.ended:
+            why = f"{training.status}, but its files could not be fetched: {explain(error)}"
+            self._end(submission, Result(State.failed, error=why))
+            return
+        self.running.remove(submission)
+        self.sweep.terminal.say(
+            f"#{job.index} can no longer be watched: {explain(error)}\n"
+            f"  it goes on; stop it with: {self.service.stop_command(training.name)}"
+        )
+
+    def _ended(self, submission: Submission, training: TrainingJob) -> bool:
+        if self._may_try_again(submission, training):
+            submission.capacity_failures += 1
+            self.running.remove(submission)
+            reason = (training.failure_reason or "").strip()
+            self.sweep.terminal.say(f"#{submission.job.index} is submitted again: {reason}")
+            return True
+        job, settings = submission.job, submission.settings
+        log = self.sweep.log_file(job).name
+        collect.fetch(self.storage, training, job.directory, log=log)
+        result = collect.ending(self.sweep.result(job), training, settings.max_runtime)
+        self._import(submission, training)
+        self._end(submission, result)
+        if settings.warm_pool and not training.spot and training.state is State.finished:
+            self._warm.append(submission)
+        if submission.follower and not submission.follower.complete:
+            drain = min(LOG_DRAIN, 20 * settings.poll_seconds)
+            submission.drained_by = time.monotonic() + drain
+            self.draining.append(submission)
+        return False
+
+    def _may_try_again(self, submission: Submission, training: TrainingJob) -> bool:
+        no_capacity = (training.failure_reason or "").startswith(RESUBMITTED)
+        left = submission.capacity_failures < submission.settings.retries
+        failed = training.state is State.failed
+        return failed and no_capacity and left and not self.interrupts
+
+    def _import(self, submission: Submission, training: TrainingJob) -> None:
+        """Into MLflow, where the job itself could not write."""
+        job, uri = submission.job, self.sweep.record.tracking.uri
+        if not job.run_id or not uri or training.tracked:
+            return
+        from rlvr.tracking.store import server_errors
+
+        try:
+            mlflow_import.import_run(uri, job.run_id, job.directory)
+        except server_errors() as error:
+            self.sweep.terminal.say(f"#{job.index}: MLflow did not take the metrics: {error}")
+
+    def _end(self, submission: Submission, result: Result) -> None:
+        assert submission.training is not None
+        self.running.remove(submission)
+        submission.job.remote = submission.training.entry()
+        self.sweep.ended(submission.job, result)
+
+    def stop_all(self) -> None:
+        """Tell every running job to stop; their ends are then seen and collected as usual."""
+        self.sweep.terminal.say(
+            f"stopping {len(self.running)} jobs; they may save for up to two minutes "
+            "(again to leave them to it)"
+        )
+        for submission in self.running:
+            assert submission.training is not None
+            submission.due = 0.0
+            name = submission.training.name
+            try:
+                self.service.stop(name)
+            except aws_errors() as error:
+                self.sweep.terminal.say(
+                    f"#{submission.job.index} could not be stopped: {explain(error)}; stop it "
+                    f"with: {self.service.stop_command(name)}"
+                )
+
+    def name_running(self, why: str) -> None:
+        """The jobs that outlive the launcher, each with the command that stops it."""
+        lines = [
+            f"  {s.job.label}: {self.service.stop_command(s.training.name)}"
+            for s in self.running
+            if s.training
+        ]
+        if lines:
+            self.sweep.terminal.say(
+                f"{why}; resume the sweep to collect them, or stop them with:\n" + "\n".join(lines)
+            )
+
+    def name_warm(self) -> None:
+        """Instances that wait for the next job are billed like running ones."""
+        if self._warm:
+            minutes = max(submission.settings.warm_pool for submission in self._warm) / 60
+            self.sweep.terminal.say(
+                f"up to {min(len(self._warm), self._warm[0].settings.n_jobs)} instances are kept "
+                f"warm, and billed, for {minutes:.0f} minutes: the next jobs start on them at "
+                f"once. Give them back with: rlvr jobs stop {self.sweep.directory}"
+            )
+
+
+def _next(submission: Submission) -> float:
+    return time.monotonic() + submission.settings.poll_seconds * random.uniform(0.7, 1.3)

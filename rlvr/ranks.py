@@ -1,0 +1,19 @@
+"""Which process of a run this is. torchrun starts one worker per GPU and tells each by its
+environment; without torchrun there is one process, and it is rank 0."""
+
+import os
+
+
+def is_rank() -> bool:
+    """Whether torchrun started this process, as one of several or of one."""
+    return "LOCAL_RANK" in os.environ
+
+
+def rank() -> int:
+    """This process among all of the run, on whichever host: 0, 1, ..."""
+    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
+
+
+def is_main() -> bool:
+    """The one process that writes what belongs to the whole run."""
+    return rank() == 0

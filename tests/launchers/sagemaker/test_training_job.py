@@ -1,0 +1,110 @@
+import json
+import re
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlvr.launchers.sagemaker.training_job import (
+    AUTO,
+    TrainingJob,
+    job_name,
+    sweep_key,
+    tag_value,
+)
+from rlvr.manifest import Job
+from rlvr.states import State
+
+SERVICE = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+
+
+@given(st.text(max_size=100), st.text(max_size=40), st.integers(0, 9999))
+def test_every_name_is_one_the_service_takes(project, sweep, index):
+    name = job_name(project, sweep, index)
+    assert SERVICE.fullmatch(name)
+    assert len(name) <= 48
+
+
+def test_names_say_what_they_are_and_never_repeat():
+    names = {job_name("My_Project.2", "sweep-1", 3) for _ in range(100)}
+    assert len(names) == 100
+    assert all(name.startswith(f"My-Project-2-{sweep_key('sweep-1')}-003-") for name in names)
+    assert sweep_key("sweep-1") != sweep_key("sweep-2")
+
+
+@given(st.text(max_size=600))
+def test_every_tag_is_one_the_service_takes(text):
+    assert re.fullmatch(r"[\w\s_.:/=+\-@]{0,256}", tag_value(text))
+
+
+@pytest.mark.parametrize(
+    ("given_text", "kept"),
+    [
+        ("shots=4 trainer.lr=1e-5", "shots=4 trainer.lr=1e-5"),
+        ("a=[1,2] {x}", "a= 1 2   x"),
+        ("role=arn\\:aws", "role=arn:aws"),
+    ],
+)
+def test_tags_keep_what_they_can(given_text, kept):
+    assert tag_value(given_text) == kept
+
+
+def test_state_and_cost_while_it_runs_and_after(training):
+    running = training()
+    assert (running.state, running.cost) == (State.pending, None)
+    start = datetime(2030, 1, 1, tzinfo=UTC)
+    described = {
+        "TrainingJobStatus": "InProgress",
+        "SecondaryStatus": "Training",
+        "TrainingStartTime": start,
+    }
+    running.update(described, start.timestamp() + 3600)
+    assert running.cost == pytest.approx(1.127)
+    assert (running.note, running.state) == ("Training", State.running)
+    described |= {"TrainingJobStatus": "Completed", "BillableTimeInSeconds": 1800}
+    running.update(described, start.timestamp() + 9999)
+    assert (running.note, running.state) == ("Completed", State.finished)
+    assert running.cost == pytest.approx(1.127 / 2, abs=1e-3)
+    described |= {"TrainingJobStatus": "Stopped", "SecondaryStatus": "MaxRuntimeExceeded"}
+    running.update(described, 0)
+    assert (running.note, running.state) == ("MaxRuntimeExceeded", State.killed)
+
+
+def test_the_remote_entry_survives_the_manifest(training):
+    saved = training(earlier=["a"])
+    job = Job(0, "n", "h", [], "0", remote=json.loads(json.dumps(saved.entry())))
+    assert TrainingJob.of(job) == saved
+    job.remote["from_a_newer_version"] = 1
+    assert TrainingJob.of(job) == saved
+
+
+@pytest.mark.parametrize(
+    ("trainer", "gpus"),
+    [
+        ({}, 1),
+        ({"distributed": "auto", "num_processes": None}, 1),
+        ({"num_processes": 3}, 4),
+        ({"distributed": "zero3"}, 8),
+        ({"distributed": "ddp", "num_processes": 2}, 4),
+        ({"num_processes": 64}, 8),
+    ],
+)
+def test_auto_pays_for_the_gpus_a_run_uses(submission, trainer, gpus):
+    assert submission(config={"trainer": trainer}).instance_type == dict(AUTO)[gpus]
+
+
+def test_fallbacks_are_tried_in_order(submission):
+    one = submission(
+        instance_type="ml.a.large", fallback_instance_types=["ml.b.large", "ml.c.large"]
+    )
+    seen = []
+    for one.capacity_failures in range(4):
+        seen.append(one.instance_type)
+    assert seen == ["ml.a.large", "ml.b.large", "ml.c.large", "ml.c.large"]
+
+
+def test_the_highest_cost_is_that_of_the_time_limit(submission):
+    one = submission(instance_type="ml.g6.xlarge", instance_count=2, max_runtime=1800)
+    assert one.highest_cost == pytest.approx(1.127, abs=1e-3)
+    assert submission(1, instance_type="ml.unheard.of").highest_cost is None

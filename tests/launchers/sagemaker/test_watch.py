@@ -1,0 +1,230 @@
+"""What becomes of running jobs: collected, submitted again, given up, stopped or named."""
+
+import io
+import json
+import tarfile
+from datetime import UTC, datetime
+
+import pytest
+from botocore.exceptions import ClientError
+
+from rlvr import tracking
+from rlvr.launchers.sagemaker import mlflow_import
+from rlvr.launchers.sagemaker import watch as watch_module
+from rlvr.launchers.sagemaker.service import Service
+from rlvr.launchers.sagemaker.watch import Watch
+from rlvr.sweep.interrupts import Interrupts
+
+START = datetime(2030, 1, 1, tzinfo=UTC)
+RUNNING = {
+    "TrainingJobStatus": "InProgress",
+    "SecondaryStatus": "Training",
+    "TrainingStartTime": START,
+}
+COMPLETED = {
+    **RUNNING,
+    "TrainingJobStatus": "Completed",
+    "SecondaryStatus": "Completed",
+    "BillableTimeInSeconds": 3600,
+}
+NO_CAPACITY = {
+    "TrainingJobStatus": "Failed",
+    "SecondaryStatus": "Failed",
+    "FailureReason": "CapacityError: none left",
+}
+
+
+class Lines:
+    """A log follower without a log service."""
+
+    def __init__(self, service, job, file):
+        self.complete, self.polls = True, 0
+
+    def poll(self):
+        self.polls += 1
+
+
+@pytest.fixture
+def watch(sweep, storage, monkeypatch):
+    """`watch.described` is what the service says of its one job; an exception is raised."""
+    monkeypatch.setattr(watch_module, "LogFollower", Lines)
+    monkeypatch.setattr(watch_module, "_next", lambda submission: 0.0)
+    made = Watch(sweep, Service("us-east-1"), storage, Interrupts())
+    made.described = RUNNING
+
+    def describe(name):
+        if isinstance(made.described, Exception):
+            raise made.described
+        return made.described
+
+    monkeypatch.setattr(made.service, "describe", describe)
+    return made
+
+
+@pytest.fixture
+def running(watch, sweep, submission, training):
+    one = submission(poll_seconds=0.1, retries=1)
+    one.training = training(tracked=True)
+    sweep.record.jobs.append(one.job)
+    sweep.submitted(one.job, one.training.entry())
+    sweep.started(one.job)
+    watch.add(one)
+    return one
+
+
+def put_output(storage, running, **result):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        body = json.dumps(result).encode()
+        info = tarfile.TarInfo("result.json")
+        info.size = len(body)
+        tar.addfile(info, io.BytesIO(body))
+    storage.put(f"{running.training.output_key}/output.tar.gz", buffer.getvalue())
+
+
+def error(code, status=400):
+    answer = {"Error": {"Code": code, "Message": "text"}}
+    return ClientError(answer | {"ResponseMetadata": {"HTTPStatusCode": status}}, "X")
+
+
+def test_a_job_that_trains_is_followed(watch, running, storage, sweep):
+    storage.put(f"{running.training.run_key}/progress.json", b'{"step": 3}')
+    assert watch.look() == []
+    assert watch.running == [running]
+    assert running.follower.polls == 1
+    assert json.loads((running.job.directory / "progress.json").read_text()) == {"step": 3}
+    assert sweep.state_on_disk().remote["note"] == "Training"
+
+
+def test_a_finished_job_is_collected_with_its_cost(watch, running, storage, sweep):
+    put_output(storage, running, status="finished", metric=0.75)
+    watch.described = COMPLETED
+    assert watch.look() == []
+    assert watch.running == []
+    job = sweep.state_on_disk()
+    assert (job.state, job.value, job.error) == ("finished", 0.75, None)
+    assert job.remote["cost"] == pytest.approx(1.127)
+    assert json.loads((running.job.directory / "result.json").read_text())["cost"] == 1.127
+    assert watch.draining == [], "its log is complete"
+
+
+def test_a_log_that_lags_is_awaited_for_a_while(watch, running, storage):
+    running.follower.complete = False
+    put_output(storage, running, status="finished", metric=0.75)
+    watch.described = COMPLETED
+    watch.look()
+    assert watch.draining == [running]
+    watch.drain()
+    assert watch.draining == [running]
+    running.follower.complete = True
+    watch.drain()
+    assert watch.draining == []
+
+
+def test_without_capacity_it_is_submitted_again_as_often_as_allowed(watch, running, sweep):
+    watch.described = NO_CAPACITY
+    assert watch.look() == [running]
+    assert (watch.running, running.capacity_failures) == ([], 1)
+    assert running.job.state == "running", "the queue takes it from here"
+    watch.add(running)
+    assert watch.look() == []
+    assert running.job.state == "failed"
+    assert running.job.error.startswith("CapacityError")
+
+
+def test_after_ctrl_c_nothing_is_submitted_again(watch, running):
+    watch.described, watch.interrupts.count = NO_CAPACITY, 1
+    assert watch.look() == []
+    assert running.job.state == "failed"
+
+
+def test_a_job_that_is_gone_has_failed(watch, running):
+    watch.described = None
+    watch.look()
+    assert watch.running == []
+    assert running.job.error == "the training job job no longer exists"
+
+
+def test_a_busy_service_is_asked_again(watch, running):
+    watch.described = error("ThrottlingException")
+    for _ in range(20):
+        watch.look()
+    assert watch.running == [running]
+
+
+def test_a_job_that_may_not_be_watched_goes_on_and_is_named(watch, running, sweep):
+    watch.described = error("AccessDeniedException")
+    for _ in range(5):
+        assert watch.running == [running]
+        watch.look()
+    assert watch.running == []
+    assert running.job.state == "running"
+    assert "--training-job-name job" in sweep.said[-1]
+
+
+def test_files_that_cannot_be_fetched_end_in_a_failure(watch, running, storage, monkeypatch):
+    def gone(**_):
+        raise error("NoSuchBucket", 404)
+
+    monkeypatch.setattr(storage, "extract", lambda *_: gone())
+    watch.described = COMPLETED
+    for _ in range(5):
+        watch.look()
+    assert running.job.state == "failed"
+    assert "Completed, but its files could not be fetched: NoSuchBucket" in running.job.error
+
+
+def test_a_log_that_may_not_be_read_loses_no_job(watch, running, sweep, monkeypatch):
+    def denied():
+        raise error("AccessDeniedException")
+
+    monkeypatch.setattr(running.follower, "poll", denied)
+    watch.look()
+    watch.look()
+    assert watch.running == [running]
+    assert len([line for line in sweep.said if "the log of #0 cannot be read" in line]) == 1
+
+
+def test_stopping_names_what_does_not_stop(watch, running, sweep, monkeypatch):
+    stopped = []
+    monkeypatch.setattr(watch.service, "stop", stopped.append)
+    watch.stop_all()
+    assert stopped == ["job"]
+    assert running.due == 0.0
+    monkeypatch.setattr(watch.service, "stop", lambda name: (_ for _ in ()).throw(error("X")))
+    watch.stop_all()
+    assert "#0 could not be stopped: X: text; stop it with: aws sagemaker" in sweep.said[-1]
+
+
+def test_an_earlier_controllers_job_is_found_by_its_record(watch, running, submission):
+    again = submission(1)
+    again.job.remote = running.training.entry()
+    watch.add(again)
+    assert again.training == running.training
+    watch.name_running("they go on")
+    assert len(watch.sweep.said[-1].splitlines()) == 3
+
+
+def test_warm_instances_are_billed_and_named(watch, running, storage, sweep):
+    put_output(storage, running, status="finished", metric=0.75)
+    watch.described = COMPLETED
+    running.settings.warm_pool = 600
+    watch.look()
+    watch.name_warm()
+    assert "up to 1 instances are kept warm, and billed, for 10 minutes" in sweep.said[-1]
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_metrics_go_into_mlflow_where_the_job_could_not_write(
+    watch, running, storage, sweep, monkeypatch, tracked
+):
+    imported = []
+    monkeypatch.setattr(mlflow_import, "import_run", lambda *found: imported.append(found))
+    monkeypatch.setattr(tracking, "end_run", lambda *_: None)
+    running.training.tracked, running.job.run_id = tracked, "r1"
+    sweep.record.tracking.uri = "https://mlflow.example.org"
+    put_output(storage, running, status="finished", metric=0.75)
+    watch.described = COMPLETED
+    watch.look()
+    own = ("https://mlflow.example.org", "r1", running.job.directory)
+    assert imported == ([] if tracked else [own])

@@ -1,0 +1,149 @@
+"""The controller with real Hydra and a runner without processes; tests/launchers has the rest."""
+
+import json
+import os
+
+import pytest
+from hydra.core.utils import JobStatus
+
+from rlvr.errors import UserError
+from rlvr.manifest import Job, load
+from rlvr.result import Result
+from rlvr.states import State
+from rlvr.sweep.controller import importable_paths, overall
+
+
+def test_every_job_is_recorded_before_the_first_runs(make_sweep, capsys):
+    sweep = make_sweep()
+    returns = sweep.launch([["value=0.1"], ["value=0.3"]], 0)
+    assert [returned.return_value for returned in returns] == [0.1, 0.3]
+    assert sweep.runner.ran == [(0, "running pending"), (1, "finished running")]
+    record = load(sweep.directory)
+    assert [(job.name, job.state, job.value) for job in record.jobs] == [
+        ("value=0.1", "finished", 0.1),
+        ("value=0.3", "finished", 0.3),
+    ]
+    assert record.command == ["python", "train.py", "-m"]
+    output = capsys.readouterr().out
+    assert "Sweep of 2 jobs in" in output
+    assert "To run what is missing" not in output
+
+
+def test_a_failed_job_keeps_its_place_and_stops_nobody(make_sweep, capsys):
+    sweep = make_sweep()
+    returns = sweep.launch([["do=fail"], ["do=ok"]], 0)
+    assert [returned.status for returned in returns] == [JobStatus.FAILED, JobStatus.COMPLETED]
+    with pytest.raises(UserError, match=r"1 of 2 jobs did not finish \(#0\)") as raised:
+        _ = returns[0].return_value
+    assert raised.value.details == "told to fail"
+    left = json.loads((sweep.directory / "0" / "result.json").read_text())
+    assert (left["status"], left["error"], left["overrides"]) == (
+        "failed",
+        "told to fail",
+        ["do=fail"],
+    )
+    output = capsys.readouterr().out
+    assert "1 finished, 1 failed. To run what is missing:" in output
+    assert "launcher.resume=" in output
+
+
+def test_after_ctrl_c_the_rest_is_pending(make_sweep, capsys):
+    sweep = make_sweep()
+    sweep.runner.stop_after = 1
+    with pytest.raises(KeyboardInterrupt):
+        sweep.launch([["do=ok"], ["do=ok"]], 0)
+    assert [job.state for job in load(sweep.directory).jobs] == ["finished", "pending"]
+    assert "1 not started, 1 finished. To run what is missing:" in capsys.readouterr().out
+
+
+def test_batches_share_one_record(make_sweep):
+    sweep = make_sweep()
+    sweep.launch([["shots=0"], ["shots=1"]], 0)
+    sweep.launch([["shots=2"]], 2)
+    assert [job.index for job in load(sweep.directory).jobs] == [0, 1, 2]
+
+
+def test_resume_moves_to_the_earlier_directory(make_sweep):
+    first = make_sweep()
+    first.launch([["value=0.1"], ["do=fail"]], 0)
+    again = make_sweep(name="second")
+    again.directory.mkdir()
+    (again.directory / "multirun.yaml").touch()
+    resume = "launcher.resume=last"  # the sweeper hands on what is not swept, too
+    returns = again.launch([["value=0.1", resume], ["do=fail", resume]], 0)
+    assert again.directory == first.directory
+    assert not (first.directory.parent / "second").exists(), "Hydra's empty directory is gone"
+    assert [index for index, _ in again.runner.ran] == [1], "the finished job is kept"
+    assert returns[0].return_value == 0.1
+    assert str(again.master.hydra.sweep.dir) == str(first.directory)
+
+
+def test_a_second_sweep_does_not_overwrite_the_first(make_sweep):
+    make_sweep().launch([["shots=0"]], 0)
+    with pytest.raises(UserError, match="holds a sweep already: go on with it by"):
+        make_sweep().launch([["shots=0"]], 0)
+
+
+def test_jobs_on_another_launcher_are_not_left_behind(make_sweep):
+    first = make_sweep()
+    first.launch([["do=fail"]], 0)
+    record = load(first.directory)
+    record.launcher, record.jobs[0].state = "slurm", State.running
+    record.jobs[0].remote = {"job_id": "1"}
+    record.save(first.directory)
+    with pytest.raises(UserError, match=r"running on slurm: resume it with launcher=slurm"):
+        make_sweep().launch([["do=fail", "launcher.resume=last"]], 0)
+
+
+def test_settings_of_another_launcher_are_named(make_sweep):
+    with pytest.raises(UserError, match=r"launcher\.spot is not a setting of the local launcher"):
+        make_sweep().launch([["+launcher.spot=true"]], 0)
+
+
+def test_a_job_knows_its_run_and_what_this_process_can_import(make_sweep):
+    sweep = make_sweep("+hydra.job.env_set.MARK=7")
+    (job,) = sweep.compose([["shots=1"]], 0)
+    job.run_id = "r1"
+    environment = sweep.environment(job)
+    assert (environment["MARK"], environment["RLVR_RUN_ID"]) == ("7", "r1")
+    assert os.getcwd() in importable_paths().split(os.pathsep)
+    assert not any("site-packages" in path for path in importable_paths().split(os.pathsep))
+
+
+def test_a_comparison_that_fails_hides_no_result(make_sweep, monkeypatch, caplog):
+    monkeypatch.setattr("rlvr.compare.compare.report", lambda _: 1 / 0)
+    (returned,) = make_sweep().launch([["value=0.2"]], 0)
+    assert returned.return_value == 0.2
+    assert "no comparison could be made" in caplog.text
+
+
+def jobs(*states: str, remote: bool = False) -> list[Job]:
+    entry = {"id": "1"} if remote else None
+    return [Job(i, "n", "h", [], "0", State(s), remote=entry) for i, s in enumerate(states)]
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ("finished finished", "finished"),
+        ("finished failed killed", "failed"),
+        ("finished killed", "killed"),
+        ("finished pending", "killed"),
+        ("finished lost", "killed"),
+    ],
+)
+def test_the_sweeps_own_state(states, expected):
+    assert overall(jobs(*states.split())) == expected
+
+
+def test_a_sweep_with_jobs_left_to_go_on_still_runs():
+    assert overall(jobs("failed") + jobs("running", remote=True)) is State.running
+
+
+def test_what_a_job_left_itself_is_not_overwritten(make_sweep):
+    sweep = make_sweep()
+    sweep.launch([["do=ok"]], 0)
+    (job,) = sweep.record.jobs
+    sweep.ended(job, Result(State.killed, error="from outside"))
+    assert json.loads((job.directory / "result.json").read_text())["status"] == "finished"
+    assert load(sweep.directory).jobs[0].state == "killed"
