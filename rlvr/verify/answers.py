@@ -16,31 +16,6 @@ _DISPLAYS = {r"\[": r"\]", "$$": "$$", "```": "```"}
 _DISPLAY = re.compile(r"(\\\[|\$\$|```(?:\w*(?=\s))?)")
 
 
-def text_of(completion: object) -> str:
-    """The text a completion is judged by: itself, or its last assistant message's text parts.
-
-    Anything that is not text (None, bytes, an image part) is the empty string.
-    """
-    if isinstance(completion, str):
-        return completion
-    if isinstance(completion, dict):
-        return _content(completion.get("content"))
-    if not isinstance(completion, (list, tuple)):
-        return ""
-    messages = [m for m in completion if isinstance(m, dict)]
-    spoken = [m for m in messages if m.get("role", "assistant") == "assistant"]
-    return _content(spoken[-1].get("content")) if spoken else ""
-
-
-def _content(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, (list, tuple)):
-        return ""
-    texts = (part.get("text") for part in content if isinstance(part, dict))
-    return "".join(text for text in texts if isinstance(text, str))
-
-
 def spoken(completion: str) -> str:
     """The part of a completion that counts: after its last closed thought, before an open one."""
     if "think>" not in completion:

@@ -130,7 +130,6 @@ def _changes(before: str, written: str, after: str, currency: bool) -> bool:
         or (word == "and" and after in _AFTER_AND)
         or (word in ("least", "most") and before == "at")
         or (word in _BEFORE_OF and not before and after == "of")
-        or (word == "power" and after == "of")
         or (word in ("mm", "grand") and currency)
     )
 

@@ -5,28 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.errors import UserError
-from rlvr.verify.answers import AnswerLines, BoxedAnswers, spoken, text_of
+from rlvr.verify.answers import AnswerLines, BoxedAnswers, spoken
 
 PREFIX = "#### The final answer is"
 lines = AnswerLines(PREFIX)
 boxes = BoxedAnswers()
-
-
-@pytest.mark.parametrize(
-    ("completion", "text"),
-    [
-        ("12", "12"),
-        ([{"role": "assistant", "content": "12"}], "12"),
-        ([{"role": "assistant", "content": [{"type": "text", "text": "12"}]}], "12"),
-        ([{"role": "assistant", "content": "11"}, {"role": "assistant", "content": "12"}], "12"),
-        ({"content": "12"}, "12"),
-        ([{"role": "assistant", "content": [{"type": "image"}]}], ""),
-        ([{"role": "user", "content": "12"}], ""),
-        *((nothing, "") for nothing in (None, b"12", 12, [], [None, "12"])),
-    ],
-)
-def test_text_of_a_completion(completion: object, text: str) -> None:
-    assert text_of(completion) == text
 
 
 @pytest.mark.parametrize(
