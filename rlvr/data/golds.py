@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.config.schema import BadGolds
 from rlvr.data.rows import Row
 from rlvr.errors import UserError, raised_at
 from rlvr.verify.verdict import Verifier
@@ -62,12 +61,12 @@ def with_canonical_golds(
     splits: Mapping[str, Sequence[tuple[str, Row]]],
     exemplars: Sequence[Gold],
     verifier: Verifier,
-    bad_golds: BadGolds,
+    drop: bool,
 ) -> dict[str, list[Row]]:
     """The rows of each split, given with their places, with canonical golds.
 
-    UserError names the golds that the verifier cannot read. Rows with such golds may be dropped
-    instead, but not exemplars, nor the whole of a split.
+    UserError names the golds that the verifier cannot read. With `drop`, rows with such golds are
+    left out instead, but not exemplars, nor the whole of a split.
     """
     places = [(split, where, row) for split, rows in splits.items() for where, row in rows]
     golds = [*exemplars, *(Gold(row.get("gold"), where) for _, where, row in places)]
@@ -84,7 +83,7 @@ def with_canonical_golds(
     of_exemplars = sum(isinstance(gold, ValueError) for gold in read[: len(exemplars)])
     emptied = any(splits[split] and not rows for split, rows in kept.items())
     unreadable.sort(key=_in_file_order)
-    if unreadable and (bad_golds is BadGolds.refuse or of_exemplars or emptied):
+    if unreadable and (not drop or of_exemplars or emptied):
         raise UserError(_refusal(unreadable, len(golds), verifier))
     for split, rows in kept.items():
         if dropped := len(splits[split]) - len(rows):

@@ -153,7 +153,7 @@ def _checked(
     golds = [Gold(e.answer, f"{shown} {n}") for n, e in enumerate(exemplars, 1)]
     rows = {split: [_placed(row, split, n) for n, row in enumerate(part, 1)]
             for split, part in loaded.items()}  # fmt: skip
-    return with_canonical_golds(rows, golds, verifier, cfg.bad_golds)
+    return with_canonical_golds(rows, golds, verifier, drop=cfg.bad_golds.value == "drop")
 
 
 def _placed(row: Row, split: str, number: int) -> tuple[str, Row]:

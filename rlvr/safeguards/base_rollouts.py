@@ -15,8 +15,9 @@ from rlvr.sampling.engine import Completions
 from rlvr.verify.judge import judge
 
 if TYPE_CHECKING:
+    from trl import GRPOTrainer
+
     from rlvr.data.load import Splits
-    from rlvr.training.trainer import Trainer
 
 QUESTIONS = 4  # at a time
 MOST_QUESTIONS = 32  # tried before training is refused
@@ -25,7 +26,7 @@ Row = Mapping[str, Any]
 Group = dict[str, Any]
 
 
-def check_rollouts(report: Preflight, trainer: "Trainer", splits: "Splits") -> None:
+def check_rollouts(report: Preflight, trainer: "GRPOTrainer", splits: "Splits") -> None:
     """Sample groups from the base model until one has any variance of reward.
 
     `report` gets a summary and, where no group has any and no reward is a control, a finding. All
@@ -51,7 +52,7 @@ def check_rollouts(report: Preflight, trainer: "Trainer", splits: "Splits") -> N
         report.findings.append(report.rollouts["summary"])
 
 
-def _sample(model: Any, trainer: "Trainer", rows: Rows) -> list[tuple[Row, Completions]]:
+def _sample(model: Any, trainer: "GRPOTrainer", rows: Rows) -> list[tuple[Row, Completions]]:
     """A group of completions to each row, drawn as training draws them."""
     if not rows:
         return []

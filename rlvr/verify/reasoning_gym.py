@@ -10,8 +10,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from rlvr.data.sources.reasoning_gym import create
 from rlvr.errors import UserError
+from rlvr.gym_tasks import create
 from rlvr.verify.answers import REFERENCE_PREFIX, spoken
 from rlvr.verify.pool import Reply, Request, WorkerPool
 from rlvr.verify.verdict import Reason, Verdict

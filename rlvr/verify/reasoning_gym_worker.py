@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rlvr.data.sources.reasoning_gym import create, decode
+from rlvr.gym_tasks import create, decode
 from rlvr.verify.pool_worker import Answer, Reply, Request, serve
 
 

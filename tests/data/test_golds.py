@@ -5,7 +5,6 @@ from fractions import Fraction
 
 import pytest
 
-from rlvr.config.schema import BadGolds
 from rlvr.data.golds import Gold, canonical, with_canonical_golds
 from rlvr.errors import UserError
 from rlvr.verify.numeric import NumericVerifier
@@ -17,9 +16,9 @@ def rows(*golds, split="train"):
     ]
 
 
-def accept(splits, exemplars=(), bad_golds=BadGolds.refuse, verifier=None):
+def accept(splits, exemplars=(), drop=False, verifier=None):
     shown = [Gold(answer, f"shown.jsonl, exemplar {n}") for n, answer in enumerate(exemplars, 1)]
-    return with_canonical_golds(splits, shown, verifier or NumericVerifier(), bad_golds)
+    return with_canonical_golds(splits, shown, verifier or NumericVerifier(), drop)
 
 
 def test_golds_become_canonical_and_columns_stay():
@@ -55,7 +54,7 @@ def test_a_long_gold_is_cut():
 def test_dropped_rows_are_counted_by_split(caplog):
     splits = {"train": rows(1, "x", 3, "y"), "test": rows(5, 6, split="test")}
     with caplog.at_level(logging.WARNING):
-        kept = accept(splits, bad_golds=BadGolds.drop)
+        kept = accept(splits, drop=True)
     assert [row["gold"] for row in kept["train"]] == ["1", "3"]
     assert [row["gold"] for row in kept["test"]] == ["5", "6"]
     (said,) = [record.getMessage() for record in caplog.records]
@@ -69,7 +68,7 @@ def test_dropped_rows_are_counted_by_split(caplog):
 )
 def test_exemplars_and_whole_splits_are_never_dropped(splits, exemplars):
     with pytest.raises(UserError, match="are not accepted"):
-        accept(splits, exemplars, BadGolds.drop)
+        accept(splits, exemplars, drop=True)
 
 
 class Slow(NumericVerifier):

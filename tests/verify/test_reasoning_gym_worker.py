@@ -2,8 +2,8 @@
 
 import pytest
 
-from rlvr.data.sources.reasoning_gym import create, encode
 from rlvr.errors import UserError
+from rlvr.gym_tasks import create, encode
 from rlvr.verify.reasoning_gym_worker import start
 
 pytest.importorskip("reasoning_gym", reason="reasoning_gym is an optional package")

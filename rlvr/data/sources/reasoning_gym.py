@@ -1,16 +1,15 @@
 """Any task of reasoning_gym (an optional package) by name, generated without network."""
 
-import difflib
 import itertools
 import json
 import logging
 import random
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
 from rlvr.data.rows import Row
 from rlvr.errors import UserError
+from rlvr.gym_tasks import create, encode
 
 log = logging.getLogger(__name__)
 
@@ -50,41 +49,6 @@ def load(
         splits[split] = [_row(dataset, entry, task) for entry in entries]
     splits["exemplars"] = [_exemplar(row) for row in splits["exemplars"]]
     return splits
-
-
-def create(task: str, config: dict[str, Any]) -> Any:
-    """The task's ProceduralDataset; UserError for an unknown task or a setting it refuses."""
-    factory = _factory()
-    if task not in factory.DATASETS:
-        close = difflib.get_close_matches(task, factory.DATASETS, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(close)}?" if close else "see the package's gallery."
-        raise UserError(f"dataset.loader.task={task}: reasoning_gym has no such task; {hint}")
-    try:
-        if task == "composite":
-            config = {**config, "datasets": _parts(config.get("datasets"))}
-        return factory.create_dataset(task, **config)
-    except (TypeError, ValueError, AssertionError) as error:
-        known = ", ".join(sorted(f.name for f in fields(factory.DATASETS[task][1])))
-        raise UserError(
-            f"dataset.loader.config: task {task} refuses it ({error}). Its settings are: {known}."
-        ) from None
-
-
-def _parts(datasets: list[dict[str, Any]] | None) -> list[Any]:
-    """Tasks to be mixed, each {name: ..., weight: 1, config: {}}."""
-    from reasoning_gym.composite import DatasetSpec
-
-    return [DatasetSpec(**{"weight": 1.0, "config": {}, **part}) for part in datasets or ()]
-
-
-def _factory() -> Any:
-    try:
-        import reasoning_gym.factory
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"dataset=reasoning_gym: {error}. Run: pip install 'rlvr[reasoning-gym]'"
-        ) from None
-    return reasoning_gym.factory
 
 
 def _seed(task: str, split: str, seed: int) -> int:
@@ -130,23 +94,3 @@ def _example(dataset: Any, entry: dict[str, Any], task: str) -> str:
 
 def _exemplar(row: Row) -> Row:
     return {"question": row["question"], "solution": SOLUTION, "answer": row["gold"]}
-
-
-def encode(metadata: object) -> str:
-    """JSON text that keeps tuples apart from lists: some tasks compare them."""
-    return json.dumps(_tagged(metadata), default=str)
-
-
-def decode(text: str) -> Any:
-    """What `encode` was given."""
-    return json.loads(text, object_hook=lambda o: tuple(o["()"]) if o.keys() == {"()"} else o)
-
-
-def _tagged(value: object) -> object:
-    if isinstance(value, tuple):
-        return {"()": [_tagged(v) for v in value]}
-    if isinstance(value, list):
-        return [_tagged(v) for v in value]
-    if isinstance(value, dict):
-        return {key: _tagged(v) for key, v in value.items()}
-    return value

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from rlvr.data.sources.reasoning_gym import EXEMPLARS, decode, encode, load
+from rlvr.data.sources.reasoning_gym import EXEMPLARS, load
 from rlvr.errors import UserError
 
 pytest.importorskip("reasoning_gym", reason="reasoning_gym is an optional package")
@@ -72,8 +72,3 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "reasoning_gym.factory", None)
     with pytest.raises(UserError, match=r"pip install 'rlvr\[reasoning-gym\]'"):
         small("chain_sum")
-
-
-def test_metadata_keeps_tuples() -> None:
-    metadata = {"a": ((1, 2), [3, (4,)]), "b": {"c": None}, "d": "text"}
-    assert decode(encode(metadata)) == metadata
