@@ -76,14 +76,14 @@ def _build(name: str, entry: Mapping[str, Any]) -> Reward:
         return Reward(name, target, weight, parameters)
     path = entry["_target_"]
     try:
-        made = target(**parameters)
+        reward = target(**parameters)
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise UserError(f"rewards.{name}: {path} {failure(error)}") from error
-    if not callable(made):
+    if not callable(reward):
         raise UserError(
-            f"rewards.{name}: {path} made {made!r}, which cannot be called. A class needs "
+            f"rewards.{name}: {path} made {reward!r}, which cannot be called. A class needs "
             "__call__; a function takes some of " + ", ".join(LISTS) + " or returns a function."
         )
-    return Reward(name, made, weight, {})
+    return Reward(name, reward, weight, {})

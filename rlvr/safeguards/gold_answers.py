@@ -72,8 +72,7 @@ def check_golds(rewards: Sequence[Reward], splits: "Splits", steps: Steps) -> Pr
         paid[TOTAL] = {way: total([paid[n][way] for n in weights], by_weight) for way in answers}
         report.findings = [*_underpaid_golds(rewards, paid, answers[GOLD])]
         if not report.control:
-            unpaid, wrong = _wrongly_paid(rewards, paid, answers)
-            report.findings = [*(report.findings or unpaid), *wrong]
+            report.findings += _wrongly_paid(rewards, paid, answers, bool(report.findings))
     report.paid = {n: {way: mean(r) for way, r in ways.items()} for n, ways in paid.items()}
     return report
 
@@ -101,7 +100,7 @@ def _latencies(rewards: Sequence[Reward], splits: "Splits", rows: Rows) -> dict[
 
     latencies = {"the verifier": latency.measure(verify)}
     for reward in rewards:
-        with suppress(UserError):  # which is found again, and told, by `_try`
+        with suppress(UserError):  # which `_try` finds again and reports
             latencies[reward.__name__] = latency.measure(partial(pays, reward))
     return latencies
 
@@ -168,17 +167,20 @@ def _underpaid_golds(
 
 
 def _wrongly_paid(
-    rewards: Sequence[Reward], paid: Mapping[str, Paid], answers: Mapping[str, Answers]
-) -> tuple[list[str], list[str]]:
-    """Findings on gold answers that are not paid, and on wrong ones that are: of the total alone,
-    since a reward may pay for something else; where it is at fault, each reward is looked at."""
+    rewards: Sequence[Reward],
+    paid: Mapping[str, Paid],
+    answers: Mapping[str, Answers],
+    golds_are_known: bool,
+) -> list[str]:
+    """Findings on wrong answers that are paid and, unless known, on gold ones that are not: of the
+    total, since a reward may pay for something else; where it is at fault, of each reward."""
     wrong = _paid_wrong_answers(paid[TOTAL], answers)
     unpaid = _unpaid_golds("the rewards together", paid[TOTAL], answers[GOLD])
-    if not wrong and not unpaid:
-        return [], []
+    if golds_are_known or not (wrong or unpaid):
+        return wrong
     judging = [reward for reward in rewards if reward.weight > 0 and not reward.only_format]
     blamed = [_unpaid_golds(str(r), paid[r.__name__], answers[GOLD]) for r in judging]
-    return [finding for findings in blamed for finding in findings] or unpaid, wrong
+    return ([finding for findings in blamed for finding in findings] or unpaid) + wrong
 
 
 def _without_none(paid: Paid) -> tuple[Mapping[str, list[float]], float]:

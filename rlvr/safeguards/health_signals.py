@@ -86,7 +86,7 @@ class Earnings:
     """
 
     def __init__(self, weights: Mapping[str, float], judging: Collection[str]) -> None:
-        """`weights` of all rewards in their order; of those in `judging` is said what they add."""
+        """`weights` of all rewards in their order; metrics are those of `judging`."""
         self._columns = {
             name: (column, weight)
             for column, (name, weight) in enumerate(weights.items())

@@ -86,6 +86,10 @@ def test_what_is_recorded_holds_no_secret(compose_config, key, value):
         ("model.path=???", "model.path is not set: add model.path=VALUE"),
         ("model.attn_implementation=flash_attention_2", "attn_implementation=auto"),
         ("rewards.format._target_=rlvr.nothing.Here", "rewards.format._target_=rlvr.nothing.Here"),
+        (
+            "rewards.format._target_=rlvr.rewards.functions.formt_reward",
+            "rlvr.rewards.functions has no 'formt_reward': did you mean format_reward",
+        ),
         ("+rewards.correctness.wieght=3", "rewards.correctness.wieght is not a parameter"),
         ("+dataset.loader.subsett=x", "dataset.loader.subsett is not a parameter"),
         ("dataset.exemplars=null", "shots=8: dataset has no exemplars. Use shots=0, or"),

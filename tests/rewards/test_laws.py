@@ -1,10 +1,12 @@
 """Laws of rewards, on TRL's own totals: what the trainer learns from is what was judged, once."""
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
 from trl import GRPOConfig
 
+from rlvr.rewards.build import build_rewards
 from rlvr.rewards.functions import correctness_reward, format_reward
 from rlvr.rewards.reward import Reward
 from rlvr.safeguards.health import HealthMonitor
@@ -166,6 +168,37 @@ def test_verifier_rewards_and_health_see_the_engines_texts(trained, monkeypatch)
     assert trainer.verifier.batches == [sampled]
     assert [list(batch.texts) for batch in batches] == [sampled]
     assert [list(batch.raw) for batch in batches] == [[text + beyond for text in sampled]]
+
+
+async def of_verdicts(verdicts):
+    return np.array([verdict.correct for verdict in verdicts])
+
+
+def of_messages(completions, **columns):
+    return tuple(float(completion[-1]["role"] == "assistant") for completion in completions)
+
+
+def test_rewards_of_every_form_train_together(trained):
+    """The model is random, so what is sampled is not empty."""
+    rewards = build_rewards(
+        {
+            "think": {"_target_": "trl.rewards.think_format_reward"},
+            "long": {
+                "_target_": "trl.rewards.get_soft_overlong_punishment",
+                **{"max_completion_len": 4, "soft_punish_cache": 2},
+            },
+            "own": {"_target_": f"{__name__}.of_verdicts", "weight": 2.0},
+            "chat": {"_target_": f"{__name__}.of_messages"},
+        }
+    )
+    trainer = trained([RIGHT, WRONG, NO_ANSWER, RIGHT], rewards=rewards)
+    paid = {name: list(values) for name, values in trainer._logs["rewards"].items()}
+    assert paid == {
+        "think": [0.0] * 4,
+        "long": [-1.0] * 4,
+        "own": [1.0, 0.0, 0.0, 1.0],
+        "chat": [1.0] * 4,
+    }
 
 
 class Counting:
