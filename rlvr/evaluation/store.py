@@ -8,6 +8,7 @@ that evaluate at the same time share the work: a batch is answered by who has cl
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +20,11 @@ from rlvr.result import write_atomic
 
 ASKED = "asked.json"  # what the folder's name is the digest of, for people
 CLAIMS = ".claims"
+# A root below which another process exchanges answers with other machines, and its mark in a folder
+# that it has been through. (It imports nothing of this package's: PID 1 of a container.)
+EXCHANGED_ROOT = "RLVR_EXCHANGED_ANSWERS"
+EXCHANGED = ".exchanged"
+EXCHANGE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,16 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / ASKED).exists():
             write_atomic(self.folder / ASKED, json.dumps(asked, indent=2, sort_keys=True) + "\n")
+        if os.environ.get(EXCHANGED_ROOT) == str(root):
+            self._await_exchange()
         self._read: set[str] = set()
         self.known: dict[str, Answers] = {}
+
+    def _await_exchange(self) -> None:
+        """What others have answered comes first; an exchange that does not come is not needed."""
+        deadline = time.monotonic() + EXCHANGE_SECONDS
+        while not (self.folder / EXCHANGED).exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def refresh(self) -> None:
         """Read what other processes have written since."""

@@ -4,6 +4,11 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+# Opened by a line of its own; while it is open nothing else is taken for the answer line.
+_DISPLAY = (
+    r"\\\[[^\S\n]*\n(?:(?!\\\]).)*+\\\][^\n]*|\$\$[^\S\n]*\n(?:(?!\$\$).)*+\$\$[^\n]*"
+    r"|(?!(?:\\\[|\$\$)[^\S\n]*\n)"
+)
 _THOUGHT = re.compile(r"<think>(?:(?!</think>).)*+(?:</think>)?", re.DOTALL)
 
 
@@ -22,10 +27,11 @@ class StopRule:
 
     @cached_property
     def _answer_line(self) -> re.Pattern[str] | None:
-        """The prefix and the first line with text from there on, which may be the next one."""
+        """The prefix and the first line with text from there on, which may be the next one, or a
+        displayed formula, which ends with the line that closes it."""
         if not self.answer_prefix:
             return None
-        return re.compile(rf"{re.escape(self.answer_prefix)}\s*\S[^\n]*\n")
+        return re.compile(rf"{re.escape(self.answer_prefix)}\s*(?:{_DISPLAY}\S[^\n]*)\n", re.DOTALL)
 
     def find(self, text: str, thinking: bool = False) -> int | None:
         """Index at which `text` is to be cut, or None while it may go on. Linear in len(text).

@@ -10,7 +10,7 @@ PREFIX = "#### The final answer is"
 DEFAULT = StopRule(("\nQuestion:",), PREFIX)
 
 # Short alphabets, so that stops overlap, nest and stand inside answer lines.
-PIECES = [*"ab#\n", "<think>", "</think>"]
+PIECES = [*"ab#\n", "<think>", "</think>", "$$", "\\[", "\\]"]
 texts = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
 rules = st.builds(
     StopRule,
@@ -31,6 +31,11 @@ rules = st.builds(
         (" so 5\nQuestion: and now?", " so 5"),
         (" the #### The final answer is 5\nmore", " the #### The final answer is 5\nmore"),
         ("Question: is no stop here", "Question: is no stop here"),
+        ("#### The final answer is\n\\[\n5\n\\]\nmore", "#### The final answer is\n\\[\n5\n\\]"),
+        ("#### The final answer is $$\n5\n$$.\nmore", "#### The final answer is $$\n5\n$$."),
+        ("#### The final answer is \\[ 5 \\]\nmore", "#### The final answer is \\[ 5 \\]"),
+        ("#### The final answer is \\[\n5\n", "#### The final answer is \\[\n5\n"),
+        ("#### The final answer is \\[\n5\nQuestion: x", "#### The final answer is \\[\n5"),
     ],
 )
 def test_cut(text: str, cut: str) -> None:
@@ -83,6 +88,7 @@ def test_streaming_token_by_token_agrees(rule: StopRule, tokens: list[str], thin
     "text",
     [
         *("#" * 1_000_000, "\n#### The final answer is " * 40_000, "\nQuestion" * 110_000),
+        "\n#### The final answer is $$\n" * 35_000,
         *("<think>" * 140_000, "<think></think>" * 70_000, "<think>" + "</think" * 140_000),
     ],
 )

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from rlvr.errors import UserError
+from rlvr.paths import ASSETS
 from rlvr.training.model import (
-    ASSETS,
     attention,
     dtype,
     load_model,

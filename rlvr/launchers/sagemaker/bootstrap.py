@@ -2,7 +2,7 @@
 
 It restores what an interrupted life left, starts the worker, passes SIGTERM on, and leaves result,
 model and the reason of a failure where SageMaker takes them from. Standard library only, apart from
-boto3 when a secret must be fetched.
+boto3, which fetches a secret and exchanges answers of base models with other jobs.
 
 /opt/ml/checkpoints/run is the job's directory: SageMaker copies it to S3 all the time, whatever
 becomes of the job, and brings it back after an interruption.
@@ -27,10 +27,12 @@ from rlvr.launchers.sagemaker.checkpoints import (
     last_step,
     write_json,
 )
+from rlvr.launchers.sagemaker.shared_answers import SharedAnswers
 
 ML = Path("/opt/ml")
 RUN = "run"
 CODE = ML / "input/data/code"
+OUTPUTS = Path("/tmp/rlvr")  # what the run shares with others; its own is in its directory
 TERM_TO_KILL = 100.0  # SageMaker kills 120 s after SIGTERM
 FAILURE_LENGTH = 1024
 END_OF_LOG = "[rlvr] the job has ended with exit code"
@@ -65,7 +67,10 @@ class Container:
 def main() -> int:
     container = Container.read()
     prepare(container)
+    answers = SharedAnswers(OUTPUTS / "evaluations", **container.job["answers"])
+    answers.start()
     code = supervise(start(container), Sealer(container.run_dir / "checkpoints"))
+    answers.end()
     finish(container, code)
     say(f"{END_OF_LOG} {code}")
     return code
@@ -130,7 +135,8 @@ def environment() -> dict[str, str]:
     paths = [str(CODE), str(CODE / "launchers"), env.get("PYTHONPATH", "")]
     env["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     env["PYTHONUNBUFFERED"] = "1"
-    env["RLVR_OUTPUT_DIR"] = str(ML / "output/data")
+    env["RLVR_OUTPUT_DIR"] = str(OUTPUTS)
+    env["RLVR_EXCHANGED_ANSWERS"] = str(OUTPUTS / "evaluations")
     env.setdefault("HF_HOME", "/tmp/huggingface")
     arn = env.pop(SECRET_VARIABLE, None)
     if arn:

@@ -51,11 +51,13 @@ def records(directory: Path) -> Iterator[tuple[int, dict[str, float]]]:
         result: dict[str, Any] = json.loads((directory / "result.json").read_text("utf-8"))
     except (OSError, ValueError):
         return
-    for phase in ("base", "trained"):
-        if result.get(phase):
-            yield 0, score_metrics(phase, result[phase])
-    if result.get("paired"):
-        yield 0, {"trained/p_value": result["paired"]["p_value"]}
+    for name, scores in {"": result, **result.get("benchmarks", {})}.items():
+        below = f"/{name}" if name else ""
+        for phase in ("base", "trained"):
+            if scores.get(phase):
+                yield 0, score_metrics(f"{phase}{below}", scores[phase])
+        if scores.get("paired"):
+            yield 0, {f"trained{below}/p_value": scores["paired"]["p_value"]}
     if result.get("metric") is not None:
         yield 0, {"metric": result["metric"]}
 
@@ -72,10 +74,9 @@ def _log_files(client: "MlflowClient", run_id: str, directory: Path) -> None:
     for name in ARTIFACTS:
         if (directory / name).is_file() and name not in present:
             client.log_artifact(run_id, str(directory / name))
-    for phase in ("base", "trained"):
-        rows = directory / f"evaluations/{phase}.jsonl"
-        if rows.is_file() and f"{phase}_completions.json" not in present:
-            client.log_table(run_id, _table(rows), f"{phase}_completions.json")
+    for rows in sorted(directory.glob("evaluations/*.jsonl")):
+        if f"{rows.stem}_completions.json" not in present:
+            client.log_table(run_id, _table(rows), f"{rows.stem}_completions.json")
 
 
 def _table(file: Path) -> dict[str, list[Any]]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -15,12 +16,7 @@ JOB_FILE = "job.json"
 CHANNEL = "job"
 # What a transport may have written for the worker to read.
 SHIPPED = ("config.yaml", "overrides.yaml", "task.pkl")
-# Paths of a config that may name local files: (group, key, channel)
-LOCAL_PATHS = (
-    ("dataset", "path", "dataset"),
-    ("dataset", "exemplars", "exemplars"),
-    ("model", "path", "model"),
-)
+ANSWERS = "evaluations"  # below the prefix: what base models have answered, shared by all sweeps
 
 
 def upload(
@@ -31,7 +27,8 @@ def upload(
     `directory` is where its transport wrote its files; local data and models it names are
     uploaded once per content. `tracked` says that it can reach the MLflow store of its config.
     """
-    files, sources = contents(directory, module, tracked=tracked)
+    answers = {"bucket": storage.bucket, "prefix": storage.key(ANSWERS), "kms_key": storage.kms_key}
+    files, sources = contents(directory, module, tracked=tracked, answers=answers)
     for name, body in files.items():
         storage.put(storage.key(key, "input", name), body)
     channels = {CHANNEL: storage.uri(key, "input") + "/"}
@@ -41,9 +38,12 @@ def upload(
 
 
 def contents(
-    directory: Path, module: str, *, tracked: bool
+    directory: Path, module: str, *, tracked: bool, answers: dict[str, str | None]
 ) -> tuple[dict[str, bytes], dict[str, Path]]:
-    """The files of the job's channel, and the local sources behind its other channels."""
+    """The files of the job's channel, and the local sources behind its other channels.
+
+    `answers` says where jobs exchange what base models have answered.
+    """
     files = {
         name: (directory / name).read_bytes() for name in SHIPPED if (directory / name).is_file()
     }
@@ -53,7 +53,7 @@ def contents(
         sources = _move_paths(config)
         _fit_to_container(config, tracked)
         files["config.yaml"] = _dump(config)
-    start = {"module": module}
+    start: dict[str, Any] = {"module": module, "answers": answers}
     if "task.pkl" in files:  # Hydra's own run_job has this machine's paths in its config
         start |= {"directory": str(directory.absolute()), "cwd": os.getcwd()}
     files[JOB_FILE] = json.dumps(start).encode()
@@ -71,15 +71,22 @@ def reachable(uri: str | None) -> bool:
 def _move_paths(config: dict[str, Any]) -> dict[str, Path]:
     """Point the config at the channels; returns the channels' local sources."""
     sources: dict[str, Path] = {}
-    for group, key, channel in LOCAL_PATHS:
-        node = config.get(group)
-        value = node.get(key) if isinstance(node, dict) else None
-        path = _local(value)
-        if node is None or path is None:
-            continue
-        sources[channel] = path
-        node[key] = f"{INPUT}/{channel}/{path.name}" if path.is_file() else f"{INPUT}/{channel}"
+    for node, key, channel in _path_settings(config):
+        if path := _local(node.get(key)):
+            sources[channel] = path
+            node[key] = f"{INPUT}/{channel}/{path.name}" if path.is_file() else f"{INPUT}/{channel}"
     return sources
+
+
+def _path_settings(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Settings that may name local files, each with its channel: (node, key, channel)."""
+    yield config.get("model") or {}, "path", "model"
+    dataset = config.get("dataset") or {}
+    yield dataset, "path", "dataset"
+    yield dataset, "exemplars", "exemplars"
+    for name, benchmark in ((config.get("eval") or {}).get("benchmarks") or {}).items():
+        yield benchmark, "path", f"benchmark-{name}"
+        yield benchmark, "exemplars", f"benchmark-{name}-exemplars"
 
 
 def _local(value: Any) -> Path | None:

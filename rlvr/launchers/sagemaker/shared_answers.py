@@ -5,10 +5,13 @@ in both directions what the other side lacks is all it takes.
 """
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 PAUSE = 5.0  # seconds between exchanges
+LOOK = 0.2  # seconds between looks for a new way of asking, whose worker waits for the first one
+EXCHANGED = ".exchanged"  # as in rlvr/evaluation/store.py
 
 
 class SharedAnswers(threading.Thread):
@@ -23,17 +26,30 @@ class SharedAnswers(threading.Thread):
         self.ended = threading.Event()
 
     def run(self) -> None:
+        while not self.folder.is_dir():
+            if self.ended.wait(LOOK):
+                return
         import boto3
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             client = boto3.client("s3")
-            while not self.ended.wait(PAUSE):
+            while not self.ended.is_set():
                 self.exchange(client)
+                self._wait()
             self.exchange(client)  # what was answered since
         except (BotoCoreError, Boto3Error, ClientError) as error:
             print(f"[rlvr] answers of the base model are not shared: {error}", flush=True)
+            for asked in self.folder.iterdir():
+                (asked / EXCHANGED).touch()  # nobody need wait
+
+    def _wait(self) -> None:
+        """Until the next exchange is due, or somebody asks in a new way."""
+        due = time.monotonic() + PAUSE
+        while time.monotonic() < due and not self.ended.wait(LOOK):
+            if any(not (asked / EXCHANGED).exists() for asked in self.folder.iterdir()):
+                return
 
     def end(self) -> None:
         self.ended.set()
@@ -41,7 +57,7 @@ class SharedAnswers(threading.Thread):
 
     def exchange(self, client: Any) -> None:
         """Only for the ways of asking that this job uses itself."""
-        for asked in self.folder.iterdir() if self.folder.is_dir() else ():
+        for asked in self.folder.iterdir():
             here = {file.name for file in asked.glob("*.jsonl")}
             there = self._names(client, asked.name)
             for name in there - here:
@@ -50,6 +66,7 @@ class SharedAnswers(threading.Thread):
                 body = (asked / name).read_bytes()
                 key = f"{self.prefix}/{asked.name}/{name}"
                 client.put_object(Bucket=self.bucket, Key=key, Body=body, **self.encryption)
+            (asked / EXCHANGED).touch()
 
     def _names(self, client: Any, asked: str) -> set[str]:
         prefix = f"{self.prefix}/{asked}/"

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from rlvr.launchers.sagemaker import mlflow_import
-from rlvr.launchers.sagemaker.mlflow_import import import_run, records, score_metrics
+from rlvr.launchers.sagemaker.mlflow_import import import_run, records
 
 SCORE = {
     "accuracy": 0.5,
@@ -12,7 +12,6 @@ SCORE = {
     "n": 10,
     "correct": 5.0,
     "pass_at_k": {"1": 0.5},
-    "mean_reward": 0.5,
     "mean_length": 20.0,
     "format_rate": 1.0,
     "ended_rate": 1.0,
@@ -27,21 +26,20 @@ def run_dir(tmp_path):
     lines = [{"step": i, "reward/total": i / 10, "train/nan": float("nan")} for i in (1, 2, 3)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     result = {"metric": 0.5, "base": None, "trained": SCORE, "paired": {"p_value": 0.04}}
+    result["benchmarks"] = {"svamp": {"trained": SCORE}}
     (folder / "result.json").write_text(json.dumps(result))
     (folder / "config.yaml").write_text("a: 1")
-    (folder / "eval_trained.jsonl").write_text('{"question": "1+1", "correct": [true]}\n')
+    (folder / "evaluations").mkdir()
+    for name in ("trained", "trained.svamp"):
+        file = folder / f"evaluations/{name}.jsonl"
+        file.write_text('{"question": "1+1", "correct": [true]}\n')
     return folder
-
-
-def test_scores_have_the_names_the_job_itself_would_use():
-    from rlvr.evaluation.evaluate import Score, metrics
-
-    assert score_metrics("trained", SCORE) == metrics("trained", Score(**SCORE))
 
 
 def test_records(run_dir, tmp_path):
     found = list(records(run_dir))
-    assert [step for step, _ in found] == [1, 2, 3, 0, 0, 0]
+    assert [step for step, _ in found] == [1, 2, 3, 0, 0, 0, 0]
+    assert found[3][1]["trained/accuracy"] == found[5][1]["trained/svamp/accuracy"] == 0.5
     assert found[1][1]["reward/total"] == 0.2
     assert found[-1][1] == {"metric": 0.5}
     assert list(records(tmp_path)) == []
@@ -76,4 +74,5 @@ def test_an_import_can_be_repeated_and_cut_off(run_dir, tmp_path, monkeypatch):
     assert values["trained/p_value"] == 0.04
     assert "train/nan" not in values
     files = {item.path for item in client.list_artifacts(run_id)}
-    assert files == {"config.yaml", "result.json", "trained_completions.json"}
+    tables = {"trained_completions.json", "trained.svamp_completions.json"}
+    assert files == {"config.yaml", "result.json", *tables}

@@ -24,7 +24,9 @@ def job(tmp_path):
 
 def contents(directory, module="rlvr.worker", *, tracked=False):
     """The job's config as it is shipped, its other files, and the sources of its channels."""
-    files, sources = payload.contents(directory, module, tracked=tracked)
+    answers = {"bucket": "b", "prefix": "rlvr/evaluations", "kms_key": None}
+    files, sources = payload.contents(directory, module, tracked=tracked, answers=answers)
+    assert json.loads(files["job.json"])["answers"] == answers
     return yaml.safe_load(files.get("config.yaml", "{}")), files, sources
 
 
@@ -44,6 +46,17 @@ def test_local_paths_become_channels(job, tmp_path):
     }
     assert config["model"]["path"] == "Qwen/Qwen2.5-0.5B"
     assert sources == {"dataset": data.resolve(), "exemplars": exemplars.resolve()}
+
+
+def test_a_benchmarks_files_become_channels_of_its_own(job, tmp_path):
+    file = tmp_path / "svamp.jsonl"
+    file.write_text("{}")
+    benchmarks = {"svamp": {"path": str(file), "exemplars": "package:gsm8k"}}
+    config, _, sources = contents(job(eval={"benchmarks": benchmarks}))
+    shipped = config["eval"]["benchmarks"]["svamp"]
+    assert shipped["path"] == "/opt/ml/input/data/benchmark-svamp/svamp.jsonl"
+    assert shipped["exemplars"] == "package:gsm8k"
+    assert sources == {"benchmark-svamp": file.resolve()}
 
 
 def test_a_local_path_that_is_gone_is_an_error(job):

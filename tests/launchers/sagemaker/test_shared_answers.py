@@ -1,11 +1,13 @@
 """Two jobs without a common file system, one bucket (moto's S3), and the store of evaluations."""
 
+import time
+
 import boto3
 import pytest
 from moto import mock_aws
 
-from rlvr.evaluation.store import Answers, Store
-from rlvr.launchers.sagemaker.shared_answers import SharedAnswers
+from rlvr.evaluation.store import EXCHANGED_ROOT, Answers, Store
+from rlvr.launchers.sagemaker.shared_answers import PAUSE, SharedAnswers
 
 ASKED = {"m": 1}
 
@@ -47,7 +49,6 @@ def test_what_a_job_does_not_ask_is_not_fetched(s3, tmp_path):
     other = Store(tmp_path / "two", {"m": 2})
     SharedAnswers(tmp_path / "two", "bucket", "rlvr/evaluations", None).exchange(s3)
     assert not list(other.folder.glob("*.jsonl"))
-    SharedAnswers(tmp_path / "three", "bucket", "rlvr/evaluations", None).exchange(s3)
 
 
 def test_the_last_answers_are_sent_at_the_end(s3, tmp_path):
@@ -61,10 +62,28 @@ def test_the_last_answers_are_sent_at_the_end(s3, tmp_path):
     assert two.known == {"a": answer("x")}
 
 
-def test_a_bucket_that_refuses_does_not_end_the_job(s3, tmp_path, capfd):
+def test_who_asks_in_a_new_way_gets_what_others_have_answered_first(s3, tmp_path, monkeypatch):
+    one, mine = job(tmp_path / "one")
+    one.add({"a": answer("x")})
+    mine.exchange(s3)
+    folder = tmp_path / "two"
+    theirs = SharedAnswers(folder, "bucket", "rlvr/evaluations", None)
+    theirs.start()
+    monkeypatch.setenv(EXCHANGED_ROOT, str(folder))
+    started = time.monotonic()
+    two = Store(folder, ASKED)
+    assert time.monotonic() - started < PAUSE, "it does not wait for the next turn"
+    two.refresh()
+    assert two.known == {"a": answer("x")}
+    theirs.end()
+
+
+def test_a_bucket_that_refuses_does_not_end_the_job(s3, tmp_path, capfd, monkeypatch):
     store = Store(tmp_path, ASKED)
     store.add({"a": answer("x")})
     refused = SharedAnswers(tmp_path, "another", "rlvr/evaluations", None)
     refused.start()
     refused.end()
+    monkeypatch.setenv(EXCHANGED_ROOT, str(tmp_path))
+    Store(tmp_path, ASKED)  # does not wait
     assert "answers of the base model are not shared" in capfd.readouterr().out
