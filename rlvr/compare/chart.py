@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr.compare.rows import Comparison, Row, short_names, shown
+from rlvr.compare.rows import Comparison, RunRow, short_names, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +88,7 @@ def choose_layout(comparison: Comparison) -> Layout:
     return Layout(x, tuple(key for key in factors if key != x))
 
 
-def is_numeric(rows: list[Row], key: str | None) -> bool:
+def is_numeric(rows: list[RunRow], key: str | None) -> bool:
     values = [] if key is None else [row.varied[key] for row in rows]
     return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
@@ -98,7 +98,7 @@ def is_logarithmic(values: Sequence[float]) -> bool:
     return low > 0 and (high / low > LEAST_RATIO or high < 0.1) and high > low
 
 
-def _positions(rows: list[Row], key: str | None) -> dict[str, float]:
+def _positions(rows: list[RunRow], key: str | None) -> dict[str, float]:
     """Where each value of the x factor stands: at itself if it is a number, else in order."""
     if key is None:
         return {"null": 0.0}
@@ -108,7 +108,7 @@ def _positions(rows: list[Row], key: str | None) -> dict[str, float]:
     return {text: float(place) for place, text in enumerate(values)}
 
 
-def _x(row: Row, layout: Layout, positions: dict[str, float]) -> float:
+def _x(row: RunRow, layout: Layout, positions: dict[str, float]) -> float:
     return positions[shown(row.varied[layout.x]) if layout.x else "null"]
 
 
@@ -129,7 +129,7 @@ def _trained_series(
     ]
 
 
-def _ended_without(row: Row) -> bool:
+def _ended_without(row: RunRow) -> bool:
     return row.trained is None and row.state in ("failed", "killed", "lost")
 
 
@@ -167,9 +167,9 @@ def _faded(colour: str) -> str:
     return "#" + "".join(f"{(part + 0xC8) // 2:02x}" for part in parts)
 
 
-def _groups(comparison: Comparison, layout: Layout) -> dict[str, list[Row]]:
+def _groups(comparison: Comparison, layout: Layout) -> dict[str, list[RunRow]]:
     names = short_names(comparison.keys)
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[RunRow]] = {}
     for row in comparison.rows:
         parts = [f"{names[key]} {shown(row.varied[key])}" for key in layout.lines]
         groups.setdefault(", ".join(parts), []).append(row)

@@ -18,7 +18,7 @@ SHORT = {"learning_rate": "lr", "gradient_accumulation_steps": "accumulation"}
 
 
 @dataclass
-class Row:
+class RunRow:
     """One run. `settings` is its flat config, `varied` the part that tells it from the others."""
 
     index: int
@@ -73,7 +73,7 @@ class Comparison:
 
     directory: Path
     name: str
-    rows: list[Row]
+    rows: list[RunRow]
     tracking: manifest.Tracking = field(default_factory=manifest.Tracking)
     benchmark: str | None = None  # what the scores are of, where not of the runs' own data
 
@@ -82,7 +82,7 @@ class Comparison:
         return list(self.rows[0].varied) if self.rows else []
 
     @property
-    def best(self) -> Row | None:
+    def best(self) -> RunRow | None:
         scored = [row for row in self.rows if row.score is not None]
         return max(scored, key=lambda row: (row.score, -row.index)) if scored else None
 
@@ -136,7 +136,7 @@ def read_sweep(directory: Path) -> Comparison:
 
 def read_runs(directories: Sequence[Path], destination: Path) -> Comparison:
     """Runs and sweeps of any origin, numbered as they come."""
-    rows: list[Row] = []
+    rows: list[RunRow] = []
     for directory in directories:
         if (directory / manifest.FILE).is_file():
             rows += read_sweep(directory).rows
@@ -174,10 +174,10 @@ def model_name(path: str) -> str:
     return path.rstrip("/").replace(":", "/").rpartition("/")[2]
 
 
-def _job_row(sweep: Path, job: Job) -> Row:
+def _job_row(sweep: Path, job: Job) -> RunRow:
     directory = sweep / job.dir
     state = job.true_state()
-    return Row(
+    return RunRow(
         index=job.index,
         name=job.name,
         directory=directory,
@@ -192,7 +192,7 @@ def _job_row(sweep: Path, job: Job) -> Row:
     )
 
 
-def _run_row(directory: Path) -> Row:
+def _run_row(directory: Path) -> RunRow:
     found = result.read(directory)
     settings = _settings(directory)
     if found is None and not settings:
@@ -200,7 +200,7 @@ def _run_row(directory: Path) -> Row:
             f"{directory} is neither a sweep nor a run: it has no {manifest.FILE}, {result.FILE} "
             "or config.yaml. Give the directory of a sweep or of runs, or `last`."
         )
-    return Row(
+    return RunRow(
         index=0,
         name=directory.name,
         directory=directory,
@@ -239,7 +239,7 @@ def _progress(directory: Path) -> str:
     return f"{state['phase']} {state['step']}/{state['max_steps']}"
 
 
-def _with_differences(rows: list[Row]) -> list[Row]:
+def _with_differences(rows: list[RunRow]) -> list[RunRow]:
     """Fill in `varied`: the swept overrides, and other settings only where those do not do."""
     keys = _differing(rows, [key for row in rows for key in row.overrides])
     if len({_values(row, keys) for row in rows}) < len(rows):
@@ -254,7 +254,7 @@ def _with_differences(rows: list[Row]) -> list[Row]:
     return rows
 
 
-def _differing(rows: list[Row], candidates: list[str]) -> list[str]:
+def _differing(rows: list[RunRow], candidates: list[str]) -> list[str]:
     return [
         key
         for key in dict.fromkeys(candidates)
@@ -262,11 +262,11 @@ def _differing(rows: list[Row], candidates: list[str]) -> list[str]:
     ]
 
 
-def _values(row: Row, keys: list[str]) -> str:
+def _values(row: RunRow, keys: list[str]) -> str:
     return json.dumps([_value(row, key) for key in keys], default=str)
 
 
-def _value(row: Row, key: str) -> Any:
+def _value(row: RunRow, key: str) -> Any:
     """The setting with its type; the override's text where there is no config, or a group."""
     if key in row.settings:
         return row.settings[key]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from rlvr.compare.rows import Comparison, Row, short_names, shown
+from rlvr.compare.rows import Comparison, RunRow, short_names, shown
 from rlvr.formatting import duration, p_value, percent
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ TRAINED = "trained [95 % CI]"
 ENDED_BADLY = ("failed", "killed", "lost")
 STYLES = {"failed": "bold red", "lost": "bold red", "killed": "yellow"}
 EXPENDABLE = ("cost $", "time", "points", "base %")  # left out where the terminal is too narrow
-Column = tuple[str, Callable[[Row], str]]
+Column = tuple[str, Callable[[RunRow], str]]
 
 
 def columns(comparison: Comparison) -> list[Column]:
@@ -51,15 +51,15 @@ def columns(comparison: Comparison) -> list[Column]:
     return found
 
 
-def _state(row: Row) -> str:
+def _state(row: RunRow) -> str:
     return row.progress or row.state
 
 
-def _setting(key: str) -> Callable[[Row], str]:
+def _setting(key: str) -> Callable[[RunRow], str]:
     return lambda row: shown(row.varied[key])
 
 
-def _trained(row: Row) -> str:
+def _trained(row: RunRow) -> str:
     score = row.trained
     if not score:
         return NONE if row.state == "finished" else _state(row)
@@ -67,11 +67,11 @@ def _trained(row: Row) -> str:
     return f"{percent(score['accuracy'])} [{low:>4}, {high:>4}]"
 
 
-def _time(row: Row) -> str:
+def _time(row: RunRow) -> str:
     return duration(row.result.seconds) if row.result and row.result.seconds else NONE
 
 
-def _cost(row: Row) -> str:
+def _cost(row: RunRow) -> str:
     return NONE if row.result is None or row.result.cost is None else f"{row.result.cost:.2f}"
 
 
@@ -95,7 +95,7 @@ def notes(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _equals(best: Row, rows: list[Row]) -> list[str]:
+def _equals(best: RunRow, rows: list[RunRow]) -> list[str]:
     """Runs that may be as good as the best, named before anyone concludes that they are not."""
     trained = [(row.index, row.trained) for row in rows if row is not best and row.trained]
     low = best.trained["low"] if best.trained else math.inf
@@ -106,7 +106,7 @@ def _equals(best: Row, rows: list[Row]) -> list[str]:
     return [f"intervals that overlap with its own: {noun} {listed}"] if near else []
 
 
-def reason(row: Row) -> str:
+def reason(row: RunRow) -> str:
     """One line on why a run has no result."""
     text = row.error or (row.result.error if row.result else None) or ""
     first = text.strip().partition("\n")[0]
@@ -126,7 +126,7 @@ def rich_table(comparison: Comparison, width: int) -> "tuple[Table, list[str]]":
     return _draw(comparison, found), dropped
 
 
-def _width(found: list[Column], rows: list[Row]) -> int:
+def _width(found: list[Column], rows: list[RunRow]) -> int:
     """How many characters wide the table is."""
     widths = [max(len(header), *(len(cell(row)) for row in rows)) for header, cell in found]
     return sum(widths) + 2 * len(found)
@@ -157,7 +157,7 @@ def _draw(comparison: Comparison, found: list[Column]) -> "Table":
     return table
 
 
-def _cell(header: str, text: str, row: Row, comparison: Comparison) -> str:
+def _cell(header: str, text: str, row: RunRow, comparison: Comparison) -> str:
     from rich.markup import escape
 
     best = row is comparison.best and len(comparison.rows) > 1
@@ -187,7 +187,7 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
     return [_record(row) for row in comparison.rows]
 
 
-def _record(row: Row) -> dict[str, Any]:
+def _record(row: RunRow) -> dict[str, Any]:
     record: dict[str, Any] = {"run": row.index, "name": row.name, **row.varied, "state": row.state}
     for phase, score in (("base", row.base), ("trained", row.trained)):
         for part in ("accuracy", "low", "high", "n"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlvr.digests import digest
 from rlvr.evaluation.identity import question_id
-from rlvr.evaluation.store import Answers, Store
+from rlvr.evaluation.store import Samples, Store
 from rlvr.result import write_atomic
 from rlvr.verify.judge import judge
 
@@ -110,7 +110,7 @@ def _in_own_order(batches: list[list[str]]) -> deque[list[str]]:
 
 
 def _answered(
-    batches: deque[list[str]], store: Store, ask: Callable[[list[str]], dict[str, Answers]]
+    batches: deque[list[str]], store: Store, ask: Callable[[list[str]], dict[str, Samples]]
 ) -> Iterator[None]:
     """Answer each batch that no other process answers; wait for those at the end."""
     put_off = 0  # batches in a row that others were at
@@ -132,7 +132,7 @@ def _ask(
     task: "Task",
     keys: Sequence[str],
     prompts: Mapping[str, str],
-) -> dict[str, Answers]:
+) -> dict[str, Samples]:
     """Each sample has random numbers of its own, from seed, prompt and place among the k."""
     k = asker.k
     ids = asker.tokenizer(text=[prompts[key] for key in keys for _ in range(k)])["input_ids"]
@@ -141,12 +141,12 @@ def _ask(
     parts = {key: slice(n * k, (n + 1) * k) for n, key in enumerate(keys)}
     tokens = [len(row) for row in drawn.ids]
     return {
-        key: Answers(drawn.texts[part], tokens[part], drawn.ended[part])
+        key: Samples(drawn.texts[part], tokens[part], drawn.ended[part])
         for key, part in parts.items()
     }
 
 
-def _judged(task: "Task", answers: Sequence[Answers]) -> Rows:
+def _judged(task: "Task", answers: Sequence[Samples]) -> Rows:
     asked = [q for q, a in zip(task.questions, answers, strict=True) for _ in a.texts]
     verdicts = iter(judge(task.verifier, asked, [t for a in answers for t in a.texts]))
     return [
@@ -155,7 +155,7 @@ def _judged(task: "Task", answers: Sequence[Answers]) -> Rows:
     ]
 
 
-def _row(question: Mapping[str, Any], said: Answers, verdicts: Sequence[Any]) -> dict[str, Any]:
+def _row(question: Mapping[str, Any], said: Samples, verdicts: Sequence[Any]) -> dict[str, Any]:
     return {
         "index": question["index"],
         "id": question_id(question),

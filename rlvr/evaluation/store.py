@@ -28,7 +28,7 @@ EXCHANGE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Answers:
+class Samples:
     """What the model said to one prompt: `k` samples."""
 
     texts: list[str]
@@ -47,7 +47,7 @@ class Store:
         if os.environ.get(EXCHANGED_ROOT) == str(root):
             self._await_exchange()
         self._read: set[str] = set()
-        self.known: dict[str, Answers] = {}
+        self.known: dict[str, Samples] = {}
 
     def _await_exchange(self) -> None:
         """What others have answered comes first; an exchange that does not come is not needed."""
@@ -62,12 +62,12 @@ class Store:
                 self._read.add(file.name)
                 for line in file.read_text(encoding="utf-8").splitlines():
                     row = json.loads(line)
-                    self.known.setdefault(row.pop("key"), Answers(**row))
+                    self.known.setdefault(row.pop("key"), Samples(**row))
 
     def missing(self, keys: Sequence[str]) -> list[str]:
         return [key for key in keys if key not in self.known]
 
-    def add(self, answers: Mapping[str, Answers]) -> None:
+    def add(self, answers: Mapping[str, Samples]) -> None:
         lines = [
             json.dumps({"key": k, **asdict(a)}, ensure_ascii=False) for k, a in answers.items()
         ]

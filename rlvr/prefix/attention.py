@@ -24,7 +24,7 @@ from rlvr.prefix.trie import Packed
 NO_MASK = torch.ones(1, 1, 1, 1, dtype=torch.bool)
 
 
-class Attention(Protocol):
+class AttentionFunction(Protocol):
     """What a forward pass may carry as `shared_prefix=`, in place of the model's own attention."""
 
     def __call__(
@@ -56,7 +56,7 @@ def _dispatch(own: Callable[..., Any]) -> Callable[..., Any]:
         key: Tensor,
         value: Tensor,
         attention_mask: Any,
-        shared_prefix: Attention | None = None,
+        shared_prefix: AttentionFunction | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
         if shared_prefix is None:
@@ -69,7 +69,7 @@ def _dispatch(own: Callable[..., Any]) -> Callable[..., Any]:
     return attention
 
 
-def choose(mode: str, device: torch.device) -> Callable[[Packed, torch.device], Attention]:
+def choose(mode: str, device: torch.device) -> Callable[[Packed, torch.device], AttentionFunction]:
     """The attention of `trainer.shared_prefix`: `auto` is `tree` where there is a kernel for it."""
     if mode != "dense" and device.type == "cpu":
         return TreeBlocks

@@ -19,7 +19,7 @@ UNSCORED = -100
 
 
 @dataclass(frozen=True)
-class Row:
+class TokenRow:
     """A sequence without its last token, whose output nobody reads: n tokens, m of them scored."""
 
     index: int  # of the row in the batch
@@ -58,10 +58,10 @@ class Packed:
 
 
 # Stands for a batch in which nothing is scored: one token that ties a zero to the model.
-EMPTY = Row(0, np.zeros(1, np.int64), np.full(1, UNSCORED), np.empty(0, np.int64))
+EMPTY = TokenRow(0, np.zeros(1, np.int64), np.full(1, UNSCORED), np.empty(0, np.int64))
 
 
-def rows_of(input_ids: torch.Tensor, attention_mask: torch.Tensor, width: int) -> list[Row]:
+def rows_of(input_ids: torch.Tensor, attention_mask: torch.Tensor, width: int) -> list[TokenRow]:
     """Rows of a padded batch (B, T) whose last `width` columns are completions.
 
     A row without a completion token is left out: nothing of it is scored.
@@ -72,14 +72,14 @@ def rows_of(input_ids: torch.Tensor, attention_mask: torch.Tensor, width: int) -
     return [row for row in rows if len(row.columns)]
 
 
-def _row(index: int, ids: Ints, kept: Ints, first: int) -> Row:
+def _row(index: int, ids: Ints, kept: Ints, first: int) -> TokenRow:
     targets = kept[1:]
     scored = targets >= first
     labels = np.where(scored, ids[targets], UNSCORED)
-    return Row(index, ids[kept[:-1]], labels, targets[scored] - first)
+    return TokenRow(index, ids[kept[:-1]], labels, targets[scored] - first)
 
 
-def pack(rows: Sequence[Row]) -> Packed:
+def pack(rows: Sequence[TokenRow]) -> Packed:
     """Fold rows into one trie."""
     parts: dict[str, list[Ints]] = {name: [] for name in Packed.__annotations__}
     path, size, ends = np.empty(0, np.int64), 0, []
@@ -101,12 +101,12 @@ def pack(rows: Sequence[Row]) -> Packed:
     return Packed(**{name: np.concatenate(part) for name, part in parts.items()})
 
 
-def split(rows: Sequence[Row], budget: int | None) -> list[list[Row]]:
+def split(rows: Sequence[TokenRow], budget: int | None) -> list[list[TokenRow]]:
     """Cut rows into packs of at most `budget` distinct tokens; those that share most stay together.
 
     A row longer than the budget is a pack of its own.
     """
-    packs: list[list[Row]] = []
+    packs: list[list[TokenRow]] = []
     size = 0
     for row, shared in _with_shared(_ordered(rows)):
         size += len(row.tokens) - shared
@@ -117,19 +117,19 @@ def split(rows: Sequence[Row], budget: int | None) -> list[list[Row]]:
     return packs
 
 
-def _ordered(rows: Sequence[Row]) -> list[Row]:
+def _ordered(rows: Sequence[TokenRow]) -> list[TokenRow]:
     return sorted(rows, key=lambda row: row.key)
 
 
-def _with_shared(rows: Sequence[Row]) -> Iterator[tuple[Row, int]]:
+def _with_shared(rows: Sequence[TokenRow]) -> Iterator[tuple[TokenRow, int]]:
     """Each row with the number of leading nodes it has in common with the row before it."""
-    previous: Row | None = None
+    previous: TokenRow | None = None
     for row in rows:
         yield row, 0 if previous is None else _common(previous, row)
         previous = row
 
 
-def _common(a: Row, b: Row) -> int:
+def _common(a: TokenRow, b: TokenRow) -> int:
     n = min(len(a.tokens), len(b.tokens))
     equal = (a.tokens[:n] == b.tokens[:n]) & (a.labels[:n] == b.labels[:n])
     return n if equal.all() else int(equal.argmin())

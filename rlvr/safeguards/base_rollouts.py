@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 QUESTIONS = 4  # at a time
 MOST_QUESTIONS = 32  # tried before training is refused
 
-Row = Mapping[str, Any]
+Question = Mapping[str, Any]
 Group = dict[str, Any]
 
 
@@ -52,7 +52,7 @@ def check_rollouts(report: Preflight, trainer: "GRPOTrainer", splits: "Splits") 
         report.findings.append(report.rollouts["summary"])
 
 
-def _sample(model: Any, trainer: "GRPOTrainer", rows: Rows) -> list[tuple[Row, Completions]]:
+def _sample(model: Any, trainer: "GRPOTrainer", rows: Rows) -> list[tuple[Question, Completions]]:
     """A group of completions to each row, drawn as training draws them."""
     if not rows:
         return []
@@ -66,7 +66,9 @@ def _sample(model: Any, trainer: "GRPOTrainer", rows: Rows) -> list[tuple[Row, C
     ]
 
 
-def _group(row: Row, sampled: Completions, rewards: Sequence[Reward], splits: "Splits") -> Group:
+def _group(
+    row: Question, sampled: Completions, rewards: Sequence[Reward], splits: "Splits"
+) -> Group:
     rows = [row] * len(sampled.texts)
     verdicts = judge(splits.verifier, rows, sampled.texts)
     paid = [pay(reward, rows, sampled.texts, verdicts, sampled.ids) for reward in rewards]

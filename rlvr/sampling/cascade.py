@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlvr.prefix.attention import Attention, block_attention, merge
+from rlvr.prefix.attention import AttentionFunction, block_attention, merge
 
 Pair = tuple[Tensor, Tensor]  # keys and values of one layer, both (batch, h, length, d)
 
@@ -18,7 +18,7 @@ Pair = tuple[Tensor, Tensor]  # keys and values of one layer, both (batch, h, le
 class Recorded:
     """An attention that also keeps the keys and values of each layer."""
 
-    def __init__(self, attention: Attention) -> None:
+    def __init__(self, attention: AttentionFunction) -> None:
         self.attention = attention
         self.layers: dict[int, Pair] = {}
 

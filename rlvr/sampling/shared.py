@@ -15,7 +15,7 @@ from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokeniz
 
 from rlvr.prefix.attention import NO_MASK, choose, install
 from rlvr.prefix.support import base_model, unsupported_model
-from rlvr.prefix.trie import Row, pack
+from rlvr.prefix.trie import TokenRow, pack
 from rlvr.sampling.cascade import Cascade, Prompts, Recorded
 from rlvr.sampling.engine import (
     Completions,
@@ -89,10 +89,10 @@ def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tuple[T
     return logits, Prompts.cut(attention.layers, paths, _common(prompts))
 
 
-def _row(index: int, prompt: Sequence[int]) -> Row:
+def _row(index: int, prompt: Sequence[int]) -> TokenRow:
     """A prompt of which every position is asked for, whatever follows it."""
     tokens = np.array(prompt)
-    return Row(index, tokens, np.zeros_like(tokens), np.arange(len(tokens)))
+    return TokenRow(index, tokens, np.zeros_like(tokens), np.arange(len(tokens)))
 
 
 def _common(prompts: Sequence[Sequence[int]]) -> int:

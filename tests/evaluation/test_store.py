@@ -3,9 +3,9 @@
 import subprocess
 import sys
 
-from rlvr.evaluation.store import ASKED, Answers, Store
+from rlvr.evaluation.store import ASKED, Samples, Store
 
-ANSWERS = {"a": Answers(["x\n"], [1], [True]), "b": Answers(["ü"], [2], [False])}
+ANSWERS = {"a": Samples(["x\n"], [1], [True]), "b": Samples(["ü"], [2], [False])}
 
 
 def test_what_one_process_adds_another_reads(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rlvr.prefix.attention import DenseMask, FlexMask, TreeBlocks, choose
-from rlvr.prefix.trie import UNSCORED, Packed, Row, pack
+from rlvr.prefix.trie import UNSCORED, Packed, TokenRow, pack
 
 CPU = torch.device("cpu")
 MODULE = SimpleNamespace(num_key_value_groups=2, is_causal=True, training=False)
@@ -21,7 +21,7 @@ def packed(request: Any, harness: Any) -> Packed:
     for index, (prompt, completion) in enumerate(harness.few_shot(request.param)):
         ids = np.array(prompt + completion)
         labels = np.where(np.arange(1, len(ids)) >= len(prompt), ids[1:], UNSCORED)
-        rows.append(Row(index, ids[:-1], labels, np.arange(len(completion))))
+        rows.append(TokenRow(index, ids[:-1], labels, np.arange(len(completion))))
     return pack(rows)
 
 

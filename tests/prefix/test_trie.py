@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlvr.prefix.trie import UNSCORED, Packed, Row, pack, rows_of, split
+from rlvr.prefix.trie import UNSCORED, Packed, TokenRow, pack, rows_of, split
 
 # Two-letter alphabets make shared beginnings, duplicates and prefixes of one another common.
 tokens = st.lists(st.integers(1, 2), min_size=1, max_size=6)
@@ -21,7 +21,7 @@ def padded(batch: list[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, torc
     return ids, (ids > 0).long(), right
 
 
-def rows(batch: list[tuple[list[int], list[int]]]) -> list[Row]:
+def rows(batch: list[tuple[list[int], list[int]]]) -> list[TokenRow]:
     return rows_of(*padded(batch))
 
 

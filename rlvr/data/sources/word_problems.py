@@ -8,8 +8,8 @@ import random
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
+from rlvr.data.rows import Row
 from rlvr.errors import UserError
 
 # Sentences bring their own leading space, except those that open a question.
@@ -36,8 +36,6 @@ COMPARE_ASK_OTHER = " How many {items} does {other} have?"
 COMPARE_ASK_ALL = " How many {items} do they have together?"
 COMPARE_GIVE = " They give away {k}. How many {items} are left?"
 PATIENCE = 1_000  # draws without a new question after which there are taken to be no more
-
-Row = dict[str, Any]
 
 
 @dataclass
@@ -89,7 +87,7 @@ READING = ProductTexts(
 
 
 @dataclass(frozen=True)
-class Draw:
+class Choices:
     """Seeded choices. Amounts are 2 to `largest` (or `most`), factors 2 to half of `largest`."""
 
     rng: random.Random
@@ -107,7 +105,7 @@ class Draw:
         return {"name": name, "other": other, "who": who, "who_small": who.lower()}
 
 
-def _change(problem: Problem, draw: Draw, words: dict[str, str]) -> None:
+def _change(problem: Problem, draw: Choices, words: dict[str, str]) -> None:
     """One more sentence that adds to the running total or takes from it."""
     adds = problem.value < 4 or draw.rng.random() < 0.5
     n = draw.amount(None if adds else problem.value - 1)
@@ -115,7 +113,7 @@ def _change(problem: Problem, draw: Draw, words: dict[str, str]) -> None:
     problem.work(problem.value, "+" if adds else "-", n)
 
 
-def changes(draw: Draw, steps: int) -> Problem:
+def changes(draw: Choices, steps: int) -> Problem:
     problem, words = Problem(), draw.who() | {"items": draw.rng.choice(ITEMS)}
     problem.value = draw.amount()
     problem.say(CHANGES_START, n=problem.value, **words)
@@ -125,7 +123,7 @@ def changes(draw: Draw, steps: int) -> Problem:
     return problem
 
 
-def packs(draw: Draw, steps: int) -> Problem:
+def packs(draw: Choices, steps: int) -> Problem:
     problem, words = Problem(), draw.who() | {"items": draw.rng.choice(ITEMS)}
     n, m = draw.factor(), draw.factor()
     problem.say(PACKS_START, n=n, m=m, containers=draw.rng.choice(CONTAINERS), **words)
@@ -136,7 +134,7 @@ def packs(draw: Draw, steps: int) -> Problem:
     return problem
 
 
-def compare(draw: Draw, steps: int) -> Problem:
+def compare(draw: Choices, steps: int) -> Problem:
     problem, words = Problem(), draw.who() | {"items": draw.rng.choice(ITEMS)}
     n = draw.amount() + 2
     relation = draw.rng.choice(sorted(COMPARE_RELATIONS))
@@ -154,7 +152,7 @@ def compare(draw: Draw, steps: int) -> Problem:
     return problem
 
 
-def _product(draw: Draw, steps: int, texts: ProductTexts) -> Problem:
+def _product(draw: Choices, steps: int, texts: ProductTexts) -> Problem:
     """One step: n * m. Two: what that leaves of a whole. Three: n * m + k first."""
     problem, words = Problem(), draw.who() | {"items": draw.rng.choice(ITEMS)}
     n, m = draw.factor(), draw.factor()
@@ -171,15 +169,15 @@ def _product(draw: Draw, steps: int, texts: ProductTexts) -> Problem:
     return problem
 
 
-def shop(draw: Draw, steps: int) -> Problem:
+def shop(draw: Choices, steps: int) -> Problem:
     return _product(draw, steps, SHOP)
 
 
-def reading(draw: Draw, steps: int) -> Problem:
+def reading(draw: Choices, steps: int) -> Problem:
     return _product(draw, steps, READING)
 
 
-SHAPES: tuple[Callable[[Draw, int], Problem], ...] = (changes, packs, compare, shop, reading)
+SHAPES: tuple[Callable[[Choices, int], Problem], ...] = (changes, packs, compare, shop, reading)
 
 
 def is_test(question: str) -> bool:
@@ -189,7 +187,7 @@ def is_test(question: str) -> bool:
 
 def stream(seed: int, *, max_steps: int, largest: int) -> Iterator[Row]:
     """Endless rows in a seeded order, test and training questions mixed, repeats possible."""
-    draw = Draw(random.Random(seed), largest)
+    draw = Choices(random.Random(seed), largest)
     while True:
         shape, steps = draw.rng.choice(SHAPES), draw.rng.randint(1, max_steps)
         problem = shape(draw, steps)

@@ -4,8 +4,16 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
+import torch
 from torch import Tensor
 from trl import GRPOTrainer
+
+
+def clock() -> float:
+    """Seconds. A GPU is waited for: what was asked of it is done by then."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return perf_counter()
 
 
 class TimedGRPOTrainer(GRPOTrainer):
@@ -16,9 +24,9 @@ class TimedGRPOTrainer(GRPOTrainer):
     _trained_tokens = 0
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any) -> Tensor:
-        start, waited = perf_counter(), self._waited
+        start, waited = clock(), self._waited
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        self._updated += perf_counter() - start - (self._waited - waited)
+        self._updated += clock() - start - (self._waited - waited)
         if self._step % self.current_gradient_accumulation_steps == 0:
             self._log_step()
         return loss
@@ -31,9 +39,10 @@ class TimedGRPOTrainer(GRPOTrainer):
         self._waited, self._updated, self._trained_tokens = 0.0, 0.0, 0
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
-        start = perf_counter()
+        start = clock()
         inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
-        self._waited += perf_counter() - start
+        if self.model.training:  # an evaluation within a step is no part of it
+            self._waited += clock() - start
         return inputs
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
@@ -44,9 +53,9 @@ class TimedGRPOTrainer(GRPOTrainer):
         return loss
 
     def _generate(self, prompts: list[Any]) -> Sequence[Any]:
-        start = perf_counter()
+        start = clock()
         output: Sequence[Any] = super()._generate(prompts)
-        seconds, completions = perf_counter() - start, output[1]
+        seconds, completions = clock() - start, output[1]
         metrics = self._metrics["train" if self.model.training else "eval"]
         metrics["perf/seconds_generate"].append(seconds)
         metrics["perf/generated_tokens_per_second"].append(sum(map(len, completions)) / seconds)

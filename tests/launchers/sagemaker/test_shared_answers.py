@@ -6,7 +6,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from rlvr.evaluation.store import EXCHANGED_ROOT, Answers, Store
+from rlvr.evaluation.store import EXCHANGED_ROOT, Samples, Store
 from rlvr.launchers.sagemaker.shared_answers import PAUSE, SharedAnswers
 
 ASKED = {"m": 1}
@@ -28,7 +28,7 @@ def job(folder):
 
 
 def answer(text):
-    return Answers([text], [1], [True])
+    return Samples([text], [1], [True])
 
 
 def test_each_gets_what_the_other_has_answered(s3, tmp_path):

@@ -1,0 +1,36 @@
+"""The schema that conf/ is merged into."""
+
+import pytest
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError, ValidationError
+
+from rlvr.config.schema import BadGolds, Config, load, to_yaml
+
+
+def test_a_resolved_config_comes_back_typed(compose_config, tmp_path):
+    cfg = compose_config(
+        "~launcher", "benchmark=[svamp,math500]", "dataset.bad_golds=drop", "shots=3"
+    )
+    (tmp_path / "config.yaml").write_text(to_yaml(cfg))
+    again = load(tmp_path / "config.yaml")
+    assert again.dataset.bad_golds is BadGolds.drop
+    assert again.dataset.num_shots == again.eval.benchmarks.svamp.num_shots == 3
+    assert again.eval.benchmarks.math500.num_shots == 0
+    assert again.eval.max_completion_length == again.trainer.max_completion_length
+    assert to_yaml(again) == to_yaml(cfg)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "error"),
+    [
+        ("shots", "many", ValidationError),
+        ("trainer.shared_prefix", "maybe", ValidationError),
+        ("eval.benchmarks.x.bad_golds", "keep", ValidationError),
+        ("eval.benchmarks.x.pathh", "a", ConfigKeyError),
+    ],
+)
+def test_wrong_kinds_and_unknown_keys_are_refused(key, value, error):
+    cfg = OmegaConf.structured(Config)
+    cfg.eval.benchmarks.x = {"name": "x"}
+    with pytest.raises(error):
+        OmegaConf.update(cfg, key, value)
