@@ -167,7 +167,7 @@ NEEDS_COMPILER = pytest.mark.skipif(
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # the first ZeRO-3 run on a machine compiles for a minute or two
 @pytest.mark.parametrize("strategy", ["ddp", pytest.param("zero3", marks=NEEDS_COMPILER)])
-def test_two_processes_train_one_model(small, tmp_path, strategy):
+def test_two_processes_train_one_model(small, tmp_path, strategy, monkeypatch):
     cfg = small("trainer.num_processes=2", f"trainer.distributed={strategy}", "eval.k=1")
     process = job(tmp_path / "run", cfg)
     output, _ = process.communicate(timeout=580)
@@ -177,6 +177,10 @@ def test_two_processes_train_one_model(small, tmp_path, strategy):
     assert result.base["n"] == 6
     rows = (tmp_path / "run/evaluations/base.jsonl").read_text().splitlines()
     assert len(rows) == 6, "one file, whoever answered"
+    alone = small("eval.k=1", "eval.after=false", "trainer.max_steps=1")
+    monkeypatch.setenv("RLVR_OUTPUT_DIR", str(tmp_path / "elsewhere"))
+    run(alone, tmp_path / "alone")
+    assert (tmp_path / "alone/evaluations/base.jsonl").read_text().splitlines() == rows
     assert (tmp_path / "run/model/model.safetensors").stat().st_size > 100_000
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 from omegaconf import OmegaConf
-from omegaconf.errors import ConfigKeyError, ValidationError
+from omegaconf.errors import ConfigAttributeError, ValidationError
 
-from rlvr.config.schema import BadGolds, Config, load, to_yaml
+from rlvr.config.schema import BadGolds, Config, DatasetConfig, load, to_yaml
 
 
 def test_a_resolved_config_comes_back_typed(compose_config, tmp_path):
@@ -26,11 +26,11 @@ def test_a_resolved_config_comes_back_typed(compose_config, tmp_path):
         ("shots", "many", ValidationError),
         ("trainer.shared_prefix", "maybe", ValidationError),
         ("eval.benchmarks.x.bad_golds", "keep", ValidationError),
-        ("eval.benchmarks.x.pathh", "a", ConfigKeyError),
+        ("eval.benchmarks.x.pathh", "a", ConfigAttributeError),
     ],
 )
 def test_wrong_kinds_and_unknown_keys_are_refused(key, value, error):
     cfg = OmegaConf.structured(Config)
-    cfg.eval.benchmarks.x = {"name": "x"}
+    cfg.eval.benchmarks.x = DatasetConfig(name="x")
     with pytest.raises(error):
         OmegaConf.update(cfg, key, value)
