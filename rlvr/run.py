@@ -124,7 +124,7 @@ def _log_inputs(cfg: DictConfig, run_dir: Path, tracker: tracking.Tracker, diff:
 
 
 def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: tracking.Tracker) -> None:
-    from rlvr.data.load import digest, load_splits
+    from rlvr.data.load import data_digest, load_splits
     from rlvr.evaluation.tasks import tasks
     from rlvr.rewards.build import build_rewards
     from rlvr.verify.build import build_verifier
@@ -134,10 +134,10 @@ def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: trackin
     asked = tasks(cfg, splits)
     for name in ("train", "validation", "test"):
         data = getattr(splits, name)
-        result.datasets[name] = {"n": len(data), "digest": digest(data)}
+        result.datasets[name] = {"n": len(data), "digest": data_digest(data)}
         tracker.log_dataset(data, f"{cfg.dataset.name}-{name}", name)
     for task in asked[1:]:
-        result.datasets[task.name] = {"n": len(task.questions), "digest": digest(task.questions)}
+        result.datasets[task.name] = {"n": len(task.questions), "digest": data_digest(task.questions)}
     preflight = _check_golds(cfg, run_dir, rewards, splits, tracker)
     trainer = build_trainer(cfg, run_dir, rewards, splits, tracker)
     if preflight is not None:

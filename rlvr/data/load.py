@@ -87,7 +87,7 @@ def load_benchmark(cfg: DictConfig, *, seed: int, verifier: Verifier) -> Benchma
     return Benchmark(table, _stop_rule(cfg), verifier)
 
 
-def digest(dataset: "Iterable[Mapping[str, Any]]") -> str:
+def data_digest(dataset: "Iterable[Mapping[str, Any]]") -> str:
     """16 hex digits over all rows in order, prompts left out: equal data, whatever the shots."""
     sha = hashlib.sha256()
     for row in dataset:

@@ -9,7 +9,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from rlvr.config import Config
-from rlvr.data.load import Splits, digest, load_splits
+from rlvr.data.load import Splits, data_digest, load_splits
 from rlvr.errors import UserError
 from rlvr.verify.build import build_verifier
 from rlvr.verify.exact import ExactVerifier
@@ -68,16 +68,16 @@ def test_splits_prompts_and_stop() -> None:
 def test_a_seed_gives_the_same_data_again() -> None:
     one, two, other = problems(), problems(), problems(seed=43)
     for split in ("train", "validation", "test"):
-        assert digest(getattr(one, split)) == digest(getattr(two, split))
-        assert digest(getattr(one, split)) != digest(getattr(other, split))
+        assert data_digest(getattr(one, split)) == data_digest(getattr(two, split))
+        assert data_digest(getattr(one, split)) != data_digest(getattr(other, split))
 
 
 def test_validation_depends_on_neither_train_examples_nor_shots() -> None:
     whole = problems()
     for splits in (problems("train_examples=7"), problems(shots=4)):
         assert splits.validation["question"] == whole.validation["question"]
-        assert digest(splits.test) == digest(whole.test)
-        assert digest(splits.validation) == digest(whole.validation)
+        assert data_digest(splits.test) == data_digest(whole.test)
+        assert data_digest(splits.validation) == data_digest(whole.validation)
 
 
 def test_train_examples_takes_the_first_of_the_same_order() -> None:
@@ -270,11 +270,11 @@ def test_stop_follows_the_prompts_answer_prefix() -> None:
 
 def test_digest_is_stable_and_sees_every_value() -> None:
     row = {"prompt": "x", "question": "Q?", "gold": "1", "extra": None}
-    assert digest([row]) == "b378d3f88365bb79"
-    assert digest([{**row, "prompt": "y"}]) == digest([row])
-    assert digest([dict(reversed(row.items()))]) == digest([row])
-    assert digest([{**row, "gold": "2"}]) != digest([row])
-    assert digest([row, {**row, "gold": "2"}]) != digest([{**row, "gold": "2"}, row])
+    assert data_digest([row]) == "b378d3f88365bb79"
+    assert data_digest([{**row, "prompt": "y"}]) == data_digest([row])
+    assert data_digest([dict(reversed(row.items()))]) == data_digest([row])
+    assert data_digest([{**row, "gold": "2"}]) != data_digest([row])
+    assert data_digest([row, {**row, "gold": "2"}]) != data_digest([{**row, "gold": "2"}, row])
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"the real GSM8K is not at {REAL}")
