@@ -24,6 +24,14 @@ def outputs(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def sdk_cache(tmp_path_factory):
+    """Where the SageMaker launcher keeps what the SDK made, for all test processes: loading the SDK
+    takes seconds."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "sdk-cache"
+
+
+@pytest.fixture(scope="session")
 def tokenizer():
     """The embedded model's tokenizer, built in code."""
     from rlvr.assets.make_tiny import build_tokenizer

@@ -24,10 +24,13 @@ HIDDEN = tuple(ROOT / name for name in ("rlvr", "conf", "launchers"))
 
 
 @pytest.fixture(scope="module")
-def emulator_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+def emulator_server(
+    tmp_path_factory: pytest.TempPathFactory, sdk_cache: Path
+) -> Iterator[Emulator]:
     with Emulator(stop_grace=15, provisioning=0.05, hide=HIDDEN) as emulator:
         emulator.client("s3").create_bucket(Bucket=BUCKET)
         emulator.cache = tmp_path_factory.mktemp("cache")  # type: ignore[attr-defined]
+        emulator.sdk_cache = sdk_cache  # type: ignore[attr-defined]
         yield emulator
 
 
@@ -130,7 +133,7 @@ def cloud(tmp_path: Path, emulator: Emulator) -> Iterator[SageMakerApp]:
         **emulator.env(),
         "RLVR_OUTPUT_DIR": str(tmp_path),
         "RLVR_TEST_APP": str(APP),
-        "XDG_CACHE_HOME": str(emulator.cache),  # type: ignore[attr-defined]
+        "XDG_CACHE_HOME": str(emulator.sdk_cache),  # type: ignore[attr-defined]
         "OMP_NUM_THREADS": "1",
     }
     made = SageMakerApp(tmp_path, emulator, environment)

@@ -1,10 +1,9 @@
 """CreateTrainingJob requests for the jobs of a sweep; what they share is uploaded once."""
 
-import copy
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlvr.launchers.sagemaker import packing, payload, sdk_template
+from rlvr.launchers.sagemaker import packing, payload, sdk_container
 from rlvr.launchers.sagemaker.constraints import check_request
 from rlvr.launchers.sagemaker.service import Service
 from rlvr.launchers.sagemaker.settings import Settings
@@ -35,7 +34,6 @@ class RequestBuilder:
     sweep_id: str
     tracked: bool = False
     _codes: dict[tuple[str | None, str], str] = field(default_factory=dict)
-    _templates: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def pack(self, submission: Submission) -> packing.Archive | None:
         """Pack and upload the code that the job asks for; None if that has been done."""
@@ -43,11 +41,11 @@ class RequestBuilder:
             return None
         requirements, _ = kind = self._code_kind(submission)
         settings = submission.settings
-        extra = {} if requirements is None else {sdk_template.REQUIREMENTS: requirements}
+        extra = {} if requirements is None else {sdk_container.REQUIREMENTS: requirements}
         archive = packing.pack(
             PROJECT, exclude=settings.exclude, extra=extra, max_mb=settings.max_code_mb
         )
-        self._codes[kind] = self.storage.put_once("code", {sdk_template.CODE: archive.data})
+        self._codes[kind] = self.storage.put_once("code", {sdk_container.CODE: archive.data})
         return archive
 
     def _code_kind(self, submission: Submission) -> tuple[str | None, str]:
@@ -88,31 +86,45 @@ class RequestBuilder:
         Uploads what is the job's own, and the code and the SDK's driver files where they are not
         there yet; raises UserError for what the service would refuse.
         """
-        self.pack(submission)
-        key = training.job_key.removeprefix(self.storage.prefix).strip("/")
-        uploaded = payload.upload(
-            submission.job.directory, module, self.storage, key, tracked=self.tracked
+        settings = submission.settings
+        container = sdk_container.container(
+            self.service, self.storage.bucket, settings, training.instance_type
         )
-        channels = {"code": self._codes[self._code_kind(submission)], **uploaded}
+        training.image = container.algorithm["TrainingImage"]
+        channels = self._channels(submission, training, module, container.drivers)
         base = f"s3://{training.bucket}/{training.job_key}"
-        request = self._template(submission.settings, training.instance_type)
-        request["TrainingJobName"] = training.name
-        request["InputDataConfig"] += [_channel(*item) for item in channels.items()]
-        request["OutputDataConfig"]["S3OutputPath"] = f"{base}/output"
-        request["CheckpointConfig"] = {"S3Uri": f"{base}/checkpoints", "LocalPath": CHECKPOINTS}
-        request["Environment"] = _environment(submission, environment)
-        request["Tags"] = self._tags(submission)
+        output = {"S3OutputPath": f"{base}/output", "CompressionType": "GZIP"}
+        if settings.kms_key:
+            output["KmsKeyId"] = settings.kms_key
+        request = {
+            "TrainingJobName": training.name,
+            "RoleArn": settings.role,
+            "AlgorithmSpecification": container.algorithm,
+            "InputDataConfig": [_channel(*item) for item in channels.items()],
+            "OutputDataConfig": output,
+            "CheckpointConfig": {"S3Uri": f"{base}/checkpoints", "LocalPath": CHECKPOINTS},
+            "Environment": _environment(settings, environment),
+            "Tags": self._tags(submission),
+            **_machine(settings, training),
+            **_network(settings),
+        }
         check_request(request, self.service.sagemaker.meta.service_model)
-        training.image = request["AlgorithmSpecification"]["TrainingImage"]
         return request
 
-    def _template(self, settings: Settings, instance_type: str) -> dict[str, Any]:
-        kind = f"{instance_type} {settings}"
-        if kind not in self._templates:
-            self._templates[kind] = sdk_template.template(
-                self.service, self.storage, settings, instance_type
-            )
-        return copy.deepcopy(self._templates[kind])
+    def _channels(
+        self, submission: Submission, training: TrainingJob, module: str, drivers: dict[str, str]
+    ) -> dict[str, str]:
+        """Names to URIs, with everything uploaded."""
+        self.pack(submission)
+        key = training.job_key.removeprefix(self.storage.prefix).strip("/")
+        files = {name: text.encode() for name, text in drivers.items()}
+        return {
+            sdk_container.CHANNEL: self.storage.put_once("drivers", files),
+            "code": self._codes[self._code_kind(submission)],
+            **payload.upload(
+                submission.job.directory, module, self.storage, key, tracked=self.tracked
+            ),
+        }
 
     def _tags(self, submission: Submission) -> list[dict[str, str]]:
         job = submission.job
@@ -131,8 +143,39 @@ def _channel(name: str, uri: str) -> dict[str, Any]:
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}, "InputMode": "File"}
 
 
-def _environment(submission: Submission, added: dict[str, str]) -> dict[str, str]:
-    settings = submission.settings
+def _machine(settings: Settings, training: TrainingJob) -> dict[str, Any]:
+    """Instances, and how long they may run."""
+    resources: dict[str, Any] = {
+        "InstanceType": training.instance_type,
+        "InstanceCount": settings.instance_count,
+        "VolumeSizeInGB": settings.volume_gb,
+    }
+    if settings.volume_kms_key:
+        resources["VolumeKmsKeyId"] = settings.volume_kms_key
+    stopping = {"MaxRuntimeInSeconds": settings.max_runtime}
+    if settings.spot:
+        stopping["MaxWaitTimeInSeconds"] = settings.wait_limit
+    elif settings.warm_pool:
+        resources["KeepAlivePeriodInSeconds"] = settings.warm_pool
+    spot = {"EnableManagedSpotTraining": True} if settings.spot else {}
+    return {"ResourceConfig": resources, "StoppingCondition": stopping, **spot}
+
+
+def _network(settings: Settings) -> dict[str, Any]:
+    network: dict[str, Any] = {}
+    if settings.subnets:
+        network["VpcConfig"] = {
+            "Subnets": settings.subnets,
+            "SecurityGroupIds": settings.security_groups,
+        }
+    if settings.network_isolation:
+        network["EnableNetworkIsolation"] = True
+    if settings.encrypt_traffic:
+        network["EnableInterContainerTrafficEncryption"] = True
+    return network
+
+
+def _environment(settings: Settings, added: dict[str, str]) -> dict[str, str]:
     several = settings.multi_node_environment if settings.instance_count > 1 else {}
     # the ARN, not the secret: the container fetches it with its own role
     token = {"RLVR_HF_TOKEN_ARN": settings.hf_token_secret} if settings.hf_token_secret else {}

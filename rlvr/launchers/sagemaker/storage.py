@@ -52,10 +52,6 @@ class Storage:
         self._known.add(marker)
         return f"s3://{self.bucket}/{folder}/"
 
-    def has_once(self, uri: str) -> bool:
-        """Whether `put_once` has completed this folder."""
-        return self._exists(split(uri)[1].rstrip("/") + ".complete")
-
     def _exists(self, key: str) -> bool:
         if self.dry or key in self._known:
             return key in self._known

@@ -1,6 +1,5 @@
 """Jobs, settings and a bucket for tests that need no emulator."""
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 from moto import mock_aws
 from omegaconf import OmegaConf
 
-from rlvr.launchers.sagemaker import sdk_template
 from rlvr.launchers.sagemaker.settings import Settings
 from rlvr.launchers.sagemaker.storage import Storage
 from rlvr.launchers.sagemaker.training_job import Submission, TrainingJob
@@ -22,10 +20,10 @@ ROLE = "arn:aws:iam::123456789012:role/x"
 
 
 @pytest.fixture
-def aws(monkeypatch, tmp_path):
+def aws(monkeypatch, sdk_cache):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(sdk_cache))
     with mock_aws():
         yield
 
@@ -35,25 +33,6 @@ def storage(aws) -> Storage:
     client = boto3.client("s3", "us-east-1")
     client.create_bucket(Bucket="bucket")
     return Storage(client, "bucket", "rlvr")
-
-
-@pytest.fixture(scope="session")
-def sdk_templates() -> dict[str, dict]:
-    return {}
-
-
-@pytest.fixture
-def sdk(monkeypatch, sdk_templates) -> None:
-    """The SDK's work, seconds of it, once per kind of job; its driver files stay where they are."""
-    real = sdk_template.template
-
-    def template(service, storage, settings, instance_type):
-        kind = f"{settings} {instance_type}"
-        if kind not in sdk_templates:
-            sdk_templates[kind] = real(service, storage, settings, instance_type)
-        return copy.deepcopy(sdk_templates[kind])
-
-    monkeypatch.setattr(sdk_template, "template", template)
 
 
 @pytest.fixture

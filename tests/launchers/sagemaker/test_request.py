@@ -4,12 +4,10 @@ import boto3
 import pytest
 
 from rlvr.errors import UserError
-from rlvr.launchers.sagemaker import request as request_module
+from rlvr.launchers.sagemaker import sdk_container
 from rlvr.launchers.sagemaker.request import RequestBuilder
 from rlvr.launchers.sagemaker.service import Service
 from rlvr.launchers.sagemaker.storage import Storage
-
-pytestmark = pytest.mark.usefixtures("sdk")
 
 
 @pytest.fixture
@@ -63,7 +61,7 @@ def test_the_request(builder, submission):
 def test_what_jobs_share_is_made_and_uploaded_once(builder, submission, monkeypatch):
     first, _ = build(builder, submission(0, requirements=None))
     uploads = builder.storage.uploads
-    monkeypatch.setattr(request_module.sdk_template, "template", None)
+    monkeypatch.setattr(sdk_container, "from_sdk", None)
     second, training = build(builder, submission(1, requirements=None))
     assert second["TrainingJobName"] == training.name != first["TrainingJobName"]
     assert channels(first)["code"] == channels(second)["code"]
@@ -109,6 +107,46 @@ def test_environment_of_several_hosts_and_of_the_token(builder, submission):
     )
     wanted = {"FI_PROVIDER": "efa", "MINE": "1", "RLVR_HF_TOKEN_ARN": arn, "RLVR_RUN_ID": "r1"}
     assert made["Environment"] == wanted
+
+
+def test_spot_network_and_keys(builder, submission):
+    made, _ = build(
+        builder,
+        submission(
+            config={"trainer": {"save_steps": 1}},
+            spot=True,
+            max_runtime=100,
+            subnets=["subnet-12345678"],
+            security_groups=["sg-12345678"],
+            network_isolation=True,
+            encrypt_traffic=True,
+            kms_key="alias/out",
+            volume_kms_key="alias/disk",
+            requirements=None,
+        ),
+    )
+    assert made["EnableManagedSpotTraining"] is True
+    assert made["StoppingCondition"] == {"MaxRuntimeInSeconds": 100, "MaxWaitTimeInSeconds": 200}
+    assert "KeepAlivePeriodInSeconds" not in made["ResourceConfig"], "no warm pool on spot"
+    assert made["VpcConfig"] == {
+        "Subnets": ["subnet-12345678"],
+        "SecurityGroupIds": ["sg-12345678"],
+    }
+    assert made["EnableNetworkIsolation"] is True
+    assert made["EnableInterContainerTrafficEncryption"] is True
+    assert made["OutputDataConfig"]["KmsKeyId"] == "alias/out"
+    assert made["ResourceConfig"]["VolumeKmsKeyId"] == "alias/disk"
+
+
+def test_a_lost_bucket_is_filled_again(builder, submission):
+    first = submission(requirements=None)
+    build(builder, first)
+    keys = sorted(key for key, _ in builder.storage.walk(""))
+    builder.storage.delete(keys)
+    storage = Storage(builder.storage.client, "bucket", "rlvr")
+    again = RequestBuilder(builder.service, storage, "sweep-1")
+    build(again, first)
+    assert sorted(key for key, _ in storage.walk("")) == keys
 
 
 def test_a_bad_request_is_refused_here(builder, submission):

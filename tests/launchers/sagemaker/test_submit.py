@@ -10,8 +10,6 @@ from rlvr.launchers.sagemaker import submit
 from rlvr.launchers.sagemaker.service import Service
 from rlvr.launchers.sagemaker.submit import Queue
 
-pytestmark = pytest.mark.usefixtures("sdk")
-
 
 def error(code: str, message: str = "text", status: int = 400) -> ClientError:
     answer = {"Error": {"Code": code, "Message": message}}

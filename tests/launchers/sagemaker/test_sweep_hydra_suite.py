@@ -25,7 +25,7 @@ def hydra_env(emulator, monkeypatch, tmp_path):
     monkeypatch.setenv("RLVR_SAGEMAKER_BUCKET", BUCKET)
     monkeypatch.setenv("RLVR_SAGEMAKER_POLL_SECONDS", "0.3")
     monkeypatch.setenv("RLVR_SAGEMAKER_REQUIREMENTS", "")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(emulator.cache))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(emulator.sdk_cache))
 
 
 @pytest.mark.usefixtures("hydra_env")

@@ -1,0 +1,55 @@
+"""What the real SDK makes for the container, and how often it is asked."""
+
+import json
+
+import pytest
+
+from rlvr.launchers.sagemaker import sdk_container
+from rlvr.launchers.sagemaker.sdk_container import resolve_image
+from rlvr.launchers.sagemaker.service import Service
+from rlvr.launchers.sagemaker.settings import Settings
+
+ROLE = "arn:aws:iam::123456789012:role/x"
+
+
+@pytest.fixture
+def container(aws):
+    def make(**settings):
+        read = Settings.read({"role": ROLE, **settings})
+        service = Service.connect("us-east-1")
+        return sdk_container.container(service, "bucket", read, "ml.g6.2xlarge")
+
+    return make
+
+
+def test_its_script_ends_in_our_bootstrap(container):
+    made = container()
+    assert made.algorithm["ContainerEntrypoint"] == ["/bin/bash"]
+    assert "sm_train.sh" in made.algorithm["ContainerArguments"][-1]
+    assert "pytorch-training:" in made.algorithm["TrainingImage"]
+    script = made.drivers["sm_train.sh"]
+    assert "exec $SM_PYTHON_CMD -m rlvr.launchers.sagemaker.bootstrap" in script
+    assert "tar -xzf code.tar.gz" in script
+    assert "install_requirements.py requirements.txt" in script
+    assert json.loads(made.drivers["sourcecode.json"])["requirements"] == "requirements.txt"
+
+
+def test_only_what_it_depends_on_asks_the_sdk_again(container, monkeypatch):
+    first = container()
+    monkeypatch.setattr(sdk_container, "from_sdk", None)
+    assert container(n_jobs=3, spot=True, max_runtime=60, warm_pool=0, retries=9) == first
+    with pytest.raises(TypeError, match="NoneType"):
+        container(image="mine:1")
+
+
+def test_the_sdk_leaves_nothing_in_the_account(container, storage, monkeypatch, tmp_path):
+    """It would make a bucket of its own, and upload the driver files for every job."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    container()
+    buckets = storage.client.list_buckets()["Buckets"]
+    assert [bucket["Name"] for bucket in buckets] == ["bucket"]
+    assert list(storage.walk("")) == []
+
+
+def test_an_image_of_ones_own_is_taken_as_it_is():
+    assert resolve_image("mine:1", "us-east-1", "ml.g6.xlarge") == "mine:1"
