@@ -137,7 +137,10 @@ def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: trackin
         result.datasets[name] = {"n": len(data), "digest": data_digest(data)}
         tracker.log_dataset(data, f"{cfg.dataset.name}-{name}", name)
     for task in asked[1:]:
-        result.datasets[task.name] = {"n": len(task.questions), "digest": data_digest(task.questions)}
+        result.datasets[task.name] = {
+            "n": len(task.questions),
+            "digest": data_digest(task.questions),
+        }
     preflight = _check_golds(cfg, run_dir, rewards, splits, tracker)
     trainer = build_trainer(cfg, run_dir, rewards, splits, tracker)
     if preflight is not None:
