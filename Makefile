@@ -20,8 +20,9 @@ $(V)/.ok: pyproject.toml constraints.txt
 quickstart: $(V)/.ok ## a real 2 x 2 sweep of the embedded model, compared: CPU, minutes, offline
 	$(V)/bin/python train.py experiment=quickstart -m
 
+# Files in the order of their names: files of few slow tests must not come last, one worker alone.
 test: $(V)/.ok ## the test suite
-	$(V)/bin/python -m pytest -q -n 2 --dist loadfile
+	$(V)/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(V)/.ok ## ruff and mypy
 	$(V)/bin/ruff check .
