@@ -86,6 +86,29 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     print_matrix(cells, runs[0] if len(runs) == 1 else runs[0].parent)
 
 
+def _add_report(commands: Commands) -> None:
+    command = commands.add_parser(
+        "report",
+        help="a sweep as one HTML page, to read offline, mail or print",
+        description="Write report.html into the sweep's directory: verdict, table, charts, health "
+        "warnings, questions gained and lost, and how to repeat it, in one file below 500 kB.",
+    )
+    command.add_argument(
+        "target",
+        nargs="?",
+        default="last",
+        metavar="SWEEP",
+        help="a sweep's directory or its name, or `last` (the default)",
+    )
+    command.set_defaults(run=_report)
+
+
+def _report(chosen: argparse.Namespace) -> None:
+    from rlvr.compare.page import report
+
+    print(f"report: {report(chosen.target)}")
+
+
 def _add_check(commands: Commands) -> None:
     command = commands.add_parser(
         "check",
@@ -116,7 +139,13 @@ def _add_jobs(commands: Commands) -> None:
 
 
 # A subcommand is a function that adds its parser and sets `run`; list it here.
-COMMANDS: list[Callable[[Commands], None]] = [_add_check, _add_compare, _add_evaluate, _add_jobs]
+COMMANDS: list[Callable[[Commands], None]] = [
+    _add_check,
+    _add_compare,
+    _add_report,
+    _add_evaluate,
+    _add_jobs,
+]
 
 if __name__ == "__main__":
     sys.exit(main())

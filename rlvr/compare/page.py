@@ -1,0 +1,297 @@
+"""`rlvr report`: a sweep as one HTML page that can be mailed, read offline and printed."""
+
+import json
+import math
+import re
+import shlex
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlvr import manifest
+from rlvr.compare import curves, questions, svg, table
+from rlvr.compare.rows import Comparison, RunRow, read_sweep, shown
+from rlvr.errors import UserError
+from rlvr.evaluation import statistics
+from rlvr.formatting import duration, number, p_value, percent
+from rlvr.result import write_atomic
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+FILE = "report.html"
+LIMIT = 490_000  # bytes of the page
+QUESTIONS = 250_000  # bytes of it for questions, at most
+LINKS = 400  # bytes of a run's links to questions
+RUNS = 150  # in tables; comparison.csv has all
+CURVES = 14  # runs whose learning curves are drawn
+WARNINGS = 60
+WARNED = "health/warnings"  # how many a run has given so far
+WARNING = re.compile(r"health, (steps? [\d to]*\d): (.*)")
+NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")  # HTML cannot hold these
+
+
+def report(sweep: str | Path) -> Path:
+    """Write the page of a sweep (a directory, its name, or `last`) into its directory."""
+    directory = manifest.find(sweep)
+    page = directory / FILE
+    write_atomic(page, render(read_sweep(directory)))
+    return page
+
+
+def render(comparison: Comparison) -> str:
+    """The page, smaller than LIMIT: it holds as many questions as there is room for."""
+    content = gather(comparison)
+    found, counts = questions.changed_questions(comparison.rows)
+    counted = {run: counts[run] for run in (row.index for row in content["rows"]) if run in counts}
+    bare = _fill(content, [], len(found), counted)
+    room = min(QUESTIONS, LIMIT - len(bare.encode()) - LINKS * len(counted))
+    if room < 0:
+        raise UserError(
+            f"the report of {comparison.directory} is larger than {LIMIT // 1000} kB even without "
+            "questions: its runs have very long settings or errors. See rlvr compare instead."
+        )
+    return _fill(content, questions.selected(found, room), len(found), counted)
+
+
+def gather(comparison: Comparison) -> dict[str, Any]:
+    """What the page tells, except its questions."""
+    rows, best = _leading(comparison), comparison.best
+    drawn = sorted(rows[:CURVES], key=lambda row: row.index)
+    rows = sorted(rows[:RUNS], key=lambda row: row.index)
+    accuracy, steps = curves.against_shots(rows, "accuracy")
+    warnings = [(row, *warning) for row in rows for warning in _warnings(row.directory)]
+    format_share, _ = curves.against_shots(rows, "format_rate")
+    return {
+        "comparison": comparison,
+        "title": comparison.title(),
+        "verdict": verdict(comparison),
+        "rows": rows,
+        "best": best,
+        "columns": table.columns(comparison),
+        "notes": table.notes(comparison),
+        "shots": {"accuracy": accuracy, "format": format_share, "names": steps},
+        "curves": curves.learning_curves(drawn),
+        "heat": _heat(rows),
+        "matrix": _matrix(comparison),
+        "warnings": warnings[:WARNINGS],
+        "warned": len(warnings),
+        "repeat": _repeat(comparison),
+    }
+
+
+def _leading(comparison: Comparison) -> list[RunRow]:
+    """The best first, those without a score last."""
+    return sorted(
+        comparison.rows, key=lambda r: -math.inf if r.score is None else r.score, reverse=True
+    )
+
+
+def verdict(comparison: Comparison) -> list[str]:
+    """Sentences: the best run, its gain with interval and n, and whether chance explains it."""
+    best, runs = comparison.best, comparison.rows
+    if best is None:
+        return ["No run has finished yet, so there is nothing to judge."]
+    if best.points is None or not best.trained:
+        return [f"Best is run {best.index} ({best.label()}) with {shown(best.score)}."]
+    low, high = _gain_interval(best)
+    bounds = "" if low is None else f" (95 % interval {low:+.1f} to {high:+.1f})"
+    counted = f"n = {best.trained['n']} questions"
+    sentences = [
+        f"Best is run {best.index} ({best.label()}): {percent(best.trained['accuracy'])} % of the "
+        f"answers are right after training, {best.points:+.1f} points{bounds} against the base "
+        f"model, {counted}, {_seeds(best, runs)}."
+    ]
+    tested = [row for row in runs if row.p_value is not None]
+    if best in tested:
+        adjusted = statistics.holm([row.p_value or 0.0 for row in tested])[tested.index(best)]
+        shows = "is more than chance" if adjusted < statistics.LEVEL else "may be chance"
+        family = f", corrected for {len(tested)} runs (Holm)" if len(tested) > 1 else ""
+        p = p_value(adjusted)
+        told = f"p {p}" if p.startswith("<") else f"p = {p}"
+        sentences.append(f"The difference {shows}: {told}{family}.")
+    near = [r for r in runs if r is not best and r.trained and _overlap(r.trained, best.trained)]
+    if near:
+        listed = ", ".join(str(row.index) for row in near[:8]) + (" and more" * (len(near) > 8))
+        noun = "run" if len(near) == 1 else "runs"
+        sentences.append(f"It cannot be told from {noun} {listed}: their intervals overlap.")
+    return sentences
+
+
+def _overlap(score: dict[str, Any], best: dict[str, Any]) -> bool:
+    return bool(score["high"] >= best["low"])
+
+
+def _gain_interval(row: RunRow) -> tuple[float, float] | tuple[None, None]:
+    """In points, from the run's own rows; nothing where they are not there."""
+    pairs = questions.shares(row)
+    if not pairs:
+        return None, None
+    found = statistics.difference_interval([b for b, _ in pairs], [t for _, t in pairs])
+    return 100 * found.low, 100 * found.high
+
+
+def _seeds(best: RunRow, rows: Sequence[RunRow]) -> str:
+    same = [r for r in rows if {**r.varied, "seed": 0} == {**best.varied, "seed": 0} and r.trained]
+    if len(same) == 1:
+        return "one seed"
+    mean = sum(row.trained["accuracy"] for row in same if row.trained) / len(same)
+    return f"the best of {len(same)} seeds, whose mean is {percent(mean)} %"
+
+
+def _heat(rows: Sequence[RunRow]) -> dict[str, Any] | None:
+    """Learning rates down, shots across, mean accuracy; None where either is the same for all."""
+    cells: dict[tuple[float, int], list[float]] = {}
+    for row in rows:
+        rate, count = row.settings.get("trainer.learning_rate"), curves.shots(row)
+        if row.trained and isinstance(rate, int | float) and count is not None:
+            cells.setdefault((float(rate), count), []).append(row.trained["accuracy"])
+    rates, across = sorted({rate for rate, _ in cells}), sorted({count for _, count in cells})
+    if len(rates) < 2 or len(across) < 2:
+        return None
+    lines = [(number(rate), [_mean(cells.get((rate, c), [])) for c in across]) for rate in rates]
+    return {"across": across, "lines": lines, "several": max(map(len, cells.values())) > 1}
+
+
+def _mean(values: Sequence[float]) -> tuple[float | None, int]:
+    return (sum(values) / len(values) if values else None), len(values)
+
+
+def _matrix(comparison: Comparison) -> dict[str, Any] | None:
+    """Of what `rlvr evaluate` left in the sweep's folder and in those of its runs."""
+    folders = [comparison.directory, *(row.directory for row in comparison.rows)]
+    cells = [cell for folder in folders for cell in _cells(folder / "evaluations.json")]
+    if not cells:
+        return None
+    across = sorted({cell["eval_shots"] for cell in cells})
+    base = {curves.shots(row): row.base for row in comparison.rows if row.base}
+    lines: dict[tuple[str, str], dict[int, Any]] = {}
+    if set(base) & set(across):
+        lines["base", "not trained"] = {c: base[c] for c in across if c in base}
+    for cell in cells:
+        key = (f"run {cell['run']}", f"{cell['train_shots']} shots")
+        lines.setdefault(key, {})[cell["eval_shots"]] = cell["score"]
+    return {"across": across, "lines": lines}
+
+
+def _cells(file: Path) -> list[dict[str, Any]]:
+    if not file.is_file():
+        return []
+    try:
+        cells = json.loads(file.read_text(encoding="utf-8"))
+        return [cell for cell in cells if cell["eval_shots"] is not None and cell["score"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{file} is not what rlvr evaluate writes: {error!r}") from error
+
+
+def _warnings(run: Path) -> list[tuple[str, str]]:
+    """Steps and text of each health warning in a run's log; where that is elsewhere, the steps."""
+    log = run / "train.log"
+    if log.is_file():
+        text = log.read_text(encoding="utf-8", errors="replace")
+        return [(found[1], found[2].strip()[:400]) for found in WARNING.finditer(text)]
+    counts = [(r["step"], r[WARNED]) for r in curves.logged(run) if WARNED in r]
+    rises = [at for (_, before), (at, now) in pairwise([(0, 0), *counts]) if now > before]
+    return [(f"step {at}", "what it said is in the log of the job") for at in rises]
+
+
+def _repeat(comparison: Comparison) -> dict[str, Any]:
+    """Command, and each commit, version and data set that any run has recorded."""
+    record = manifest.load(comparison.directory)
+    results = [row.result for row in comparison.rows if row.result]
+    versions: dict[str, set[str]] = {}
+    for name, version in (item for result in results for item in result.versions.items()):
+        versions.setdefault(name, set()).add(version)
+    data = {
+        (name, found["n"], found["digest"])
+        for result in results
+        for name, found in result.datasets.items()
+    }
+    commits = {_commit(result.git) for result in results if result.git}
+    return {
+        "command": shlex.join(record.command),
+        "created": record.created,
+        "commits": sorted(commits),
+        "versions": {name: ", ".join(sorted(found)) for name, found in versions.items()},
+        "data": sorted(data),
+    }
+
+
+def _commit(git: dict[str, Any]) -> str:
+    changed = f" with uncommitted changes (sha256 {git.get('diff_sha256')})" if git["dirty"] else ""
+    return f"{git['commit']}{changed}"
+
+
+def _fill(
+    content: dict[str, Any],
+    chosen: Sequence[questions.Question],
+    changed: int,
+    counts: dict[int, dict[str, int]],
+) -> str:
+    records = [question.record() for question in chosen]
+    linked = {run: _links(records, run) for run in counts}
+    filled = _environment().get_template("page.html.jinja").render(
+        **content, questions=records, changed=changed, counts=counts, linked=linked,
+        data=_finite(_data(content, records, counts)),
+    )  # fmt: skip
+    return NOT_TEXT.sub("\ufffd", filled)
+
+
+def _links(records: Sequence[dict[str, Any]], run: int) -> dict[str, list[str]]:
+    """Ids of the questions on the page that a run gained and lost, the first few."""
+    return {kind: [r["id"] for r in records if run in r[kind]][:5] for kind in ("gained", "lost")}
+
+
+def _data(
+    content: dict[str, Any], records: list[dict[str, Any]], counts: dict[int, dict[str, int]]
+) -> dict[str, Any]:
+    """The page as data. Where the runs' files lie on a machine is not for mailing."""
+    shown_runs = {row.index for row in content["rows"]}
+    runs = [r for r in table.records(content["comparison"]) if r["run"] in shown_runs]
+    matrix = content["matrix"] or {"lines": {}}
+    return {
+        "title": content["title"],
+        "verdict": content["verdict"],
+        "best": content["best"].index if content["best"] else None,
+        "runs": [{k: v for k, v in run.items() if k != "directory"} for run in runs],
+        "benchmarks": {str(r.index): r.result.benchmarks for r in content["rows"] if r.result},
+        "curves": {
+            title: {line.label: [(p.x, p.y) for p in line.points] for line in lines}
+            for title, lines in content["curves"].items()
+        },
+        "evaluations": [
+            {"run": run, "trained": trained, "eval_shots": count, "score": score}
+            for (run, trained), found in matrix["lines"].items()
+            for count, score in found.items()
+        ],
+        "warnings": [
+            {"run": row.index, "steps": steps, "text": text}
+            for row, steps, text in content["warnings"]
+        ],
+        "question_counts": {str(run): counted for run, counted in counts.items()},
+        "questions": records,
+        "repeat": content["repeat"],
+    }
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no nan or infinity; five digits are enough to draw from."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(part) for key, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("rlvr.compare", "")
+    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined,
+                        trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    found.filters |= {"percent": percent, "p": p_value, "duration": duration}
+    found.globals |= {"chart": svg.chart, "swatch": svg.swatch}
+    return found

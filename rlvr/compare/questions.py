@@ -1,0 +1,167 @@
+"""Questions that training gained and lost, with what the model said before and after."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import escape
+
+from rlvr.compare.rows import RunRow
+from rlvr.errors import UserError
+
+CHARACTERS = 700  # shown of a question or a completion
+TOLD = 3  # runs whose completions are shown with a question
+MARKUP = 700  # bytes around the texts of one question
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A completion in three parts: before the answer the verifier read, the answer, after it."""
+
+    before: str
+    answer: str
+    after: str
+    read: str | None  # in the verifier's form, None where it found no answer
+
+
+@dataclass(frozen=True)
+class Change:
+    """What training did to one question in one run; `gain` is in shares of right samples."""
+
+    run: int
+    gain: float
+    base: Answer
+    trained: Answer
+
+    @property
+    def kind(self) -> str:
+        return "gained" if self.gain > 0 else "lost"
+
+
+@dataclass
+class Question:
+    id: str
+    question: str
+    gold: str
+    changes: list[Change] = field(default_factory=list)
+
+    def interest(self) -> float:
+        """Runs that disagree say more than runs that all gain: those tell of the question alone."""
+        gained = sum(change.gain > 0 for change in self.changes)
+        return min(gained, len(self.changes) - gained) + abs(
+            sum(change.gain for change in self.changes)
+        ) / len(self.changes)
+
+    def record(self) -> dict[str, Any]:
+        """What the page tells: which runs gained and lost it, and the completions of a few."""
+        told = sorted(self.changes, key=lambda change: (-abs(change.gain), change.run))
+        kinds = [[c for c in told if c.kind == kind] for kind in ("lost", "gained")]
+        turns = [c for pair in zip_longest(*kinds) for c in pair if c is not None]
+        return {
+            "id": self.id,
+            "question": self.question,
+            "gold": self.gold,
+            "gained": sorted(change.run for change in kinds[1]),
+            "lost": sorted(change.run for change in kinds[0]),
+            "answers": [{**asdict(change), "kind": change.kind} for change in turns[:TOLD]],
+        }
+
+    def size(self) -> int:
+        """Bytes in the page, where each text stands twice: as HTML and as JSON."""
+        text = json.dumps(self.record(), ensure_ascii=False)
+        html, data = str(escape(text)).encode(errors="replace"), str(htmlsafe_json_dumps(text))
+        return MARKUP * (1 + min(TOLD, len(self.changes))) + len(html) + len(data)
+
+
+def changed_questions(rows: Sequence[RunRow]) -> tuple[list[Question], dict[int, dict[str, int]]]:
+    """Most informative first, and how many each run gained, lost, had right and wrong twice."""
+    found: dict[str, Question] = {}
+    counts: dict[int, dict[str, int]] = {}
+    for row in rows:
+        counted = {"gained": 0, "lost": 0, "right": 0, "wrong": 0}
+        for base, trained in _pairs(row):
+            gain = _share(trained) - _share(base)
+            if gain == 0:
+                counted["right" if _share(base) > 0.5 else "wrong"] += 1
+                continue
+            counted["gained" if gain > 0 else "lost"] += 1
+            question = found.setdefault(
+                base["id"],
+                Question(base["id"], _cut(str(base["question"])), _cut(str(base["gold"]))),
+            )
+            better, worse = gain > 0, gain < 0
+            change = Change(row.index, gain, _answer(base, worse), _answer(trained, better))
+            question.changes.append(change)
+        if sum(counted.values()):
+            counts[row.index] = counted
+    return sorted(found.values(), key=lambda q: (-q.interest(), q.id)), counts
+
+
+def selected(questions: Sequence[Question], size: int) -> list[Question]:
+    """As many as `size` bytes hold, in their order; each run and kind in turn has its next one."""
+    chosen: dict[str, Question] = {}
+    lists: dict[tuple[int, str], list[Question]] = {}
+    for question in questions:
+        for change in question.changes:
+            lists.setdefault((change.run, change.kind), []).append(question)
+    waiting = {key: iter(waiters) for key, waiters in lists.items()}
+    while waiting:
+        for key, rest in sorted(waiting.items()):
+            following = next((q for q in rest if q.id not in chosen), None)
+            if following is None or following.size() > size:
+                del waiting[key]
+            else:
+                size -= following.size()
+                chosen[following.id] = following
+    return [question for question in questions if question.id in chosen]
+
+
+def shares(row: RunRow) -> list[tuple[float, float]]:
+    """Shares of right samples before and after training, a pair a question."""
+    return [(_share(base), _share(trained)) for base, trained in _pairs(row)]
+
+
+def _pairs(row: RunRow) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Rows of both evaluations of a run, on the questions that both could be verified on."""
+    files = [row.directory / "evaluations" / f"{name}.jsonl" for name in ("base", "trained")]
+    if not all(file.is_file() for file in files):
+        return
+    base, trained = ({r["id"]: r for r in _read(file)} for file in files)
+    for key in base:
+        if key in trained and None not in [*base[key]["reward"], *trained[key]["reward"]]:
+            yield base[key], trained[key]
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise UserError(f"{file} is not the rows of an evaluation: {error}") from error
+
+
+def _share(row: dict[str, Any]) -> float:
+    return float(sum(row["correct"]) / len(row["correct"]))
+
+
+def _answer(row: dict[str, Any], right: bool) -> Answer:
+    """The sample that shows the change: a right one where the model does better, else a wrong."""
+    place = next((i for i, correct in enumerate(row["correct"]) if bool(correct) is right), 0)
+    text, read = str(row["completion"][place]), row["extracted"][place]
+    at = text.rfind(str(read)) if read else -1
+    if at < 0:
+        return Answer(_cut(text), "", "", read)
+    end = at + len(str(read))
+    return Answer(_tail(text[:at]), _cut(str(read)), text[end:][: CHARACTERS // 4], _cut(str(read)))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]} …"
+
+
+def _tail(text: str) -> str:
+    """The end, which is where an answer is led up to."""
+    return text if len(text) <= CHARACTERS else f"… {text[-CHARACTERS:]}"

@@ -1,0 +1,266 @@
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from rlvr.cli import main
+from rlvr.compare import page
+from rlvr.compare.rows import read_sweep
+from rlvr.errors import UserError
+
+ATTACK = "document.title='pwned'"
+HOSTILE = f'</script><script>{ATTACK}</script><img src=x onerror="{ATTACK}">\u202e\x00\ud800'
+VOID = {"meta", "link", "input", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Elements, that they are closed in order, and text by element id or tag."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open, self.tags, self.ids, self.links, self.scripts = [], [], [], [], []
+        self.headings: list[int] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.tags.append((tag, found))
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [found["href"]] if "href" in found else []
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] == ["script"]:
+            self.scripts.append(data)
+
+
+def answers(run: Path, name: str, right: list[bool], text: str = "It is {}.", key: str = "id{}"):
+    folder = run / "evaluations"
+    folder.mkdir(exist_ok=True)
+    rows = [
+        {
+            "id": key.format(i),
+            "question": f"Question {i}? {text}",
+            "gold": "7",
+            "correct": [correct],
+            "reward": [float(correct)],
+            "extracted": ["7" if correct else "9"],
+            "completion": [text.replace("{}", "7" if correct else "9")],
+        }
+        for i, correct in enumerate(right)
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / f"{name}.jsonl").write_text(lines)
+
+
+def curve(run: Path, steps: int = 10):
+    lines = [{"step": i, "reward/total": i / steps, "train/entropy": 0.5} for i in range(steps)]
+    lines.append({"step": steps, "reward/total": float("nan")})
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.fixture
+def sweep(make_sweep, grid):
+    directory = make_sweep(grid)
+    for number in range(4):
+        answers(directory / str(number), "base", [True, False, True, False] * 10)
+        answers(directory / str(number), "trained", [True, True, number < 2, False] * 10)
+        curve(directory / str(number))
+    warning = "[WARNING] health, steps 3 to 7: 40% of the completions <b>are</b> equal\n"
+    (directory / "1" / "train.log").write_text(f"loading\n{warning}")
+    return directory
+
+
+def data(text: str) -> dict:
+    return json.loads(Page(text).scripts[0])
+
+
+def test_the_command_writes_the_page_beside_the_manifest(sweep, capsys):
+    assert main(["report", str(sweep)]) == 0
+    assert capsys.readouterr().out == f"report: {sweep / 'report.html'}\n"
+    assert "Best is run 0 (shots=2, lr=2e-4): 87.0 %" in (sweep / "report.html").read_text()
+
+
+def test_the_page_can_be_moved_through_and_loads_nothing(sweep):
+    text = page.render(read_sweep(sweep))
+    found = Page(text)
+    assert {"header", "nav", "main", "footer"} <= {tag for tag, _ in found.tags}
+    assert found.headings[0] == 1
+    assert all(b - a <= 1 for a, b in zip(found.headings, found.headings[1:], strict=False))
+    assert len(found.ids) == len(set(found.ids))
+    anchors = [link for link in found.links if link != "data:,"]
+    assert anchors
+    assert all(link.startswith("#") and link[1:] in found.ids for link in anchors)
+    assert not [a for _, a in found.tags if "src" in a]
+    tables = [tag for tag, _ in found.tags if tag in ("table", "caption")]
+    assert tables.count("table") == tables.count("caption") >= 3
+    assert all("scope" in a for tag, a in found.tags if tag == "th")
+    assert str(sweep) not in text
+
+
+def test_the_page_tells_what_the_files_say(sweep):
+    text = page.render(read_sweep(sweep))
+    told = data(text)
+    assert told["best"] == 0
+    assert [run["trained_accuracy"] for run in told["runs"]] == [0.87, 0.03, 0.71, 0.02]
+    assert told["question_counts"]["3"] == {"gained": 10, "lost": 10, "right": 10, "wrong": 10}
+    assert told["warnings"] == [
+        {"run": 1, "steps": "steps 3 to 7", "text": "40% of the completions <b>are</b> equal"}
+    ]
+    assert told["curves"]["reward"]["run 0: shots=2, lr=2e-4"][3] == [3, 0.3]
+    assert "<mark>9</mark>" in text
+    assert "python train.py" in text
+
+
+def test_without_a_log_the_metrics_say_when_a_run_warned(sweep):
+    counts = [0, 0, 1, 1, 3, 3]
+    lines = [{"step": i + 1, "health/warnings": count} for i, count in enumerate(counts)]
+    (sweep / "2" / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    told = data(page.render(read_sweep(sweep)))["warnings"]
+    assert [w["steps"] for w in told if w["run"] == 2] == ["step 3", "step 5"]
+
+
+def test_questions_on_which_runs_disagree_come_first(sweep):
+    answers(sweep / "0", "trained", [False, True, True, True] + [True, False] * 18)
+    answers(sweep / "1", "trained", [False, True, True, False] + [True, False] * 18)
+    answers(sweep / "2", "base", [False, False, True, True] + [True, False] * 18)
+    answers(sweep / "2", "trained", [True, True, True, False] + [True, False] * 18)
+    first = data(page.render(read_sweep(sweep)))["questions"][0]
+    assert (first["id"], first["gained"], first["lost"]) == ("id0", [2], [0, 1])
+
+
+@pytest.mark.parametrize("difference", [True, False])
+def test_the_verdict_says_whether_chance_explains_the_gain(make_sweep, difference):
+    p = 0.02 if difference else 0.04  # times two runs
+    rows = [("shots=2", {"p": p, "trained": 0.6}), ("shots=8", {"p": 0.9, "trained": 0.3})]
+    (_, chance, *_) = page.verdict(read_sweep(make_sweep(rows)))
+    assert ("is more than chance" in chance) is difference
+    assert ("may be chance" in chance) is not difference
+    assert f"p = {2 * p:.3f}, corrected for 2 runs (Holm)" in chance
+
+
+def test_the_verdict_names_repeats_and_runs_that_cannot_be_told_from_the_best(make_sweep):
+    rows = [(f"shots={s} seed={i}", {"trained": 0.5 + 0.01 * i}) for s in (2, 4) for i in (1, 2)]
+    told = " ".join(page.verdict(read_sweep(make_sweep(rows))))
+    assert "the best of 2 seeds, whose mean is 51.5 %" in told
+    assert "cannot be told from runs 1, 2, 3" in told or "cannot be told from runs 0, 2, 3" in told
+
+
+def test_heat_map_and_matrix(sweep):
+    cell = {"accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 40}
+    cells = [{"run": "0", "train_shots": 2, "eval_shots": n, "score": cell} for n in (0, 8)]
+    (sweep / "evaluations.json").write_text(json.dumps(cells))
+    text = page.render(read_sweep(sweep))
+    assert "Learning rate × shots" in text
+    assert [(e["run"], e["eval_shots"]) for e in data(text)["evaluations"]] == [
+        ("base", 8),
+        ("run 0", 0),
+        ("run 0", 8),
+    ]
+
+
+@pytest.mark.parametrize(
+    "file", ["evaluations.json", "0/evaluations/base.jsonl", "0/metrics.jsonl"]
+)
+def test_a_file_that_cannot_be_read_is_named(sweep, file):
+    (sweep / file).write_text('[{"run": 1}')
+    with pytest.raises(UserError, match=re.escape(file)):
+        page.render(read_sweep(sweep))
+
+
+@pytest.mark.parametrize("state", ["pending", "failed", "running"])
+def test_a_sweep_without_results_has_a_page(make_sweep, state):
+    text = page.render(read_sweep(make_sweep([("shots=2", {"state": state, "base": None})])))
+    assert "No run has finished yet" in text
+    Page(text)
+
+
+def hostile_sweep(make_sweep, runs: int, questions: int, text: str) -> Path:
+    jobs = [(f"shots={i % 4} seed={i}", {"error": None}) for i in range(runs)]
+    directory = make_sweep(jobs, name="hostile")
+    for number in range(runs):
+        run = directory / str(number)
+        answers(run, "base", [i % 3 == 0 for i in range(questions)], text, "id<{}>\"'")
+        right = [(i + number) % 2 == 0 for i in range(questions)]
+        answers(run, "trained", right, text, "id<{}>\"'")
+        curve(run, 500)
+        (run / "train.log").write_text(f"health, steps 1 to 2: {text}\n", errors="replace")
+    return directory
+
+
+def test_completions_cannot_leave_their_place(make_sweep):
+    directory = hostile_sweep(make_sweep, 2, 12, HOSTILE + " {}")
+    text = page.report(directory).read_text(encoding="utf-8")
+    found = Page(text)
+    assert [tag for tag, _ in found.tags].count("script") == 2
+    assert "img" not in {tag for tag, _ in found.tags}
+    assert "<" not in found.scripts[0]
+    assert "</script><script>" in data(text)["questions"][0]["question"]
+
+
+@pytest.mark.parametrize("text", ["<" * 2000 + "{}", "\U0001f600" * 2000 + "{}", "word {}"])
+def test_the_page_stays_below_500_kb(make_sweep, text):
+    directory = hostile_sweep(make_sweep, 24, 200, text)
+    size = page.report(directory).stat().st_size
+    assert 100_000 < size < 500_000
+
+
+def test_many_runs_are_limited_and_the_best_are_kept(make_sweep):
+    rows = [(f"seed={i}", {"trained": i / 300}) for i in range(300)]
+    text = page.render(read_sweep(make_sweep(rows)))
+    assert len(text.encode()) < 500_000
+    assert {run["run"] for run in data(text)["runs"]} == set(range(150, 300))
+    assert "The 150 best of 300 runs" in text
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+class TestInBrowser:
+    def dom(self, file: Path, *options: str) -> str:
+        command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+        profile = f"--user-data-dir={file.parent / 'profile'}"
+        return subprocess.run(
+            [*command, profile, "--allow-file-access-from-files", *options, file.as_uri()],
+            capture_output=True, text=True, timeout=100, check=True,
+        ).stdout  # fmt: skip
+
+    def test_nothing_hostile_runs_and_the_search_does(self, make_sweep):
+        text = self.dom(page.report(hostile_sweep(make_sweep, 2, 12, HOSTILE + " {}")))
+        assert "pwned</title>" not in text
+        assert re.search(r">(\d+) of \1 shown<", text)
+
+    def test_search_filter_and_data(self, sweep):
+        script = """<script>
+            const find = document.getElementById("find"), kind = document.getElementById("kind");
+            const type = (box, text) => {
+              box.value = text;
+              box.dispatchEvent(new Event("input", {bubbles: true}));
+            };
+            const told = [JSON.parse(document.getElementById("data").textContent).best];
+            type(find, "question 1?"); told.push(hits.textContent);
+            type(find, ""); type(kind, "lost"); told.push(hits.textContent);
+            document.title = told.join("; ");
+        </script></body>"""
+        text = page.render(read_sweep(sweep))
+        (sweep / "tried.html").write_text(text.replace("</body>", script))
+        assert "<title>0; 2 of 20 shown; 10 of 20 shown</title>" in self.dom(sweep / "tried.html")
+
+    def test_a_phone_scrolls_one_way_only(self, sweep):
+        page.report(sweep)
+        frame = sweep / "frame.html"
+        measure = "document.title = this.contentDocument.documentElement.scrollWidth"
+        frame.write_text(
+            f'<title></title><iframe src="report.html" width=390 onload="{measure}"></iframe>'
+        )
+        (width,) = re.findall(r"<title>(\d+)</title>", self.dom(frame))
+        assert int(width) <= 390
