@@ -13,7 +13,7 @@ from markupsafe import Markup
 from rlvr.formatting import number
 
 WIDTH, HEIGHT = 460, 290  # user units; narrow, so that text stays readable on a phone
-LEFT, RIGHT, TOP, BOTTOM = 46, 34, 12, 44
+LEFT, RIGHT, TOP, BOTTOM = 54, 34, 12, 44
 COLOURS = 7  # .s0 to .s6 in the page's style sheet, .base beside them
 MARKERS = (
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0",
