@@ -53,7 +53,7 @@ def recorded(monkeypatch):
 
 
 @pytest.mark.parametrize("cache", ["true", "false"])
-@pytest.mark.parametrize("stop", ["\\nQuestion:", "so "])
+@pytest.mark.parametrize("stop", ["\\nQuestion:", "= "])
 def test_reward_and_every_evaluation_see_one_text(compose_config, tmp_path, recorded, cache, stop):
     cfg = compose_config(
         *SMALL,
