@@ -21,9 +21,10 @@ def run_job(directory: Path) -> None:
         print("data", (Path(cfg.dataset.path) / "train.jsonl").read_text().strip())
     begin(str(cfg.do))
     step = last_checkpoint(directory)
+    pause = 0 if cfg.hurry and step else cfg.seconds
     while step < cfg.steps:
         step += 1
-        time.sleep(cfg.seconds)
+        time.sleep(pause)
         train(directory, step, cfg.steps)
         if step % cfg.save_steps == 0:
             save(directory / "checkpoints" / f"checkpoint-{step}")
