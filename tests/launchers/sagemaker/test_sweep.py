@@ -34,6 +34,14 @@ def test_a_sweep_brings_everything_back(cloud, emulator, tmp_path):
     print(output, dict(emulator.calls), sep="\n")
 
 
+def test_the_base_model_is_asked_once_in_a_sweep(cloud, emulator):
+    cloud.run("ask=true", "shots=0,2", "steps=1", "launcher.n_jobs=1")
+    assert "0 of 1 answers are known" in cloud.log(0)
+    assert "1 of 1 answers are known" in cloud.log(1)
+    kept = [key for key, _ in objects(emulator) if key.startswith("rlvr/evaluations/")]
+    assert len(kept) == 1, "one file of answers"
+
+
 def test_failures_are_told_with_their_reason(cloud, emulator):
     output = cloud.run("do=ok,raise,oom", code=1)
     assert cloud.states() == ["finished", "failed", "failed"]
