@@ -1,6 +1,7 @@
 """Child processes of tests find the package and the Hydra plugins the way train.py makes them."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,11 +25,33 @@ def outputs(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def sdk_cache(tmp_path_factory):
-    """Where the SageMaker launcher keeps what the SDK made, for all test processes: loading the SDK
-    takes seconds."""
+def shared_folder(tmp_path_factory):
+    """One folder for all processes of this test session."""
     folder = tmp_path_factory.getbasetemp()
-    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "sdk-cache"
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def sdk_cache(shared_folder):
+    """Where the SageMaker launcher keeps what the SDK made: loading the SDK takes seconds."""
+    return shared_folder / "sdk-cache"
+
+
+@pytest.fixture(scope="session")
+def migrated(shared_folder):
+    """An empty MLflow database: migrating one takes seconds."""
+    from rlvr.tracking import store
+
+    database = shared_folder / "mlflow" / "mlflow.db"
+    store._ensure_database(database)
+    return database
+
+
+@pytest.fixture
+def mlflow_uri(migrated, tmp_path):
+    """A SQLite store of the test's own."""
+    shutil.copy(migrated, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
 @pytest.fixture(scope="session")

@@ -90,8 +90,8 @@ def _set_defaults() -> None:
 def open_experiment(uri: str, name: str) -> tuple["MlflowClient", str]:
     """A client and the id of experiment `name`, made where missing. UserError if out of reach."""
     database = database_file(uri)
+    _probe(uri)
     try:
-        _probe(uri)
         if database is not None:
             _ensure_database(database)
         client = connect(uri)
@@ -110,11 +110,15 @@ def unreachable(uri: str, error: Exception) -> str:
 
 
 def _probe(uri: str) -> None:
-    """Fail in seconds, not minutes, when nobody answers. Any HTTP answer counts as one."""
-    if uri.startswith(("http://", "https://")):
-        import requests
+    """Fail at once when nobody answers, before mlflow is loaded. Any HTTP answer counts as one."""
+    if not uri.startswith(("http://", "https://")):
+        return
+    import requests
 
+    try:
         requests.get(f"{uri.rstrip('/')}/health", timeout=_PROBE_SECONDS)
+    except requests.RequestException as error:
+        raise UserError(unreachable(uri, error)) from error
 
 
 def _ensure_database(database: Path) -> None:

@@ -66,11 +66,9 @@ def test_an_unreadable_result_does_not_hide_the_others(make_sweep, grid):
     assert text.count("<0.001") == 3
 
 
-def test_the_links_and_the_parent_run(make_sweep, grid, tmp_path: Path):
+def test_the_links_and_the_parent_run(make_sweep, grid, mlflow_uri, tmp_path: Path):
     """The sweep's page in MLflow shows table, chart and best value."""
-    store = SimpleNamespace(
-        name="mlflow", uri=f"sqlite:///{tmp_path / 'mlflow.db'}", experiment="test"
-    )
+    store = SimpleNamespace(name="mlflow", uri=mlflow_uri, experiment="test")
     jobs = [Job(i, overrides, "hash", [], str(i)) for i, (overrides, _) in enumerate(grid)]
     made = Manifest("s", "n", "2026", "local", [], "metric", jobs=jobs)
     tracking.create_runs(made, store)

@@ -7,15 +7,14 @@ import pytest
 
 
 @pytest.mark.slow
-def test_runs_end_as_their_jobs_did(app):
+def test_runs_end_as_their_jobs_did(app, mlflow_uri):
     from mlflow import MlflowClient
 
-    store = f"sqlite:///{app.outputs / 'mlflow.db'}"
-    sweep = ("do=ok,raise,kill,wait", "tracking.name=mlflow", f"tracking.uri={store}")
+    sweep = ("do=ok,raise,kill,wait", "tracking.name=mlflow", f"tracking.uri={mlflow_uri}")
     process = app.start(*sweep, "launcher.n_jobs=4")
     app.wait_running(4)
     app.wait(lambda jobs: [j.state for j in jobs].count("running") == 1)
-    client = MlflowClient(store)
+    client = MlflowClient(mlflow_uri)
     manifest = app.manifest()
     status = lambda run_id: client.get_run(run_id).info.status  # noqa: E731
     children = [job.run_id for job in manifest.jobs]

@@ -17,6 +17,8 @@ class Faults:
     log_delay: seconds until a log line is visible in CloudWatch.
     output_on_failure: whether a failed job's output.tar.gz is uploaded (unknown on real AWS).
     spot_warning: seconds between SIGTERM and SIGKILL when spot capacity is reclaimed.
+    stop_grace: the same when a job is stopped; None as the emulator was made.
+    deny_puts: every S3 PutObject call gets 403 AccessDenied.
     """
 
     throttle: dict[str, int] = field(default_factory=dict)
@@ -27,6 +29,8 @@ class Faults:
     log_delay: float = 0.0
     output_on_failure: bool = True
     spot_warning: float = 2.0
+    stop_grace: float | None = None
+    deny_puts: bool = False
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()

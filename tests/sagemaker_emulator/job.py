@@ -214,7 +214,8 @@ class Job:
                 synced = now
             why = self._reason_to_stop(now - began, limit)
             if why:
-                grace = self.machine.faults.spot_warning if why == "interrupted" else None
+                faults = self.machine.faults
+                grace = faults.spot_warning if why == "interrupted" else faults.stop_grace
                 self._terminate(grace if grace is not None else self.machine.stop_grace)
                 return why
         return "exited"

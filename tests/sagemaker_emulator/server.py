@@ -179,6 +179,9 @@ class Emulator:
         if service == "SageMaker" and name in self.api.operations:
             return self._training(name, environ, respond)
         if operation == "S3:PutObject" and not own:
+            if self.faults.deny_puts:
+                _body(environ)
+                return _xml(respond, "403 Forbidden", _DENIED)
             if self.faults.put_fails():
                 _body(environ)  # unread, it would be taken for the connection's next request
                 return _xml(respond, "503 Slow Down", _SLOW_DOWN)
@@ -228,6 +231,10 @@ def _forget_earlier() -> None:
                 backend.reset()
 
 
+_DENIED = (
+    '<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code>'
+    "<Message>Access Denied</Message></Error>"
+)
 _SLOW_DOWN = (
     '<?xml version="1.0" encoding="UTF-8"?><Error><Code>SlowDown</Code>'
     "<Message>Please reduce your request rate.</Message></Error>"

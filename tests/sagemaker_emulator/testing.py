@@ -24,12 +24,9 @@ HIDDEN = tuple(ROOT / name for name in ("rlvr", "conf", "launchers"))
 
 
 @pytest.fixture(scope="module")
-def emulator_server(
-    tmp_path_factory: pytest.TempPathFactory, sdk_cache: Path
-) -> Iterator[Emulator]:
+def emulator_server(sdk_cache: Path) -> Iterator[Emulator]:
     with Emulator(stop_grace=15, provisioning=0.05, hide=HIDDEN) as emulator:
         emulator.client("s3").create_bucket(Bucket=BUCKET)
-        emulator.cache = tmp_path_factory.mktemp("cache")  # type: ignore[attr-defined]
         emulator.sdk_cache = sdk_cache  # type: ignore[attr-defined]
         yield emulator
 

@@ -1,5 +1,6 @@
-"""Run a job in several processes at once. Importing mlflow costs seconds, so they are forked after
-it. Usage: forks.py open URI COUNT, or forks.py log URI RUN_ID=END ..."""
+"""Log to several runs at once, each from its own process: forks.py URI RUN_ID=END ...
+
+Importing mlflow costs seconds, so they are forked after it."""
 
 import os
 import signal
@@ -12,7 +13,6 @@ import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
 from rlvr.states import State
 from rlvr.tracking import open_run
-from rlvr.tracking.store import open_experiment
 
 
 def in_child(job: Callable[[], None]) -> int:
@@ -27,14 +27,10 @@ def in_child(job: Callable[[], None]) -> int:
     return pid
 
 
-def open_store(uri: str) -> None:
-    assert open_experiment(uri, "shared")[1] == "1"
-
-
 def log(uri: str, run_id: str, end: str) -> None:
     tracking = SimpleNamespace(name="mlflow", uri=uri, experiment="test")
     tracker = open_run(tracking, name="n", params={"pid": os.getpid()}, tags={}, run_id=run_id)
-    for step in range(20):
+    for step in range(10):
         tracker.log_metrics({f"train/m{n}": float(step) for n in range(10)}, step=step)
     if end == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -42,10 +38,7 @@ def log(uri: str, run_id: str, end: str) -> None:
 
 
 if __name__ == "__main__":
-    what, uri, *rest = sys.argv[1:]
-    if what == "open":
-        children = [in_child(lambda: open_store(uri)) for _ in range(int(rest[0]))]
-    else:
-        jobs = [job.split("=") for job in rest]
-        children = [in_child(lambda job=job: log(uri, *job)) for job in jobs]
+    uri, *rest = sys.argv[1:]
+    jobs = [job.split("=") for job in rest]
+    children = [in_child(lambda job=job: log(uri, *job)) for job in jobs]
     print(*[os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children])

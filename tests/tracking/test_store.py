@@ -1,8 +1,10 @@
+import multiprocessing
+import os
+import shutil
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -44,16 +46,45 @@ def test_artifacts_lie_beside_the_database(tracking, tmp_path: Path):
     assert open_experiment(tracking.uri, "test")[1] == experiment
 
 
-def test_processes_that_find_no_database_wait_for_the_first(tmp_path: Path):
-    """Without the lock, every one of them fails and the file is left broken."""
+def test_processes_that_find_no_database_wait_for_the_first(
+    tmp_path: Path, migrated: Path, monkeypatch
+):
+    """Without the lock, several make it at once and break it."""
+
+    def create_slowly(database: Path) -> None:
+        unfinished = database.with_name("unfinished")
+        with unfinished.open("xb") as file:
+            time.sleep(0.5)
+            file.write(migrated.read_bytes())
+        unfinished.rename(database)
+        (tmp_path / f"made by {os.getpid()}").touch()
+
+    monkeypatch.setattr(store, "_create_database", create_slowly)
     uri = f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"
-    command = [sys.executable, Path(__file__).with_name("forks.py"), "open", uri, "8"]
-    assert subprocess.check_output(command, text=True).split() == ["0"] * 8
+    fork = multiprocessing.get_context("fork")
+    opening = [fork.Process(target=open_experiment, args=(uri, "shared")) for _ in range(4)]
+    for process in opening:
+        process.start()
+    for process in opening:
+        process.join(timeout=60)
+    assert [process.exitcode for process in opening] == [0] * 4
+    assert len(list(tmp_path.glob("made by *"))) == 1
+    assert open_experiment(uri, "shared")[1] == "1"
 
 
 def test_an_unfinished_database_is_built_anew(tmp_path: Path, migrated: Path, monkeypatch):
     """A controller killed while it creates the store leaves a file nobody mistakes for one."""
     (tmp_path / ".mlflow.db.new").write_bytes(b"half a database")
+
+    class Migrated:
+        engine = Mock()
+
+        def __init__(self, uri: str, artifacts: str) -> None:
+            unfinished = Path(uri.removeprefix("sqlite:///"))
+            assert not unfinished.exists(), "SQLite would go on with what is there"
+            shutil.copy(migrated, unfinished)
+
+    monkeypatch.setattr("mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore", Migrated)
     store._ensure_database(tmp_path / "mlflow.db")
     assert not (tmp_path / ".mlflow.db.new").exists()
     with sqlite3.connect(tmp_path / "mlflow.db") as database:

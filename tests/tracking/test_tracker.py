@@ -179,20 +179,20 @@ def test_system_metrics(tracking, client, monkeypatch):
     assert found
 
 
-def test_eight_processes_one_store(tracking, client):
+def test_many_processes_one_store(tracking, client):
     """No point is lost; the run of a process that is killed stays open until it is ended."""
-    jobs = [Job(n, str(n), "h", [], str(n)) for n in range(8)]
+    jobs = [Job(n, str(n), "h", [], str(n)) for n in range(5)]
     sweep = Manifest("s", "n", "2025", "local", [], "metric", jobs=jobs)
     create_runs(sweep, tracking)
     run_ids = [job.run_id for job in jobs]
-    ends = ["finished"] * 6 + ["failed", "killed"]
+    ends = ["finished"] * 3 + ["failed", "killed"]
     arguments = [f"{run_id}={end}" for run_id, end in zip(run_ids, ends, strict=True)]
     script = Path(__file__).with_name("forks.py")
-    codes = subprocess.check_output([sys.executable, script, "log", tracking.uri, *arguments])
-    assert codes.decode().split() == ["0"] * 7 + [str(-signal.SIGKILL)]
+    codes = subprocess.check_output([sys.executable, script, tracking.uri, *arguments])
+    assert codes.decode().split() == ["0"] * 4 + [str(-signal.SIGKILL)]
     for run_id in run_ids:
         history = client.get_metric_history(run_id, "train/m9")
-        assert [metric.step for metric in history] == list(range(20))
+        assert [metric.step for metric in history] == list(range(10))
     assert client.get_run(run_ids[-1]).info.status == "RUNNING"
     for run_id in run_ids:
         end_run(sweep.tracking.uri, run_id, State.killed)

@@ -38,7 +38,8 @@ def container(service: Service, bucket: str, settings: Settings, instance_type: 
     """From the user's cache, or from the SDK."""
     version = importlib.metadata.version("sagemaker")
     pip = REQUIREMENTS if settings.requirements else None
-    kind = f"{version} {COMMAND} {pip} {service.region} {settings.image} {instance_type}"
+    chosen = instance_type if settings.image == "auto" else settings.image
+    kind = f"{version} {COMMAND} {pip} {service.region} {chosen}"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlvr"
     file = cache / f"sagemaker-{hashlib.sha256(kind.encode()).hexdigest()[:24]}.json"
     if file.is_file():

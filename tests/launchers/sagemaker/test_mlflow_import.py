@@ -45,10 +45,10 @@ def test_records(run_dir, tmp_path):
     assert list(records(tmp_path)) == []
 
 
-def test_an_import_can_be_repeated_and_cut_off(run_dir, tmp_path, monkeypatch):
+def test_an_import_can_be_repeated_and_cut_off(run_dir, mlflow_uri, tmp_path, monkeypatch):
     from mlflow import MlflowClient
 
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = mlflow_uri
     client = MlflowClient(uri)
     experiment = client.create_experiment("x", artifact_location=str(tmp_path / "artifacts"))
     run_id = client.create_run(experiment).info.run_id

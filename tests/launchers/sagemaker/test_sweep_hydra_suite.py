@@ -23,7 +23,7 @@ def hydra_env(emulator, monkeypatch, tmp_path):
         monkeypatch.setenv(key, value)
     monkeypatch.setenv("RLVR_SAGEMAKER_ROLE", "arn:aws:iam::123456789012:role/emulated-role")
     monkeypatch.setenv("RLVR_SAGEMAKER_BUCKET", BUCKET)
-    monkeypatch.setenv("RLVR_SAGEMAKER_POLL_SECONDS", "0.3")
+    monkeypatch.setenv("RLVR_SAGEMAKER_POLL_SECONDS", "0.1")
     monkeypatch.setenv("RLVR_SAGEMAKER_REQUIREMENTS", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(emulator.sdk_cache))
 

@@ -38,7 +38,8 @@ def test_ctrl_c_stops_and_collects(cloud, emulator):
 
 
 def test_ctrl_c_twice_leaves_and_names(cloud, emulator):
-    slow = ("do=ignore", "steps=200", "seconds=0.1", "shots=0,1")
+    emulator.faults.stop_grace = 2.0
+    slow = ("do=ignore", "steps=100", "seconds=0.1", "hurry=true", "shots=0,1")
     process = cloud.start(*slow)
     cloud.wait_steps(2)
     process.send_signal(signal.SIGINT)
@@ -55,7 +56,7 @@ def test_ctrl_c_twice_leaves_and_names(cloud, emulator):
     assert [first.status, second.status] == ["Stopped", "Stopped"], "both had been told to stop"
     assert all(new.created > max(first.ended, second.ended) for new in again)
     assert cloud.states() == ["finished"] * 2
-    assert cloud.steps(0) == list(range(1, 201)), "they went on from their checkpoints"
+    assert cloud.steps(0) == list(range(1, 101)), "they went on from their checkpoints"
     assert "start number 2, going on after step" in cloud.log(0)
 
 
