@@ -143,6 +143,19 @@ def find(spec: str | Path, root: Path | None = None) -> Path:
     return max(found)[1]
 
 
+def locate(target: str, sweeps: Path) -> Path:
+    """The directory of a sweep or a run: itself, by its name in `sweeps`, or the newest sweep."""
+    if target == "last":
+        return find("last", root=sweeps)
+    for directory in (Path(target).expanduser(), sweeps / target):
+        if directory.is_dir():
+            return directory
+    raise UserError(
+        f"there is no directory {target}, nor a sweep of that name in {sweeps}. Give the directory "
+        "of a sweep or of runs, or `last`."
+    )
+
+
 @contextmanager
 def claim(directory: Path) -> Iterator[None]:
     """Hold the sweep for this process. Raises UserError when another process holds it."""

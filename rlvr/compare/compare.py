@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rlvr import manifest
 from rlvr.compare import chart, table
 from rlvr.compare.rows import Comparison, read_runs, read_sweep
-from rlvr.errors import UserError
 from rlvr.result import write_atomic
 
 if TYPE_CHECKING:
@@ -39,23 +38,11 @@ def compare(targets: list[str]) -> None:
     from rlvr.paths import output_dir
 
     sweeps = output_dir() / "sweeps"
-    found = [locate(target, sweeps) for target in targets or ["last"]]
+    found = [manifest.locate(target, sweeps) for target in targets or ["last"]]
     if len(found) == 1 and (found[0] / manifest.FILE).is_file():
         report(found[0])
     else:
         report_runs(found, output_dir() / "comparisons" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
-
-
-def locate(target: str, sweeps: Path) -> Path:
-    if target == "last":
-        return manifest.find("last", root=sweeps)
-    for directory in (Path(target).expanduser(), sweeps / target):
-        if directory.is_dir():
-            return directory
-    raise UserError(
-        f"there is no directory {target}, nor a sweep of that name in {sweeps}. Give the directory "
-        "of a sweep or of runs, or `last`."
-    )
 
 
 def _present(comparison: Comparison, console: "Console | None") -> None:

@@ -30,11 +30,10 @@ class Cell:
 def runs_of(target: str) -> list[Path]:
     """A run's directory, or the finished runs of a sweep (its directory, its name, or `last`)."""
     from rlvr import manifest
-    from rlvr.compare.compare import locate
     from rlvr.paths import output_dir
     from rlvr.states import State
 
-    directory = locate(target, output_dir() / "sweeps")
+    directory = manifest.locate(target, output_dir() / "sweeps")
     if not (directory / manifest.FILE).is_file():
         return [directory]
     jobs = manifest.load(directory).jobs
