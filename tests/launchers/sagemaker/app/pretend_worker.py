@@ -11,7 +11,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from rlvr import result, worker
-from rlvr.evaluation.store import EXCHANGED_ROOT, Answers, Store
+from rlvr.evaluation.store import EXCHANGED_ROOT, Samples, Store
 
 
 def run_job(directory: Path) -> None:
@@ -50,7 +50,7 @@ def ask_base_model() -> None:
     store.refresh()
     print(f"{len(store.known)} of 1 answers are known")
     if store.missing(["question"]):
-        store.add({"question": Answers(["18"], [1], [True])})
+        store.add({"question": Samples(["18"], [1], [True])})
 
 
 def begin(do: str) -> None:
