@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from rlvr import ranks, result
 from rlvr.errors import UserError
 from rlvr.processes import end_own_group, end_with_parent
+from rlvr.tracking import RUN_ID_VARIABLE
 
 TERMINATED = 143
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
@@ -43,7 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
         end_own_group()
         return TERMINATED
     except BaseException as error:  # an import error or sys.exit is a failed run too
-        report(error)
+        if isinstance(error, UserError):
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        else:
+            traceback.print_exception(error)
         ensure_result(directory, error)
         return 1
 
@@ -66,20 +70,13 @@ def run_job(directory: Path) -> None:
     run(config.load(directory / "config.yaml"), directory)
 
 
-def report(error: BaseException) -> None:
-    if isinstance(error, UserError):
-        print(f"error: {error}", file=sys.stderr, flush=True)
-    else:
-        traceback.print_exception(error)
-
-
 def ensure_result(directory: Path, error: BaseException) -> None:
     """Keep the run's own result; write one where it could not."""
     if (directory / result.FILE).is_file():
         return
     overrides = directory / "overrides.yaml"
     listed = [str(o) for o in OmegaConf.load(overrides)] if overrides.is_file() else []
-    record = result.Result(overrides=listed, run_id=os.environ.get("RLVR_RUN_ID"))
+    record = result.Result(overrides=listed, run_id=os.environ.get(RUN_ID_VARIABLE))
     record.fail(error)
     record.write(directory)
 

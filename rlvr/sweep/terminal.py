@@ -58,7 +58,8 @@ class Terminal:
         if job.state is State.finished:
             news = f"finished in {_elapsed(job)}{self._value(job.value)}"
         elif job.state.ended:
-            news = f"{job.state} after {_elapsed(job)}: {_first_line(job.error)}"
+            reason = (job.error or "no reason known").strip().partition("\n")[0]
+            news = f"{job.state} after {_elapsed(job)}: {reason}"
         self.say(f"{job.label} {news}")
 
     def _value(self, value: float | None) -> str:
@@ -99,10 +100,6 @@ def _elapsed(job: Job) -> str:
     started = datetime.fromisoformat(job.started) if job.started else datetime.now(UTC)
     ended = datetime.fromisoformat(job.ended) if job.ended else datetime.now(UTC)
     return duration(max(0.0, (ended - started).total_seconds()))
-
-
-def _first_line(text: str | None) -> str:
-    return (text or "no reason known").strip().partition("\n")[0]
 
 
 def counts(jobs: Sequence[Job]) -> str:

@@ -39,18 +39,12 @@ def clean_params(params: Mapping[str, Any]) -> dict[str, str]:
 def _param(key: str, value: Any) -> str:
     if is_secret_name(key) and value is not None:
         return HIDDEN
-    text = value if isinstance(value, str) else _printable(value)
-    text = without_secrets(text)
+    as_json = value is None or isinstance(value, bool | list | tuple | dict)
+    text = without_secrets(json.dumps(value, default=str) if as_json else str(value))
     if len(text) <= LONGEST_PARAM:
         return text
     note = f"... [{len(text)} characters]"
     return text[: LONGEST_PARAM - len(note)] + note
-
-
-def _printable(value: Any) -> str:
-    if value is None or isinstance(value, bool | list | tuple | dict):
-        return json.dumps(value, default=str)
-    return str(value)
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

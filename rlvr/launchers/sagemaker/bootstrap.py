@@ -159,20 +159,20 @@ def fetch_secret(arn: str) -> str:
 
 def supervise(child: "subprocess.Popen[bytes]", sealer: Sealer) -> int:
     """Wait for the worker, as PID 1 must; its exit code, 128 + n for signal n."""
-    told: list[float] = []
+    stop_requests: list[float] = []
 
     def on_term(number: int, frame: FrameType | None) -> None:
-        if not told:
+        if not stop_requests:
             say("SIGTERM: the worker may save and end")
             child.send_signal(signal.SIGTERM)
-        told.append(time.monotonic())
+        stop_requests.append(time.monotonic())
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_term)
     while (code := _reaped(child.pid)) is None:
         time.sleep(0.2)
         sealer.seal()
-        if told and time.monotonic() - told[0] > TERM_TO_KILL:
+        if stop_requests and time.monotonic() - stop_requests[0] > TERM_TO_KILL:
             os.killpg(child.pid, signal.SIGKILL)
     return code if code >= 0 else 128 - code
 

@@ -27,14 +27,16 @@ CHANNEL = "sm_drivers"
 
 
 @dataclass
-class Container:
+class SdkContainer:
     """`algorithm` is the request's AlgorithmSpecification, `drivers` the files of `CHANNEL`."""
 
     algorithm: dict[str, Any]
     drivers: dict[str, str]
 
 
-def container(service: Service, bucket: str, settings: Settings, instance_type: str) -> Container:
+def container(
+    service: Service, bucket: str, settings: Settings, instance_type: str
+) -> SdkContainer:
     """From the user's cache, or from the SDK."""
     version = importlib.metadata.version("sagemaker")
     pip = REQUIREMENTS if settings.requirements else None
@@ -43,14 +45,14 @@ def container(service: Service, bucket: str, settings: Settings, instance_type: 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlvr"
     file = cache / f"sagemaker-{hashlib.sha256(kind.encode()).hexdigest()[:24]}.json"
     if file.is_file():
-        return Container(**json.loads(file.read_text(encoding="utf-8")))
+        return SdkContainer(**json.loads(file.read_text(encoding="utf-8")))
     made = from_sdk(service, bucket, settings, instance_type)
     cache.mkdir(parents=True, exist_ok=True)
     write_atomic(file, json.dumps(asdict(made)))
     return made
 
 
-def from_sdk(service: Service, bucket: str, settings: Settings, instance_type: str) -> Container:
+def from_sdk(service: Service, bucket: str, settings: Settings, instance_type: str) -> SdkContainer:
     from sagemaker.core.helper.session_helper import Session
     from sagemaker.core.training.configs import Compute, SourceCode
 
@@ -74,7 +76,7 @@ def from_sdk(service: Service, bucket: str, settings: Settings, instance_type: s
         ),
     )
     made: dict[str, Any] = trainer._create_training_job_args(boto3=True)
-    return Container(made["AlgorithmSpecification"], trainer._drivers)
+    return SdkContainer(made["AlgorithmSpecification"], trainer._drivers)
 
 
 @lru_cache

@@ -93,7 +93,7 @@ class Storage:
     def extract(self, key: str, folder: Path, skip: Collection[str] = ()) -> bool:
         """Unpack a tar.gz object into `folder`, names in `skip` left out; False without one."""
         archive = folder / f".{key.rsplit('/', 1)[-1]}"
-        if not self._exists_now(key):
+        if not any(found == key for found, _ in self.walk(key)):
             return False
         self.download(key, archive)
         with tarfile.open(archive) as tar:
@@ -101,9 +101,6 @@ class Storage:
             tar.extractall(folder, wanted, filter="data")
         archive.unlink()
         return True
-
-    def _exists_now(self, key: str) -> bool:
-        return any(found == key for found, _ in self.walk(key))
 
     def delete(self, keys: list[str]) -> None:
         for start in range(0, len(keys), 1000):

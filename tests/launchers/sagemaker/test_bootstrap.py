@@ -1,4 +1,4 @@
-"""The parts of the bootstrap; tests/launchers/test_sagemaker.py runs it as PID 1 of a container."""
+"""The parts of the bootstrap; test_sweep*.py run it as PID 1 of a container."""
 
 import json
 import os
