@@ -3,7 +3,10 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import ValidationError
 
 from rlvr.errors import UserError
 from rlvr.secret_patterns import is_secret
@@ -63,11 +66,19 @@ class Settings:
     @classmethod
     def read(cls, node: dict[str, Any]) -> "Settings":
         """Raises one UserError that lists everything wrong with the node."""
-        unknown = sorted(set(node) - KEYS)
-        problems = [f"launcher.{key} is not a setting of the sagemaker launcher" for key in unknown]
-        problems += [p for key in set(node) & KEYS for p in _type_problem(key, node[key])]
+        typed = OmegaConf.structured(cls)
+        problems = []
+        for key, value in node.items():
+            if key not in KEYS:
+                problems.append(f"launcher.{key} is not a setting of the sagemaker launcher")
+                continue
+            try:
+                typed[key] = value
+            except ValidationError:
+                problems.append(f"launcher.{key}={value}: must be {TYPES[key]}")
         if not problems:
-            settings = cls(**{k: _converted(k, v) for k, v in node.items()})
+            settings = OmegaConf.to_object(typed)
+            assert isinstance(settings, cls)
             problems = list(settings._problems())
             if not problems:
                 return settings
@@ -119,32 +130,9 @@ def spot_problem(settings: Settings, config: dict[str, Any]) -> str | None:
     return None
 
 
-KEYS = frozenset(f.name for f in fields(Settings))
-_HINTS = get_type_hints(Settings)
-
-
-def _type_problem(key: str, value: Any) -> Iterator[str]:
-    hint = _HINTS[key]
-    allowed = get_args(hint) if type(None) in get_args(hint) else (hint,)
-    if any(_is(value, kind) for kind in allowed):
-        return
-    names = " or ".join("null" if k is type(None) else getattr(k, "__name__", "") for k in allowed)
-    yield f"launcher.{key}={value}: must be {names}"
-
-
-def _is(value: Any, kind: Any) -> bool:
-    origin = get_origin(kind) or kind
-    if origin is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if origin is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, origin)
-
-
-def _converted(key: str, value: Any) -> Any:
-    """YAML reads `NCCL_DEBUG: 1` as a number; the service takes strings only."""
-    if isinstance(value, dict):
-        return {str(k): str(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [str(v) for v in value]
-    return value
+# As people read them: `str or null`.
+TYPES = {
+    f.name: str(getattr(f.type, "__name__", f.type)).replace(" | None", " or null")
+    for f in fields(Settings)
+}
+KEYS = frozenset(TYPES)

@@ -71,3 +71,19 @@ def test_secrets_are_refused(key, value, secret):
 def test_numbers_in_the_environment_become_text():
     node = {"role": ROLE, "environment": {"OMP_NUM_THREADS": 4}}
     assert Settings.read(node).environment == {"OMP_NUM_THREADS": "4"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("n_jobs", True, "int"),
+        ("n_jobs", None, "int"),
+        ("max_runtime", 1.5, "int"),
+        ("spot", "maybe", "bool"),
+        ("exclude", "*.ipynb", "list"),
+        ("environment", ["A=1"], "dict"),
+        ("max_wait", "long", "int or null"),
+    ],
+)
+def test_types_are_checked(key, value, expected):
+    assert f"launcher.{key}={value}: must be {expected}" in problems(**{key: value})
