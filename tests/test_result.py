@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from rlvr.errors import UserError
-from rlvr.result import Result, code_state, read, versions, write_atomic
+from rlvr.result import Result, code_state, of_exit, read, versions, write_atomic
 from rlvr.worker import Terminated
 
 
@@ -41,6 +41,22 @@ def test_what_ended_a_run_is_recorded(error, status, message):
         result.fail(raised)
     assert (result.status, result.error) == (status, message)
     assert "Traceback" in result.traceback
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "message"),
+    [
+        (-9, "killed", "job #3 died with signal 9 (SIGKILL)"),
+        (-15, "killed", "job #3 died with signal 15 (SIGTERM)"),
+        (-2, "killed", "job #3 died with signal 2 (SIGINT)"),
+        (-11, "failed", "job #3 died with signal 11 (SIGSEGV)"),
+        (7, "failed", "job #3 ended with exit code 7 and left no result"),
+    ],
+)
+def test_a_process_that_is_gone_without_a_result(code, status, message):
+    result = of_exit(3, code)
+    assert result.status == status
+    assert result.error.startswith(message)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

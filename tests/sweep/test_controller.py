@@ -56,6 +56,43 @@ def test_after_ctrl_c_the_rest_is_pending(make_sweep, capsys):
     assert "1 not started, 1 finished. To run what is missing:" in capsys.readouterr().out
 
 
+def test_the_record_is_written_before_mlflow_is_asked(make_sweep, monkeypatch):
+    """A store that hangs or refuses leaves a sweep that can be resumed."""
+
+    def refuse(record, node):
+        assert [job.state for job in load(sweep.directory).jobs] == ["pending"]
+        raise UserError("tracking.uri: no")
+
+    monkeypatch.setattr("rlvr.tracking.create_runs", refuse)
+    sweep = make_sweep()
+    with pytest.raises(UserError, match=r"tracking\.uri"):
+        sweep.launch([["do=ok"]], 0)
+    assert sweep.runner.ran == []
+
+
+def test_every_run_is_ended_as_its_job_was(make_sweep, monkeypatch):
+    ended = []
+
+    def create(record, node):
+        record.tracking.uri, record.tracking.parent_run_id = "http://store", "parent"
+        for job in record.jobs:
+            job.run_id = f"run {job.index}"
+
+    monkeypatch.setattr("rlvr.tracking.create_runs", create)
+    monkeypatch.setattr("rlvr.tracking.end_run", lambda uri, run, state: ended.append((run, state)))
+    monkeypatch.setattr("rlvr.compare.compare.report", lambda _: None)
+    sweep = make_sweep()
+    sweep.runner.stop_after = 2
+    with pytest.raises(KeyboardInterrupt):
+        sweep.launch([["do=ok"], ["do=fail"], ["do=ok"]], 0)
+    assert ended == [
+        ("run 0", "finished"),
+        ("run 1", "failed"),
+        ("run 2", "killed"),
+        ("parent", "failed"),
+    ]
+
+
 def test_batches_share_one_record(make_sweep):
     sweep = make_sweep()
     sweep.launch([["shots=0"], ["shots=1"]], 0)

@@ -1,6 +1,7 @@
 """What is checked before a sweep creates anything; whole sweeps are in test_sweep*.py."""
 
 import io
+import itertools
 import os
 import pty
 from types import SimpleNamespace
@@ -66,7 +67,10 @@ def test_which_jobs_a_resumed_sweep_waits_for(monkeypatch, training, statuses, a
 
 
 class Jobs:
-    """A queue and a watch in one, of jobs that run until they are stopped."""
+    """A queue and a watch in one, of jobs that run until they are stopped; `looks` are what it sees
+    in the next turns: jobs that have ended, and jobs to be submitted again."""
+
+    looks: list[tuple[int, list[str]]] = []
 
     def __init__(self, running=2, waiting=0, on_interrupt="stop"):
         self.running = [SimpleNamespace(settings=SimpleNamespace(on_interrupt=on_interrupt))]
@@ -77,7 +81,15 @@ class Jobs:
         return None
 
     def look(self):
-        return []
+        ended, again = self.looks.pop(0) if self.looks else (0, [])
+        del self.running[: ended + len(again)]
+        return again
+
+    def again(self, submission):
+        self.did.append(f"{submission} again")
+
+    def an_instance_is_free(self):
+        self.did.append("free")
 
     def drain(self):
         pass
@@ -96,8 +108,10 @@ def interrupted(monkeypatch):
     def run(jobs, *, first=1, later=()):
         interrupts = Interrupts()
         interrupts.count, moments = first, list(later)
+        turns = itertools.count()
 
         def sleep(_):
+            assert next(turns) < 100, "the loop does not end"
             if moments:
                 interrupts.count += moments.pop(0)
             else:
@@ -108,6 +122,21 @@ def interrupted(monkeypatch):
         return jobs
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("look", "did"),
+    [
+        ((1, []), ["free"]),
+        ((0, ["#0"]), ["#0 again"]),
+        ((1, ["#0"]), ["free", "#0 again"]),
+        ((0, []), []),
+    ],
+)
+def test_an_end_frees_an_instance_a_lack_of_capacity_does_not(interrupted, look, did):
+    jobs = Jobs(running=2)
+    jobs.looks = [look]
+    assert interrupted(jobs, first=0).did == did
 
 
 STOPPED = "these jobs were told to stop and are not waited for"
