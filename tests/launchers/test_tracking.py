@@ -31,12 +31,6 @@ def test_runs_end_as_their_jobs_did(app, mlflow_uri):
     assert [status(run) for run in children] == ["FINISHED", "FAILED", "KILLED", "KILLED"]
     assert status(parent) == "FAILED"
 
-    app.release()
-    app.run(*sweep, "launcher.resume=last", code=1)
-    assert [job.run_id for job in app.manifest().jobs] == children, "a job keeps its run"
-    assert app.manifest().tracking.parent_run_id == parent
-    assert app.states() == ["finished", "failed", "killed", "finished"]
-
 
 def test_an_unusable_store_stops_the_sweep_before_any_job(app):
     output = app.run("tracking.name=mlflow", "tracking.uri=http://127.0.0.1:9", code=1)

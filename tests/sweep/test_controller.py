@@ -93,6 +93,28 @@ def test_every_run_is_ended_as_its_job_was(make_sweep, monkeypatch):
     ]
 
 
+def test_a_resumed_job_keeps_its_run_in_mlflow(make_sweep, mlflow_uri):
+    from mlflow import MlflowClient
+
+    tracked = ["tracking.name=mlflow", f"tracking.uri={mlflow_uri}"]
+    first = make_sweep()
+    first.runner.stop_after = 1
+    with pytest.raises(KeyboardInterrupt):
+        first.launch([["value=0.1", *tracked], ["value=0.2", *tracked]], 0)
+    client = MlflowClient(mlflow_uri)
+    before = load(first.directory)
+    status = lambda run_id: client.get_run(run_id).info.status  # noqa: E731
+    assert [status(job.run_id) for job in before.jobs] == ["FINISHED", "KILLED"]
+    assert status(before.tracking.parent_run_id) == "KILLED"
+
+    resume = "launcher.resume=last"
+    make_sweep().launch([["value=0.1", *tracked, resume], ["value=0.2", *tracked, resume]], 0)
+    after = load(first.directory)
+    assert [job.run_id for job in after.jobs] == [job.run_id for job in before.jobs]
+    assert after.tracking == before.tracking
+    assert status(after.tracking.parent_run_id) == "FINISHED"
+
+
 def test_batches_share_one_record(make_sweep):
     sweep = make_sweep()
     sweep.launch([["shots=0"], ["shots=1"]], 0)
