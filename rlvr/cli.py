@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from rlvr.states import State
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -43,8 +45,9 @@ def _add_compare(commands: Commands) -> None:
     command = commands.add_parser(
         "compare",
         help="table, chart and MLflow links of a sweep",
-        description="Print one row per run: what differs, base and trained accuracy with the 95 % "
-        "interval, gain and p value. Write the table (Markdown, CSV, JSON) and the chart.",
+        description="Print the verdict and a row for each recipe (runs that differ in their seed "
+        "alone): what differs, base and trained accuracy with the 95 % interval, gain, p value, "
+        "and how it does against the best. Write the table (Markdown, CSV, JSON) and the chart.",
     )
     command.add_argument(
         "targets",
@@ -52,13 +55,30 @@ def _add_compare(commands: Commands) -> None:
         metavar="SWEEP",
         help="a sweep's directory or its name, `last` (the default), or directories of runs",
     )
+    command.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only runs with this setting, such as shots=4 or lr=1e-5; may be given again",
+    )
+    command.add_argument("--state", choices=list(State), help="only runs in this state")
+    forms = command.add_mutually_exclusive_group()
+    for form in ("csv", "json", "markdown", "latex"):
+        forms.add_argument(
+            f"--{form}",
+            dest="form",
+            action="store_const",
+            const=form,
+            help=f"print the table as {form}, write no files",
+        )
     command.set_defaults(run=_compare)
 
 
 def _compare(chosen: argparse.Namespace) -> None:
     from rlvr.compare.compare import compare
 
-    compare(chosen.targets)
+    compare(chosen.targets, where=chosen.where, state=chosen.state, form=chosen.form)
 
 
 def _add_evaluate(commands: Commands) -> None:

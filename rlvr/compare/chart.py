@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr.compare.rows import Comparison, RunRow, short_names, shown
+from rlvr.compare.comparison import Comparison
+from rlvr.compare.names import short_names, shown
+from rlvr.compare.runs import RunRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

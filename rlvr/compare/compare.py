@@ -1,48 +1,63 @@
 """Compare the runs of a sweep: a table, a chart and the links to MLflow, printed and kept."""
 
-import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlvr import manifest
-from rlvr.compare import chart, table
-from rlvr.compare.rows import Comparison, read_runs, read_sweep
+from rlvr.compare import chart, markup, records, table
+from rlvr.compare.comparison import Comparison, read_runs, read_sweep
+from rlvr.compare.filters import select
+from rlvr.compare.verdict import verdict
 from rlvr.result import write_atomic
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-log = logging.getLogger(__name__)
-
 CHART = "chart"
+FORMS: dict[str, Callable[[Comparison], str]] = {
+    "csv": records.as_csv,
+    "json": records.as_json,
+    "markdown": markup.markdown,
+    "latex": markup.latex,
+}
 
 
 def report(sweep_dir: Path, console: "Console | None" = None) -> None:
     """Print the comparison of a sweep, write it next to the manifest, put it on the parent run."""
-    comparison = read_sweep(sweep_dir)
-    _present(comparison, console)
+    _present(read_sweep(sweep_dir), console)
 
 
-def report_runs(
-    directories: list[Path], destination: Path, console: "Console | None" = None
+def compare(
+    targets: Sequence[str],
+    *,
+    where: Sequence[str] = (),
+    state: str | None = None,
+    form: str | None = None,
 ) -> None:
-    """The same for runs and sweeps of any origin, written to `destination`."""
-    comparison = read_runs(directories, destination)
-    destination.mkdir(parents=True, exist_ok=True)
-    _present(comparison, console)
+    """`rlvr compare`: one sweep (a directory, its name, or `last`), or several directories.
 
-
-def compare(targets: list[str]) -> None:
-    """`rlvr compare`: one sweep (a directory, its name, or `last`), or several directories."""
+    What is not a whole sweep is written to a directory of its own; with `form`, one of FORMS,
+    nothing is written but that, to stdout.
+    """
     from rlvr.paths import output_dir
 
     sweeps = output_dir() / "sweeps"
     found = [manifest.locate(target, sweeps) for target in targets or ["last"]]
-    if len(found) == 1 and (found[0] / manifest.FILE).is_file():
-        report(found[0])
-    else:
-        report_runs(found, output_dir() / "comparisons" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
+    own = output_dir() / "comparisons" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    whole = len(found) == 1 and (found[0] / manifest.FILE).is_file()
+    comparison = read_sweep(found[0]) if whole else read_runs(found, own)
+    if where or state:
+        comparison = replace(
+            select(comparison, where, state), directory=own, tracking=manifest.Tracking()
+        )
+    if form:
+        print(FORMS[form](comparison), end="")
+        return
+    comparison.directory.mkdir(parents=True, exist_ok=True)
+    _present(comparison, None)
 
 
 def _present(comparison: Comparison, console: "Console | None") -> None:
@@ -67,9 +82,9 @@ def _write(
     name = drawn.name if drawn else None
     image = f"\n![{comparison.title()}]({name})\n" if name else ""
     files = {
-        "json": table.as_json(comparison, chart=name, links=found),
-        "csv": table.as_csv(comparison),
-        "md": table.markdown(comparison) + image,
+        "json": records.as_json(comparison, chart=name, links=found),
+        "csv": records.as_csv(comparison),
+        "md": markup.markdown(comparison) + image,
     }
     for kind, text in files.items():
         write_atomic(comparison.directory / f"comparison{ending}.{kind}", text)
@@ -81,8 +96,9 @@ def _print_scores(comparison: Comparison, console: "Console") -> None:
     console.print(drawing)
     if dropped:
         console.print(f"not shown at this width: {', '.join(dropped)}", style="dim")
+    console.print(verdict(comparison), markup=False, highlight=False)
     for note in table.notes(comparison):
-        console.print(note, markup=False, highlight=False)
+        console.print(note, style="dim", markup=False, highlight=False)
 
 
 def _print_places(
@@ -134,7 +150,7 @@ def _to_parent(comparison: Comparison, charts: list[Path]) -> None:
     tracking.describe_sweep(
         comparison.tracking.uri,
         comparison.tracking.parent_run_id,
-        note=table.markdown(comparison),
+        note=markup.markdown(comparison),
         metrics={
             "best/accuracy": best.trained["accuracy"] if best and best.trained else None,
             "best/points": best.points if best else None,

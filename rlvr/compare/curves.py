@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.compare.rows import RunRow, short_names, shown
+from rlvr.compare.names import short_names, shown
+from rlvr.compare.runs import RunRow
 from rlvr.compare.svg import Line, Point
 from rlvr.errors import UserError
 from rlvr.formatting import number, percent

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from rlvr import manifest
 from rlvr.compare import curves, questions, svg, table
-from rlvr.compare.rows import Comparison, RunRow, read_sweep, shown
+from rlvr.compare.comparison import Comparison, read_sweep
+from rlvr.compare.records import run_records
+from rlvr.compare.runs import RunRow
+from rlvr.compare.verdict import verdict
 from rlvr.errors import UserError
-from rlvr.evaluation import statistics
 from rlvr.formatting import duration, number, p_value, percent
 from rlvr.result import write_atomic
 
@@ -58,18 +60,20 @@ def render(comparison: Comparison) -> str:
 
 def gather(comparison: Comparison) -> dict[str, Any]:
     """What the page tells, except its questions."""
-    rows, best = _leading(comparison), comparison.best
+    rows = _leading(comparison)
     drawn = sorted(rows[:CURVES], key=lambda row: row.index)
     rows = sorted(rows[:RUNS], key=lambda row: row.index)
+    indexes = {row.index for row in rows}
     accuracy, steps = curves.against_shots(rows, "accuracy")
     warnings = [(row, *warning) for row in rows for warning in _warnings(row.directory)]
     format_share, _ = curves.against_shots(rows, "format_rate")
     return {
         "comparison": comparison,
         "title": comparison.title(),
-        "verdict": verdict(comparison),
+        "verdict": verdict(comparison).splitlines(),
         "rows": rows,
-        "best": best,
+        "best": comparison.best,
+        "recipes": [r for r in comparison.recipes if indexes & {run.index for run in r.runs}],
         "columns": table.columns(comparison),
         "notes": table.notes(comparison),
         "shots": {"accuracy": accuracy, "format": format_share, "names": steps},
@@ -87,58 +91,6 @@ def _leading(comparison: Comparison) -> list[RunRow]:
     return sorted(
         comparison.rows, key=lambda r: -math.inf if r.score is None else r.score, reverse=True
     )
-
-
-def verdict(comparison: Comparison) -> list[str]:
-    """Sentences: the best run, its gain with interval and n, and whether chance explains it."""
-    best, runs = comparison.best, comparison.rows
-    if best is None:
-        return ["No run has finished yet, so there is nothing to judge."]
-    if best.points is None or not best.trained:
-        return [f"Best is run {best.index} ({best.label()}) with {shown(best.score)}."]
-    low, high = _gain_interval(best)
-    bounds = "" if low is None else f" (95 % interval {low:+.1f} to {high:+.1f})"
-    counted = f"n = {best.trained['n']} questions"
-    sentences = [
-        f"Best is run {best.index} ({best.label()}): {percent(best.trained['accuracy'])} % of the "
-        f"answers are right after training, {best.points:+.1f} points{bounds} against the base "
-        f"model, {counted}, {_seeds(best, runs)}."
-    ]
-    tested = [row for row in runs if row.p_value is not None]
-    if best in tested:
-        adjusted = statistics.holm([row.p_value or 0.0 for row in tested])[tested.index(best)]
-        shows = "is more than chance" if adjusted < statistics.LEVEL else "may be chance"
-        family = f", corrected for {len(tested)} runs (Holm)" if len(tested) > 1 else ""
-        p = p_value(adjusted)
-        told = f"p {p}" if p.startswith("<") else f"p = {p}"
-        sentences.append(f"The difference {shows}: {told}{family}.")
-    near = [r for r in runs if r is not best and r.trained and _overlap(r.trained, best.trained)]
-    if near:
-        listed = ", ".join(str(row.index) for row in near[:8]) + (" and more" * (len(near) > 8))
-        noun = "run" if len(near) == 1 else "runs"
-        sentences.append(f"It cannot be told from {noun} {listed}: their intervals overlap.")
-    return sentences
-
-
-def _overlap(score: dict[str, Any], best: dict[str, Any]) -> bool:
-    return bool(score["high"] >= best["low"])
-
-
-def _gain_interval(row: RunRow) -> tuple[float, float] | tuple[None, None]:
-    """In points, from the run's own rows; nothing where they are not there."""
-    pairs = questions.shares(row)
-    if not pairs:
-        return None, None
-    found = statistics.difference_interval([b for b, _ in pairs], [t for _, t in pairs])
-    return 100 * found.low, 100 * found.high
-
-
-def _seeds(best: RunRow, rows: Sequence[RunRow]) -> str:
-    same = [r for r in rows if {**r.varied, "seed": 0} == {**best.varied, "seed": 0} and r.trained]
-    if len(same) == 1:
-        return "one seed"
-    mean = sum(row.trained["accuracy"] for row in same if row.trained) / len(same)
-    return f"the best of {len(same)} seeds, whose mean is {percent(mean)} %"
 
 
 def _heat(rows: Sequence[RunRow]) -> dict[str, Any] | None:
@@ -249,13 +201,13 @@ def _data(
 ) -> dict[str, Any]:
     """The page as data. Where the runs' files lie on a machine is not for mailing."""
     shown_runs = {row.index for row in content["rows"]}
-    runs = [r for r in table.records(content["comparison"]) if r["run"] in shown_runs]
+    runs = [r for r in run_records(content["comparison"]) if r["run"] in shown_runs]
     matrix = content["matrix"] or {"lines": {}}
     return {
         "title": content["title"],
         "verdict": content["verdict"],
         "best": content["best"].index if content["best"] else None,
-        "runs": [{k: v for k, v in run.items() if k != "directory"} for run in runs],
+        "runs": [{k: v for k, v in run.items() if k not in ("sweep", "directory")} for run in runs],
         "benchmarks": {str(r.index): r.result.benchmarks for r in content["rows"] if r.result},
         "curves": {
             title: {line.label: [(p.x, p.y) for p in line.points] for line in lines}

@@ -4,14 +4,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import escape
 
-from rlvr.compare.rows import RunRow
-from rlvr.errors import UserError
+from rlvr.compare.answers import read_rows, share
+from rlvr.compare.runs import RunRow
 
 CHARACTERS = 700  # shown of a question or a completion
 TOLD = 3  # runs whose completions are shown with a question
@@ -84,9 +83,9 @@ def changed_questions(rows: Sequence[RunRow]) -> tuple[list[Question], dict[int,
     for row in rows:
         counted = {"gained": 0, "lost": 0, "right": 0, "wrong": 0}
         for base, trained in _pairs(row):
-            gain = _share(trained) - _share(base)
+            gain = share(trained) - share(base)
             if gain == 0:
-                counted["right" if _share(base) > 0.5 else "wrong"] += 1
+                counted["right" if share(base) > 0.5 else "wrong"] += 1
                 continue
             counted["gained" if gain > 0 else "lost"] += 1
             question = found.setdefault(
@@ -120,31 +119,12 @@ def selected(questions: Sequence[Question], size: int) -> list[Question]:
     return [question for question in questions if question.id in chosen]
 
 
-def shares(row: RunRow) -> list[tuple[float, float]]:
-    """Shares of right samples before and after training, a pair a question."""
-    return [(_share(base), _share(trained)) for base, trained in _pairs(row)]
-
-
 def _pairs(row: RunRow) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Rows of both evaluations of a run, on the questions that both could be verified on."""
-    files = [row.directory / "evaluations" / f"{name}.jsonl" for name in ("base", "trained")]
-    if not all(file.is_file() for file in files):
-        return
-    base, trained = ({r["id"]: r for r in _read(file)} for file in files)
+    base, trained = (read_rows(row.directory, phase) for phase in ("base", "trained"))
     for key in base:
         if key in trained and None not in [*base[key]["reward"], *trained[key]["reward"]]:
             yield base[key], trained[key]
-
-
-def _read(file: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    except ValueError as error:
-        raise UserError(f"{file} is not the rows of an evaluation: {error}") from error
-
-
-def _share(row: dict[str, Any]) -> float:
-    return float(sum(row["correct"]) / len(row["correct"]))
 
 
 def _answer(row: dict[str, Any], right: bool) -> Answer:

@@ -23,6 +23,7 @@ class Score:
     pass_at_k: dict[str, float] = field(default_factory=dict)
     mean_length: float = 0.0
     format_rate: float = 0.0
+    well_formed_accuracy: float | None = None  # of the well-formed answers; None without any
     ended_rate: float = 0.0
     reasons: dict[str, int] = field(default_factory=dict)
 
@@ -45,9 +46,9 @@ def score(rows: Rows) -> Score:
     right = sum(s for s in shares(known) if s is not None)
     interval = wilson(right, len(known))
     k = len(known[0]["correct"])
-    every = {
-        key: [v for row in known for v in row[key]] for key in ("tokens", "format_ok", "ended")
-    }
+    parts = ("correct", "format_ok", "tokens", "ended")
+    every = {key: [v for row in known for v in row[key]] for key in parts}
+    well_formed = [c for c, ok in zip(every["correct"], every["format_ok"], strict=True) if ok]
     return Score(
         accuracy=right / len(known),
         low=interval.low,
@@ -57,6 +58,7 @@ def score(rows: Rows) -> Score:
         pass_at_k={str(i): pass_at_k([sum(r["correct"]) for r in known], k, i) for i in _ks(k)},
         mean_length=_mean(every["tokens"]),
         format_rate=_mean(every["format_ok"]),
+        well_formed_accuracy=_mean(well_formed) if well_formed else None,
         ended_rate=_mean(every["ended"]),
         reasons=dict(Counter(reason for row in rows for reason in row["reason"])),
     )
@@ -87,4 +89,5 @@ def metrics(prefix: str, summary: dict[str, Any]) -> dict[str, float]:
     named = {f"pass_at_{k}": v for k, v in flat.pop("pass_at_k", {}).items()}
     reasons = flat.pop("reasons", {})
     named |= {f"reason_{reason.value}": reasons.get(reason.value, 0) for reason in Reason}
-    return {f"{prefix}/{name}": float(value) for name, value in {**flat, **named}.items()}
+    known = {name: value for name, value in {**flat, **named}.items() if value is not None}
+    return {f"{prefix}/{name}": float(value) for name, value in known.items()}

@@ -1,5 +1,6 @@
 """Sweeps as the controller and their jobs leave them, without running anything."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,34 @@ def score(accuracy: float, n: int = 200) -> dict[str, Any]:
     interval = wilson(accuracy * n, n)
     counts = {"n": n, "correct": accuracy * n, "pass_at_k": {"1": accuracy}}
     return {"accuracy": accuracy, "low": interval.low, "high": interval.high, **counts}
+
+
+def write_answers(run: Path, phase: str, right: list[Any], benchmark: str = "") -> None:
+    """Rows of an evaluation: for each question whether it, or each of its samples, is right.
+
+    None is a question that the verifier failed on.
+    """
+    folder = run / "evaluations"
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for number, answer in enumerate(right):
+        samples = answer if isinstance(answer, list) else [answer]
+        row = {
+            "id": f"id{number}",
+            "question": f"Question {number}?",
+            "gold": "7",
+            "correct": [bool(sample) for sample in samples],
+            "reward": [None if sample is None else float(sample) for sample in samples],
+            "reason": ["correct" if sample else "wrong" for sample in samples],
+            "extracted": ["7" if sample else "9" for sample in samples],
+            "format_ok": [True] * len(samples),
+            "tokens": [5] * len(samples),
+            "ended": [True] * len(samples),
+            "completion": ["It is 7." if sample else "It is 9." for sample in samples],
+        }
+        lines.append(json.dumps(row) + "\n")
+    name = f"{phase}.{benchmark}" if benchmark else phase
+    (folder / f"{name}.jsonl").write_text("".join(lines))
 
 
 def write_run(
@@ -104,6 +133,11 @@ def make_sweep(tmp_path: Path) -> Callable[..., Path]:
         return directory
 
     return make
+
+
+@pytest.fixture
+def answer() -> Callable[..., None]:
+    return write_answers
 
 
 @pytest.fixture

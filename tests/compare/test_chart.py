@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from rlvr.compare import chart
-from rlvr.compare.rows import read_sweep
+from rlvr.compare.comparison import read_sweep
 
 
 @pytest.fixture

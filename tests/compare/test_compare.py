@@ -122,7 +122,7 @@ def test_runs_of_different_origin(make_sweep, make_run, grid, outputs: Path, cap
     make_sweep(grid, name="mine")
     make_run(outputs / "runs" / "single", ["shots=4"], trained=0.99)
     compare.compare(["mine", str(outputs / "runs" / "single")])
-    assert "best: run 4 (shots=4, lr=1e-4), 99.0 %" in capsys.readouterr().out
+    assert "Best is run 4 (shots=4, lr=1e-4): 99.0 %" in capsys.readouterr().out
     (written,) = (outputs / "comparisons").iterdir()
     assert (written / "comparison.csv").read_text().count("\n") == 6
     assert not (outputs / "sweeps" / "mine" / "comparison.csv").exists()

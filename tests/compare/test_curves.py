@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from rlvr.compare.comparison import read_sweep
 from rlvr.compare.curves import against_shots, learning_curves
-from rlvr.compare.rows import read_sweep
 
 
 def test_lines_are_of_what_differs_besides_shots_and_seed(make_sweep):

@@ -9,7 +9,7 @@ import pytest
 
 from rlvr.cli import main
 from rlvr.compare import page
-from rlvr.compare.rows import read_sweep
+from rlvr.compare.comparison import read_sweep
 from rlvr.errors import UserError
 
 ATTACK = "document.title='pwned'"
@@ -138,23 +138,6 @@ def test_questions_on_which_runs_disagree_come_first(sweep):
     answers(sweep / "2", "trained", [True, True, True, False] + [True, False] * 18)
     first = data(page.render(read_sweep(sweep)))["questions"][0]
     assert (first["id"], first["gained"], first["lost"]) == ("id0", [2], [0, 1])
-
-
-@pytest.mark.parametrize("difference", [True, False])
-def test_the_verdict_says_whether_chance_explains_the_gain(make_sweep, difference):
-    p = 0.02 if difference else 0.04  # times two runs
-    rows = [("shots=2", {"p": p, "trained": 0.6}), ("shots=8", {"p": 0.9, "trained": 0.3})]
-    (_, chance, *_) = page.verdict(read_sweep(make_sweep(rows)))
-    assert ("is more than chance" in chance) is difference
-    assert ("may be chance" in chance) is not difference
-    assert f"p = {2 * p:.3f}, corrected for 2 runs (Holm)" in chance
-
-
-def test_the_verdict_names_repeats_and_runs_that_cannot_be_told_from_the_best(make_sweep):
-    rows = [(f"shots={s} seed={i}", {"trained": 0.5 + 0.01 * i}) for s in (2, 4) for i in (1, 2)]
-    told = " ".join(page.verdict(read_sweep(make_sweep(rows))))
-    assert "the best of 2 seeds, whose mean is 51.5 %" in told
-    assert "cannot be told from runs 1, 2, 3" in told or "cannot be told from runs 0, 2, 3" in told
 
 
 def test_heat_map_and_matrix(sweep):

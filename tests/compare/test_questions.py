@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr.compare.questions import CHARACTERS, changed_questions, selected, shares
-from rlvr.compare.rows import RunRow
+from rlvr.compare.questions import CHARACTERS, changed_questions, selected
+from rlvr.compare.runs import RunRow
 
 
 def row(index, number, extracted, completion, right):
@@ -46,7 +46,6 @@ def test_counts_and_gains_are_of_shares_of_samples(run):
     questions, counts = changed_questions([made])
     assert counts == {0: {"gained": 1, "lost": 1, "right": 0, "wrong": 1}}
     assert {q.id: q.changes[0].gain for q in questions} == {"id0": 0.5, "id1": -0.5}
-    assert shares(made) == [(0.5, 1.0), (1.0, 0.5), (0.0, 0.0)]
 
 
 def test_questions_the_verifier_failed_on_are_left_out(run):

@@ -1,4 +1,3 @@
-import csv
 import io
 import json
 
@@ -6,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from rlvr.compare import table
-from rlvr.compare.rows import read_sweep
+from rlvr.compare.comparison import read_sweep
 
 
 def text_of(comparison, width: int = 80) -> str:
@@ -59,7 +58,7 @@ def test_without_trained_evaluation_the_metric_is_shown(make_sweep):
     comparison.rows[0].value = 1.25
     headers = [header for header, _ in table.columns(comparison)]
     assert headers == ["run", "name", "value", "time"]
-    assert comparison.best is comparison.rows[0]
+    assert comparison.best.score == 1.25
 
 
 def test_nothing_has_finished(make_sweep):
@@ -81,39 +80,6 @@ def test_columns_give_way_where_the_terminal_is_narrow(make_sweep, grid):
     assert all(len(line.rstrip()) <= 64 for line in text_of(comparison, 64).splitlines())
 
 
-def test_p_values_of_several_runs_are_called_uncorrected(make_sweep, grid):
-    assert any("not corrected" in note for note in table.notes(read_sweep(make_sweep(grid))))
-    one = read_sweep(make_sweep(grid[:1], name="one"))
-    assert not any("not corrected" in note for note in table.notes(one))
-    assert not any("best" in note for note in table.notes(one))
-
-
-def test_runs_as_good_as_the_best_are_named(make_sweep):
-    values = (0.60, 0.58, 0.30)
-    comparison = read_sweep(
-        make_sweep([(f"shots={n}", {"trained": v}) for n, v in enumerate(values)])
-    )
-    assert "intervals that overlap with its own: run 1" in table.notes(comparison)
-
-
 def test_markup_in_a_setting_is_text(make_sweep):
     jobs = [("dataset.name='[red]x'", {}), ("dataset.name=y", {})]
     assert "[red]x" in text_of(read_sweep(make_sweep(jobs)))
-
-
-def test_files_hold_plain_numbers(make_sweep, grid):
-    comparison = read_sweep(make_sweep(grid))
-    rows = list(csv.DictReader(io.StringIO(table.as_csv(comparison))))
-    assert [row["trainer.learning_rate"] for row in rows] == ["0.0002", "0.001", "0.0002", "0.001"]
-    assert float(rows[0]["trained_accuracy"]) == 0.87
-    content = json.loads(table.as_json(comparison, chart="chart.png", links={}))
-    assert content["best"] == 0
-    assert content["runs"][3]["points"] == pytest.approx(-19.0)
-    assert content["runs"][3]["shots"] == 8
-
-
-def test_markdown(make_sweep, grid):
-    lines = table.markdown(read_sweep(make_sweep(grid))).splitlines()
-    assert lines[0] == "## tiny on word_problems (test, n = 200)"
-    assert lines[2] == "| run | shots | lr | base % | trained [95 % CI] | points | p | time |"
-    assert lines[4].startswith(f"| {table.BEST} 0 | 2 | 2e-4 | 33.0 | 87.0 [81.6, 91.0] |")

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.compare.rows import model_name, read_runs, read_sweep, short_names, shown
+from rlvr.compare.comparison import read_runs, read_sweep
+from rlvr.compare.names import model_name, short_names, shown
 from rlvr.errors import UserError
 
 
@@ -63,7 +64,7 @@ def test_the_best_run_has_finished(make_sweep):
         ("shots=8", {"state": "failed", "trained": 0.9}),
     ]
     comparison = read_sweep(make_sweep(jobs))
-    assert comparison.best is comparison.rows[1]
+    assert comparison.best.runs == [comparison.rows[1]]
 
 
 def test_no_run_is_best_before_one_has_finished(make_sweep):

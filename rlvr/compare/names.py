@@ -1,0 +1,36 @@
+"""How settings and models are written, the same in tables, charts, reports and progress lines."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rlvr import formatting
+
+SHORT = {"learning_rate": "lr", "gradient_accumulation_steps": "accumulation"}
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """The last part of each dotted key, or as many parts as tell it from the others."""
+    names = {}
+    for key in keys:
+        parts = key.split(".")
+        size = 1
+        while size < len(parts) and any(
+            other != key and other.split(".")[-size:] == parts[-size:] for other in keys
+        ):
+            size += 1
+        last = ".".join(parts[-size:])
+        names[key] = SHORT.get(last, last)
+    return names
+
+
+def shown(value: Any) -> str:
+    """A setting as people write it: 1e-5, true, null, a list as JSON."""
+    if isinstance(value, bool) or value is None or isinstance(value, list | dict):
+        return json.dumps(value)
+    return formatting.number(value) if isinstance(value, int | float) else str(value)
+
+
+def model_name(path: str) -> str:
+    """`Qwen/Qwen2.5-0.5B`, `/models/Qwen2.5-0.5B/` -> `Qwen2.5-0.5B`; `package:tiny` -> `tiny`."""
+    return path.rstrip("/").replace(":", "/").rpartition("/")[2]
