@@ -10,10 +10,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from rlvr import manifest
-from rlvr.compare import differences
+from rlvr.compare import differences, seeds
 from rlvr.compare.differences import Difference
 from rlvr.compare.names import model_name
-from rlvr.compare.recipes import SEED, Recipe, group
+from rlvr.compare.recipes import SEED, Recipe, ranked, recipes_of
 from rlvr.compare.runs import RunRow, read_job, read_run
 from rlvr.dotted_keys import is_of_the_run
 from rlvr.evaluation.statistics import LEVEL, holm
@@ -48,41 +48,44 @@ class Comparison:
     @cached_property
     def recipes(self) -> list[Recipe]:
         """The runs in groups that differ in their seed alone, in the order of their first runs."""
-        found = [Recipe(runs) for runs in group(self.rows)]
-        read = {recipe.index for recipe in _ranked(found)[:READ]}
-        return [replace(recipe, read=recipe.index in read) for recipe in found]
+        return recipes_of(self.rows, READ)
 
-    @property
+    @cached_property
     def best(self) -> Recipe | None:
         """The recipe with the highest score, the first of those."""
-        return next(iter(_ranked(self.recipes)), None)
+        return next(iter(ranked(self.recipes)), None)
 
     @cached_property
     def rivals(self) -> list[Rival]:
         """What the best recipe was compared with, the next best first.
 
-        The best is chosen by looking at all of them, so the family of tests is every pair; those
-        that were not tested count as p = 1, which makes the others no smaller.
+        The best is chosen by looking at all of them, so the family of tests is every pair.
         """
-        trained = [recipe for recipe in _ranked(self.recipes) if recipe.trained]
-        if len(trained) < 2:
-            return []
-        ours = list(trained[0].answers.values())
+        trained = [recipe for recipe in ranked(self.recipes) if recipe.trained]
         found = []
-        for recipe in trained[1:READ] if ours else []:
-            theirs = list(recipe.answers.values())
-            difference = differences.between(ours, theirs) if theirs else None
-            if difference is not None:
+        for recipe in trained[1:READ]:
+            if (difference := _difference(trained[0], recipe)) is not None:
                 found.append((recipe, difference))
-        others = len(trained) * (len(trained) - 1) // 2 - len(found)
-        adjusted = holm([difference.p_value for _, difference in found] + [1.0] * others)
-        return [Rival(*pair, p) for pair, p in zip(found, adjusted[: len(found)], strict=True)]
+        p_values = [difference.p_value for _, difference in found]
+        adjusted = _holm(p_values, len(trained) * (len(trained) - 1) // 2)
+        return [Rival(*pair, p) for pair, p in zip(found, adjusted, strict=True)]
+
+    @property
+    def detectable(self) -> float | None:
+        """The smallest true difference between the best and the next that would likely show."""
+        best, following = self.best, self.rivals[0].recipe
+        assert best
+        if best.estimates:
+            sides = (recipe.estimates["trained"] for recipe in (best, following))
+            return seeds.detectable(seeds.difference(*sides))
+        return differences.detectable(best.answers[0], following.answers[0])
 
     @cached_property
     def gain_p_values(self) -> dict[int, float]:
         """p of trained against base by the recipe's index, Holm's over the recipes."""
         found = {r.index: r.p_value for r in self.recipes if r.p_value is not None}
-        return dict(zip(found, holm(list(found.values())), strict=True))
+        tested = [recipe for recipe in self.recipes if recipe.base and recipe.trained]
+        return dict(zip(found, _holm(list(found.values()), len(tested)), strict=True))
 
     @property
     def keys(self) -> list[str]:
@@ -130,10 +133,19 @@ class Comparison:
         return f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "")
 
 
-def _ranked(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """Those with a score, the highest first."""
-    scored = [recipe for recipe in recipes if recipe.score is not None]
-    return sorted(scored, key=lambda recipe: (-(recipe.score or 0.0), recipe.index))
+def _holm(p_values: list[float], family: int) -> list[float]:
+    """Of a family of which some were not tested: they count as p = 1, and no other is smaller."""
+    return holm([*p_values, *[1.0] * (family - len(p_values))])[: len(p_values)]
+
+
+def _difference(ours: Recipe, theirs: Recipe) -> Difference | None:
+    if not ours.answers or not theirs.answers:
+        return None
+    if not ours.estimates:
+        return differences.of_pairs(ours.answers[0], theirs.answers[0])
+    sides = (recipe.estimates["trained"] for recipe in (ours, theirs))
+    common = set().union(*ours.answers) & set().union(*theirs.answers)
+    return differences.of_seeds(seeds.difference(*sides), len(common)) if common else None
 
 
 def _scored_on(result: Result | None, benchmark: str) -> Result | None:

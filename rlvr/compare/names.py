@@ -7,6 +7,7 @@ from typing import Any
 from rlvr import formatting
 
 SHORT = {"learning_rate": "lr", "gradient_accumulation_steps": "accumulation"}
+LONG = 8  # characters that many names share before they are left out
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
@@ -34,3 +35,14 @@ def shown(value: Any) -> str:
 def model_name(path: str) -> str:
     """`Qwen/Qwen2.5-0.5B`, `/models/Qwen2.5-0.5B/` -> `Qwen2.5-0.5B`; `package:tiny` -> `tiny`."""
     return path.rstrip("/").replace(":", "/").rpartition("/")[2]
+
+
+def without_shared_start(texts: Sequence[str]) -> list[str]:
+    """`…v0.1`, `…v0.2` where long names begin alike: what differs is what has to be read."""
+    first, last = min(texts), max(texts)
+    pairs = enumerate(zip(first, last, strict=False))
+    same = next((place for place, (a, b) in pairs if a != b), len(first))
+    cut = 1 + max(first.rfind(mark, 0, same) for mark in "/-_ ")
+    if cut < LONG or len(set(texts)) < 2:
+        return list(texts)
+    return [f"…{text[cut:]}" for text in texts]

@@ -1,9 +1,10 @@
 """A recipe: the runs that differ in their seed alone, and what they say together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from statistics import fmean, stdev
+from itertools import product
+from statistics import fmean
 from typing import Any
 
 from rlvr.compare import differences, seeds
@@ -12,14 +13,17 @@ from rlvr.compare.differences import Difference
 from rlvr.compare.runs import RunRow, label
 
 SEED = "seed"
+GAIN = "gain"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """At least one run. `read` is whether the answers to each question may be read from disk."""
+    """At least one run. `read` is whether the answers to each question may be read from disk;
+    `estimates` are there where any recipe has several seeds."""
 
     runs: list[RunRow]
     read: bool = True
+    estimates: dict[str, seeds.Estimate] = field(default_factory=dict)
 
     @property
     def index(self) -> int:
@@ -57,7 +61,7 @@ class Recipe:
         """Of its runs, each state once."""
         return ", ".join(dict.fromkeys(run.progress or run.state for run in self.runs))
 
-    @property
+    @cached_property
     def score(self) -> float | None:
         """What the best recipe is chosen by: the mean over the runs that have finished."""
         scores = [run.score for run in self.runs if run.score is not None]
@@ -65,11 +69,12 @@ class Recipe:
 
     @cached_property
     def base(self) -> dict[str, Any] | None:
-        return self._pooled("base")
+        return self._together("base")
 
     @cached_property
     def trained(self) -> dict[str, Any] | None:
-        return self._pooled("trained")
+        """One run's score, or the mean of several with the interval of `rlvr.compare.seeds`."""
+        return self._together("trained")
 
     @property
     def points(self) -> float | None:
@@ -87,71 +92,89 @@ class Recipe:
     @cached_property
     def gain(self) -> Difference | None:
         """Trained less base; None where the answers to each question are not at hand."""
-        pairs = [
-            (self.base_answers[run], self.answers[run])
-            for run in self.answers
-            if run in self.base_answers
-        ]
-        if len(pairs) == 1:
-            ((base, trained),) = pairs
-            return differences.between([trained], [base])
-        gains = [{q: trained[q] - base[q] for q in trained if q in base} for base, trained in pairs]
-        if not gains or not all(gains):
-            return None
-        return differences.of_several(seeds.estimate(gains), len(set().union(*gains)))
+        if GAIN in self.estimates and len(self.runs) > 1:
+            found = self.estimates[GAIN]
+            return differences.of_seeds(found, found.n)
+        pairs = [(trained, base) for trained, base in self._pairs() if trained and base]
+        return differences.of_pairs(*pairs[0]) if len(pairs) == 1 else None
 
     @cached_property
-    def answers(self) -> dict[int, Shares]:
-        """Of the trained models, by run; empty where those of one are not at hand."""
+    def answers(self) -> list[Shares]:
+        """Of the trained models, a run each; empty where those of one are not at hand."""
         return self._answers("trained")
 
-    @cached_property
-    def base_answers(self) -> dict[int, Shares]:
-        return self._answers("base")
+    def estimate(self, of: str) -> seeds.Estimate | None:
+        """Of `base`, `trained` or GAIN, with the seeds' variance not yet known."""
+        if of == GAIN:
+            gains = [
+                {
+                    question: trained[question] - base[question]
+                    for question in trained
+                    if question in base
+                }
+                for trained, base in self._pairs()
+            ]
+            return seeds.estimate(gains) if gains and all(gains) else None
+        scores = [score for run in self.runs if (score := getattr(run, of))]
+        answers = self.answers if of == "trained" else self._answers(of)
+        if not scores:
+            return None
+        return seeds.estimate(answers) if answers else seeds.estimate_from_scores(scores)
 
-    def _answers(self, phase: str) -> dict[int, Shares]:
-        evaluated = [run for run in self.runs if self.read and getattr(run, phase)]
-        found = {run.index: run.shares(phase) for run in evaluated}
-        return found if all(found.values()) else {}
+    def _pairs(self) -> list[tuple[Shares, Shares]]:
+        """Trained and base answers of each run that has both."""
+        both = [run for run in self.runs if run.trained and run.base and self.read]
+        return [(run.shares("trained"), run.shares("base")) for run in both]
 
-    def _pooled(self, phase: str) -> dict[str, Any] | None:
-        """One run's score, or the mean of several with the interval of `rlvr.compare.seeds`."""
+    def _answers(self, phase: str) -> list[Shares]:
+        found = [run.shares(phase) for run in self.runs if self.read and getattr(run, phase)]
+        return found if all(found) else []
+
+    def _together(self, phase: str) -> dict[str, Any] | None:
         scores = [score for run in self.runs if (score := getattr(run, phase))]
         if len(scores) < 2:
             return scores[0] if scores else None
-        answers = self.answers if phase == "trained" else self.base_answers
-        return pooled(scores, list(answers.values()))
+        found = self.estimates[phase]
+        interval = seeds.accuracy_interval(found)
+        accuracies = [score["accuracy"] for score in scores]
+        return {
+            "accuracy": fmean(accuracies),
+            "low": interval.low,
+            "high": interval.high,
+            "n": found.n,
+            "format_rate": _mean(scores, "format_rate"),
+            "well_formed_accuracy": _mean(scores, "well_formed_accuracy"),
+            "deviation": found.apart**0.5,
+            "accuracies": accuracies,
+        }
 
 
-def pooled(scores: Sequence[dict[str, Any]], answers: Sequence[Shares]) -> dict[str, Any]:
-    """The mean of scores; without answers, as if all seeds knew the same questions.
-
-    Then what one seed tells of another's questions is least, so that the interval is too wide
-    rather than too narrow.
-    """
-    found = seeds.estimate(answers or [_alike(score) for score in scores])
-    interval = seeds.accuracy_interval(found)
-    accuracies = [score["accuracy"] for score in scores]
-    return {
-        "accuracy": fmean(accuracies),
-        "low": interval.low,
-        "high": interval.high,
-        "n": len(found.errors),
-        "format_rate": mean_of(scores, "format_rate"),
-        "well_formed_accuracy": mean_of(scores, "well_formed_accuracy"),
-        "deviation": stdev(accuracies),
-        "accuracies": accuracies,
-    }
-
-
-def mean_of(scores: Sequence[dict[str, Any]], part: str) -> float | None:
+def _mean(scores: Sequence[dict[str, Any]], part: str) -> float | None:
     known = [score[part] for score in scores if score.get(part) is not None]
     return fmean(known) if known else None
 
 
-def _alike(score: dict[str, Any]) -> Shares:
-    right = score["accuracy"] * score["n"]
-    return {str(place): min(1.0, max(0.0, right - place)) for place in range(score["n"])}
+def recipes_of(rows: Sequence[RunRow], most: int) -> list[Recipe]:
+    """In the order of their first runs. Of the `most` best, each answer is read."""
+    recipes = [Recipe(runs) for runs in group(rows)]
+    read = {recipe.index for recipe in ranked(recipes)[:most]}
+    recipes = [replace(recipe, read=recipe.index in read) for recipe in recipes]
+    if any(len(recipe.runs) > 1 for recipe in recipes):
+        for of, alike in product(("base", "trained", GAIN), (True, False)):
+            _pool([recipe for recipe in recipes if recipe.read == alike], of)
+    return recipes
+
+
+def _pool(recipes: Sequence[Recipe], of: str) -> None:
+    found = [(recipe, estimate) for recipe in recipes if (estimate := recipe.estimate(of))]
+    for (recipe, _), pooled in zip(found, seeds.pool([e for _, e in found]), strict=True):
+        recipe.estimates[of] = pooled
+
+
+def ranked(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Those with a score, the highest first."""
+    scored = [recipe for recipe in recipes if recipe.score is not None]
+    return sorted(scored, key=lambda recipe: (-(recipe.score or 0.0), recipe.index))
 
 
 def group(rows: Sequence[RunRow]) -> list[list[RunRow]]:

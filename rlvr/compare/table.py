@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from rlvr.compare.comparison import Comparison
-from rlvr.compare.names import short_names, shown
+from rlvr.compare.names import short_names, shown, without_shared_start
 from rlvr.compare.recipes import Recipe
 from rlvr.compare.runs import RunRow
 from rlvr.compare.verdict import LISTED, format_changed
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 BEST = "★"
 NONE = "-"
 TRAINED = "trained [95 % CI]"
+FROM = "from"
 SETTINGS = "settings"  # in one column, where the terminal is too narrow for one each
 ENDED_BADLY = ("failed", "killed", "lost")
 STYLES = {"failed": "bold red", "lost": "bold red", "killed": "yellow"}
@@ -31,7 +32,7 @@ def columns(comparison: Comparison) -> list[Column]:
         ("run", lambda recipe: f"{BEST} {recipe.numbers}" if recipe is best else recipe.numbers)
     ]
     if len(comparison.origins) > 1 and comparison.keys:
-        found.append(("from", lambda recipe: _origins(comparison, recipe)))
+        found.append((FROM, lambda recipe: _origins(comparison, recipe)))
     return [
         *found,
         *_settings(comparison),
@@ -41,17 +42,23 @@ def columns(comparison: Comparison) -> list[Column]:
     ]
 
 
-def _settings(comparison: Comparison) -> list[Column]:
+def _settings(comparison: Comparison, *, shortened: bool = False) -> list[Column]:
     """A seed is one where a recipe has several; it is in `seeds` then."""
-    keys = [key for key in comparison.keys if any(key in r.varied for r in comparison.recipes)]
+    recipes = comparison.recipes
+    keys = [key for key in comparison.keys if any(key in r.varied for r in recipes)]
     if not keys:
-        return [("name", lambda recipe: ", ".join(run.name for run in recipe.runs))]
-    names = short_names(keys)
-    return [(names[key], _setting(key)) for key in keys]
+        return [("name", _label)]
+    found: list[Column] = []
+    for key, name in short_names(keys).items():
+        texts = [shown(r.varied[key]) if key in r.varied else NONE for r in recipes]
+        texts = without_shared_start(texts) if shortened else texts
+        cells = {recipe.index: text for recipe, text in zip(recipes, texts, strict=True)}
+        found.append((name, _cell_of(cells)))
+    return found
 
 
-def _setting(key: str) -> Callable[[Recipe], str]:
-    return lambda recipe: shown(recipe.varied[key]) if key in recipe.varied else NONE
+def _cell_of(cells: dict[int, str]) -> Callable[[Recipe], str]:
+    return lambda recipe: cells.get(recipe.index, NONE)
 
 
 def _scores(recipes: list[Recipe]) -> list[Column]:
@@ -83,12 +90,12 @@ def _trained(recipe: Recipe) -> str:
 
 
 def _seeds(recipe: Recipe) -> str:
-    """How many, and how far apart: `3: 85.5-88.0`; `2 of 3` where not all have a score."""
-    found = [run.trained["accuracy"] for run in recipe.runs if run.trained]
-    count = (
-        f"{len(found)}" if len(found) == len(recipe.runs) else f"{len(found)} of {len(recipe.runs)}"
-    )
-    return f"{count}: {percent(min(found))}-{percent(max(found))}" if len(found) > 1 else count
+    """How many, and their standard deviation: `3 ±1.2`; `2 of 3` where not all have a score."""
+    scored, runs = sum(run.trained is not None for run in recipe.runs), len(recipe.runs)
+    count = f"{runs}" if scored == runs else f"{scored} of {runs}"
+    if not recipe.trained or scored < 2:
+        return count
+    return f"{count} ±{percent(recipe.trained['deviation'])}"
 
 
 def _before_after(recipe: Recipe, part: str) -> str:
@@ -100,12 +107,11 @@ def _before_after(recipe: Recipe, part: str) -> str:
 def _tests(comparison: Comparison) -> list[Column]:
     found: list[Column] = []
     if gains := comparison.gain_p_values:
-        found.append(("p", lambda r: p_value(gains[r.index]) if r.index in gains else NONE))
+        found.append(("p", _cell_of({index: p_value(p) for index, p in gains.items()})))
     if rivals := comparison.rivals:
         behind = {r.recipe.index: f"{-100 * r.difference.mean:+.1f}" for r in rivals}
         chance = {r.recipe.index: p_value(r.p_value) for r in rivals}
-        found.append((f"vs {BEST}", lambda recipe: behind.get(recipe.index, NONE)))
-        found.append((f"p vs {BEST}", lambda recipe: chance.get(recipe.index, NONE)))
+        found += [(f"vs {BEST}", _cell_of(behind)), (f"p vs {BEST}", _cell_of(chance))]
     return found
 
 
@@ -143,8 +149,8 @@ def notes(comparison: Comparison) -> list[str]:
     lines = []
     if several:
         lines.append(
-            "seeds: mean of the runs that differ in their seed alone, its 95 % interval over "
-            "questions and seeds, the lowest and the highest run"
+            "seeds: mean and standard deviation of the runs that differ in their seed alone; "
+            "the interval is of the mean, over questions and seeds"
         )
     if gains := comparison.gain_p_values:
         many = f", corrected for {len(gains)} recipes (Holm)" if len(gains) > 1 else ""
@@ -176,28 +182,29 @@ def reason(row: RunRow) -> str:
 def rich_table(comparison: Comparison, width: int) -> "tuple[Table, list[str]]":
     """The table, and the headers of the columns that `width` has no room for.
 
-    Settings are never left out: where they alone are too wide they share a column, on several
-    lines if they must.
+    Settings are never left out: where they alone are too wide they lose the beginning they share,
+    or share a column, on several lines if they must.
     """
-    found, dropped = columns(comparison), []
+    recipes, found, dropped = comparison.recipes, columns(comparison), []
+    wide = {header: _width([(header, cell)], recipes) for header, cell in found}
     for header in EXPENDABLE:
-        if _width(found, comparison.recipes) <= width:
-            break
-        if header in (h for h, _ in found):
-            found = [column for column in found if column[0] != header]
+        if sum(wide.values()) > width and wide.pop(header, 0):
             dropped.append(header)
-    if _width(found, comparison.recipes) > width:
-        own = [header for header, _ in _settings(comparison)]
-        place = next(i for i, (header, _) in enumerate(found) if header in own)
-        found = [column for column in found if column[0] not in own]
-        found.insert(place, (SETTINGS, lambda recipe: recipe.label()))
+    found = [column for column in found if column[0] in wide]
+    first, own = (2 if found[1][0] == FROM else 1), len(_settings(comparison))
+    for settings in (_settings(comparison, shortened=True), [(SETTINGS, _label)]):
+        if _width(found, recipes) > width:
+            found[first : first + own], own = settings, len(settings)
     return _draw(comparison, found), dropped
 
 
+def _label(recipe: Recipe) -> str:
+    return recipe.label() or NONE
+
+
 def _width(found: list[Column], recipes: list[Recipe]) -> int:
-    """How many characters wide the table is."""
-    widths = [max(len(header), *(len(cell(r)) for r in recipes)) for header, cell in found]
-    return sum(widths) + 2 * len(found)
+    """How many characters wide columns are."""
+    return sum(2 + max(len(head), *(len(cell(r)) for r in recipes)) for head, cell in found)
 
 
 def _draw(comparison: Comparison, found: list[Column]) -> "Table":

@@ -97,19 +97,15 @@ def _rivals(comparison: Comparison, best: Recipe) -> list[str]:
     following, *rest = rivals
     lines = [_following(following)]
     if near := [rival.recipe for rival in rest if not rival.told_apart]:
-        listed = ", ".join(recipe.numbers for recipe in near[:LISTED])
+        listed = "; ".join(recipe.numbers for recipe in near[:LISTED])
         more = f" and {len(near) - LISTED} more" if len(near) > LISTED else ""
         nor = "Nor can it" if not following.told_apart else "It cannot"
         lines.append(f"{nor} be told from runs {listed}{more}.")
-    smallest = following.difference.detectable
-    counted = f"With these {following.difference.n} questions"
-    lines.append(
-        f"{counted} a true difference of {100 * smallest:.1f} points would likely show "
-        "(in 4 of 5 tests of a single pair)."
-        if smallest is not None
-        else f"{counted} no difference can be shown: there are too few."
-    )
-    return lines
+    n, smallest = following.difference.n, comparison.detectable
+    if smallest is None:
+        return [*lines, f"{n} questions are too few to show any difference."]
+    shows = f"A true difference of {100 * smallest:.1f} points between two would be shown by"
+    return [*lines, f"{shows} 4 of 5 such comparisons on {n} questions (p < 0.05, uncorrected)."]
 
 
 def _following(rival: Rival) -> str:

@@ -1,11 +1,13 @@
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
 
 from rlvr.compare import table
-from rlvr.compare.comparison import read_sweep
+from rlvr.compare.comparison import read_runs, read_sweep
+from rlvr.compare.names import shown
 
 
 def text_of(comparison, width: int = 80) -> str:
@@ -78,6 +80,102 @@ def test_columns_give_way_where_the_terminal_is_narrow(make_sweep, grid):
     assert dropped == ["time"]
     assert [column.header for column in drawing.columns][-1] == "p"
     assert all(len(line.rstrip()) <= 64 for line in text_of(comparison, 64).splitlines())
+
+
+def test_p_values_are_corrected_for_the_recipes_shown(make_sweep, answer):
+    """Each wins 5, 6 and 8 questions and loses none: 2**-4, 2**-5 and 2**-7, times 1, 2 and 3."""
+    gains = {"shots=0": (5, 2**-4), "shots=2": (6, 2**-5), "shots=4": (8, 2**-7)}
+    comparison = read_sweep(
+        make_sweep([(o, {"p": p, "trained": 0.3 + gain / 100}) for o, (gain, p) in gains.items()])
+    )
+    assert comparison.gain_p_values == {0: 2**-4, 1: 2**-4, 2: 3 * 2**-7}
+    cells = dict(table.columns(comparison))
+    assert [cells["p"](recipe) for recipe in comparison.recipes] == ["0.062", "0.062", "0.023"]
+    assert any("corrected for 3 recipes (Holm)" in note for note in table.notes(comparison))
+
+
+@pytest.fixture
+def seeds(make_sweep, answer):
+    """Two recipes of two seeds each: 60 and 64, 50 and 50 of 100 right."""
+    right = {(2, 1): 60, (2, 2): 64, (4, 1): 50, (4, 2): 50}
+    jobs = [(f"shots={a} seed={b}", {"trained": n / 100, "n": 100}) for (a, b), n in right.items()]
+    directory = make_sweep(jobs)
+    for place, n in enumerate(right.values()):
+        answer(directory / str(place), "base", [i < 33 for i in range(100)])
+        answer(directory / str(place), "trained", [i < n for i in range(100)])
+    return directory
+
+
+def test_seeds_are_one_row_with_their_deviation(seeds):
+    comparison = read_sweep(seeds)
+    lines = [line for line in text_of(comparison, 100).splitlines() if "±" in line]
+    assert len(lines) == 2
+    assert lines[0].split()[:5] == [table.BEST, "0,1", "2", "33.0", "62.0"]
+    assert "2 ±2.8" in lines[0]
+    assert "2 ±0.0" in lines[1]
+    assert "-12.0" in lines[1]
+    assert "4m 10s" in lines[1]  # of both runs
+    headers = [header for header, _ in table.columns(comparison)]
+    assert "seed" not in headers
+    assert headers[-4:] == ["p", "vs ★", "p vs ★", "time"]
+
+
+def test_a_seed_without_a_score_is_counted(seeds):
+    (seeds / "3" / "result.json").unlink()
+    assert "1 of 2" in text_of(read_sweep(seeds), 100)
+
+
+def test_format_has_columns_where_it_changed_much(make_sweep):
+    directory = make_sweep([("shots=2", {"base": 0.4, "trained": 0.8}), ("shots=4", {})])
+    assert not any("form" in header for header, _ in table.columns(read_sweep(directory)))
+    file = directory / "0" / "result.json"
+    result = json.loads(file.read_text())
+    result["base"] |= {"format_rate": 0.5, "well_formed_accuracy": None}
+    result["trained"] |= {"format_rate": 0.96, "well_formed_accuracy": 0.83}
+    file.write_text(json.dumps(result))
+    line = next(line for line in text_of(read_sweep(directory), 120).splitlines() if "96" in line)
+    assert "50 → 96" in line
+    assert "- → 83" in line
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [f"/data/models/organisation/A-Very-Long-Name-Of-A-Model-7B-v0.{n}" for n in (1, 2)],
+        ["x" * 60 + "1", "x" * 60 + "2"],
+        [f"[{'1,' * 40}1]", f"[{'1,' * 40}2]"],
+    ],
+)
+def test_at_80_columns_what_differs_is_never_cut(make_sweep, values):
+    jobs = [(f"dataset.path={value} shots={n}", {}) for value in values for n in (0, 4)]
+    comparison = read_sweep(make_sweep(jobs))
+    text = text_of(comparison, 80)
+    assert all(len(line.rstrip()) <= 80 for line in text.splitlines())
+    whole = re.sub(r"\s|│", "", text)
+    for value in values:
+        end = shown(comparison.rows[2 * values.index(value)].varied["dataset.path"]).split("-")[-1]
+        assert all(part in whole for part in re.findall(r"\w+", end[-5:]))
+
+
+def test_which_sweep_a_row_is_from(make_sweep, make_run, tmp_path):
+    first = make_sweep([("shots=0", {}), ("shots=2", {})], name="first")
+    second = make_sweep([("shots=4", {})], name="second")
+    make_run(tmp_path / "single", ["shots=8"])
+    comparison = read_runs([first, second, tmp_path / "single"], tmp_path)
+    cells = dict(table.columns(comparison))
+    assert [cells["from"](recipe) for recipe in comparison.recipes] == ["A", "A", "B", "C"]
+    assert [n for n in table.notes(comparison) if re.match("[A-Z]: ", n)] == [
+        f"A: {first}",
+        f"B: {second}",
+        f"C: {tmp_path / 'single'}",
+    ]
+
+
+def test_many_failures_are_counted_not_listed(make_sweep):
+    jobs = [(f"shots={n}", {"state": "failed", "error": "boom"}) for n in range(30)]
+    notes = table.notes(read_sweep(make_sweep(jobs)))
+    assert len(notes) == 9
+    assert notes[-1] == "and 22 more ended without a result"
 
 
 def test_markup_in_a_setting_is_text(make_sweep):
