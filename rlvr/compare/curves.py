@@ -1,15 +1,14 @@
 """The charts of a report: what its lines are, and the points on them."""
 
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from rlvr.compare.names import short_names, shown
-from rlvr.compare.runs import RunRow
-from rlvr.compare.svg import Line, Point
-from rlvr.errors import UserError
+from rlvr.compare.logs import HealthWarning, metrics
+from rlvr.compare.recipes import SEED
+from rlvr.compare.runs import RunRow, label
+from rlvr.compare.svg import COLOURS, DASHES, Flag, Line, Point
 from rlvr.formatting import number, percent
 
 METRICS = {
@@ -20,7 +19,11 @@ METRICS = {
     "train/entropy": "entropy (nats a token)",
 }
 POINTS = 3_000  # of all learning curves together
-NOT_A_LINE = ("shots", "dataset.num_shots", "seed")
+FLAGGED = ("reward/total", "health/accuracy")  # whose charts show health warnings
+ONE_CHART = 7  # runs that one chart can show well
+CHARTS = 6  # of one metric, at most
+LINES = 14  # of one chart, at most
+SHOTS = ("shots", "dataset.num_shots")
 
 
 def shots(row: RunRow) -> int | None:
@@ -40,16 +43,13 @@ def against_shots(rows: Sequence[RunRow], part: str) -> tuple[list[Line], dict[f
         if (before := _point(row, row.base, part, x, "base")) is not None:
             base[x, before.y] = before
         if (after := _point(row, row.trained, part, x, "trained")) is not None:
-            groups.setdefault(_group(row), []).append(after)
+            groups.setdefault(_settings(row, [*SHOTS, SEED]), []).append(after)
     lines = [Line("base, before training", None, [*base.values()])] if base else []
-    lines += [Line(name, i, points) for i, (name, points) in enumerate(groups.items())]
+    lines += [
+        Line(f"trained, {name}" if name else "trained", place, points)
+        for place, (name, points) in enumerate(groups.items())
+    ]
     return lines, {place[count]: str(count) for count in counts}
-
-
-def _group(row: RunRow) -> str:
-    names = short_names(list(row.varied))
-    parts = [f"{names[k]}={shown(v)}" for k, v in row.varied.items() if k not in NOT_A_LINE]
-    return ", ".join(["trained", *parts])
 
 
 def _point(
@@ -62,32 +62,89 @@ def _point(
     return Point(x, 100 * score[part], ends[0], ends[1], told)
 
 
-def learning_curves(rows: Sequence[RunRow]) -> dict[str, list[Line]]:
-    """A chart's lines for each metric that any run has logged, by its title."""
-    logs = [(row, logged(row.directory)) for row in rows]
-    present = [key for key in METRICS if any(key in record for _, log in logs for record in log)]
-    most = max(8, POINTS // max(1, len(rows) * len(present)))
+@dataclass(frozen=True)
+class Panel:
+    """One chart of learning curves. `span` is the range of y that all charts of a metric share."""
+
+    title: str
+    lines: Sequence[Line]
+    span: tuple[float, float]
+
+
+def learning_curves(
+    rows: Sequence[RunRow], warnings: Sequence[HealthWarning] = ()
+) -> dict[str, list[Panel]]:
+    """The charts of each metric that any of `rows`, the best first, has logged, by its title.
+
+    Many runs get a chart for each number of shots. Warnings are numbered as they come.
+    """
+    charts = _charts(rows)
+    drawn = [row for _, chart in charts for row in chart]
+    logs = {row.index: metrics(row.directory) for row in drawn}
+    styles = _styles(drawn, by_shots=len(charts) > 1)
+    present = [key for key in METRICS if any(key in r for log in logs.values() for r in log)]
+    most = max(8, POINTS // max(1, len(logs) * len(present)))
+    found = {}
+    for key in present:
+        lines = {
+            run: Line(*styles[run], points, f"{run}", _flags(run, key, warnings))
+            for run, log in logs.items()
+            if (points := _series(log, key, most))
+        }
+        found[METRICS[key]] = _panels(charts, lines)
+    return {title: panels for title, panels in found.items() if panels}
+
+
+def _charts(rows: Sequence[RunRow]) -> list[tuple[str, list[RunRow]]]:
+    """The runs of each chart, and its title."""
+    counts = sorted({count for row in rows if (count := shots(row)) is not None})
+    if len(rows) <= ONE_CHART or not 1 < len(counts) <= CHARTS:
+        return [("", _in_order(rows[:LINES]))]
+    each = [[row for row in rows if shots(row) == count] for count in counts]
+    return [
+        (f"{count} shots", _in_order(runs[:LINES]))
+        for count, runs in zip(counts, each, strict=True)
+    ]
+
+
+def _in_order(rows: Sequence[RunRow]) -> list[RunRow]:
+    return sorted(rows, key=lambda row: row.index)
+
+
+def _styles(rows: Sequence[RunRow], *, by_shots: bool) -> dict[int, tuple[str, int]]:
+    """Label and place of each run's line: a colour a recipe, the same in all charts, and dashes a
+    seed, as long as there are enough of both."""
+    hidden = SHOTS if by_shots else ()
+    recipes = [_settings(row, [*hidden, SEED]) for row in rows]
+    seeds = [str(row.varied.get(SEED)) for row in rows]
+    colours, dashes = [*dict.fromkeys(recipes)], [*dict.fromkeys(seeds)]
+    looks = [*dict.fromkeys(zip(recipes, seeds, strict=True))]
+    enough = len(colours) <= COLOURS and len(dashes) <= len(DASHES)
     return {
-        METRICS[key]: [
-            Line(f"run {row.index}: {row.label()}", place, _series(log, key, most), f"{row.index}")
-            for place, (row, log) in enumerate(logs)
-            if any(key in record for record in log)
-        ]
-        for key in present
+        row.index: (
+            _settings(row, hidden) if by_shots else f"run {row.index}: {row.label()}",
+            colours.index(recipe) + COLOURS * dashes.index(seed)
+            if enough
+            else looks.index((recipe, seed)),
+        )
+        for row, recipe, seed in zip(rows, recipes, seeds, strict=True)
     }
 
 
-def logged(run: Path) -> list[dict[str, Any]]:
-    """What a run has logged so far, a record a step or more."""
-    file = run / "metrics.jsonl"
-    if not file.is_file():
-        return []
-    try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    except ValueError as error:
-        raise UserError(
-            f"{file} is not a run's metrics, one JSON object a line: {error}"
-        ) from error
+def _settings(row: RunRow, hidden: Sequence[str]) -> str:
+    return label({key: value for key, value in row.varied.items() if key not in hidden})
+
+
+def _flags(run: int, key: str, warnings: Sequence[HealthWarning]) -> list[Flag]:
+    """Marks at a run's warnings, with their numbers."""
+    numbered = [(n, w) for n, w in enumerate(warnings, 1) if w.run == run and key in FLAGGED]
+    return [Flag(w.step, f"{n}", f"warning {n}: run {run}, {w.steps}") for n, w in numbered]
+
+
+def _panels(charts: Sequence[tuple[str, list[RunRow]]], lines: dict[int, Line]) -> list[Panel]:
+    ys = [point.y for line in lines.values() for point in line.points]
+    drawn = [(title, [lines[r.index] for r in runs if r.index in lines]) for title, runs in charts]
+    return [Panel(title, found, (min(ys), max(ys))) for title, found in drawn if found]
 
 
 def _series(log: Sequence[dict[str, Any]], key: str, most: int) -> list[Point]:

@@ -6,15 +6,16 @@ import re
 import shlex
 from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr import manifest
 from rlvr.compare import curves, questions, svg, table
 from rlvr.compare.comparison import Comparison, read_sweep
+from rlvr.compare.logs import health_warnings
 from rlvr.compare.records import run_records
 from rlvr.compare.runs import RunRow
+from rlvr.compare.spent import Spent, spent
 from rlvr.compare.verdict import verdict
 from rlvr.errors import UserError
 from rlvr.formatting import duration, number, p_value, percent
@@ -28,18 +29,21 @@ LIMIT = 490_000  # bytes of the page
 QUESTIONS = 250_000  # bytes of it for questions, at most
 LINKS = 400  # bytes of a run's links to questions
 RUNS = 150  # in tables; comparison.csv has all
-CURVES = 14  # runs whose learning curves are drawn
+CURVES = 48  # runs whose learning curves are drawn
 WARNINGS = 60
-WARNED = "health/warnings"  # how many a run has given so far
-WARNING = re.compile(r"health, (steps? [\d to]*\d): (.*)")
 NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")  # HTML cannot hold these
 
 
 def report(sweep: str | Path) -> Path:
-    """Write the page of a sweep (a directory, its name, or `last`) into its directory."""
-    directory = manifest.find(sweep)
-    page = directory / FILE
-    write_atomic(page, render(read_sweep(directory)))
+    """Write the page of a sweep (a directory, its name, or `last`) into its directory, and put it
+    on the sweep's parent run in MLflow."""
+    from rlvr import tracking
+
+    comparison = read_sweep(manifest.find(sweep))
+    page = comparison.directory / FILE
+    write_atomic(page, render(comparison))
+    parent = comparison.tracking
+    tracking.describe_sweep(parent.uri, parent.parent_run_id, artifacts=[page])
     return page
 
 
@@ -60,25 +64,32 @@ def render(comparison: Comparison) -> str:
 
 def gather(comparison: Comparison) -> dict[str, Any]:
     """What the page tells, except its questions."""
-    rows = _leading(comparison)
-    drawn = sorted(rows[:CURVES], key=lambda row: row.index)
-    rows = sorted(rows[:RUNS], key=lambda row: row.index)
+    leading = _leading(comparison)
+    rows = sorted(leading[:RUNS], key=lambda row: row.index)
     indexes = {row.index for row in rows}
+    recipes = [r for r in comparison.recipes if indexes & {run.index for run in r.runs}]
+    taken = spent(recipes)
     accuracy, steps = curves.against_shots(rows, "accuracy")
-    warnings = [(row, *warning) for row in rows for warning in _warnings(row.directory)]
+    warnings = [warning for row in rows for warning in health_warnings(row)]
     format_share, _ = curves.against_shots(rows, "format_rate")
+    charts = curves.learning_curves(leading[:CURVES], warnings[:WARNINGS])
+    lines = [line for panels in charts.values() for panel in panels for line in panel.lines]
     return {
         "comparison": comparison,
         "title": comparison.title(),
         "verdict": verdict(comparison).splitlines(),
         "rows": rows,
         "best": comparison.best,
-        "recipes": [r for r in comparison.recipes if indexes & {run.index for run in r.runs}],
+        "recipes": recipes,
         "columns": table.columns(comparison),
         "notes": table.notes(comparison),
         "shots": {"accuracy": accuracy, "format": format_share, "names": steps},
-        "curves": curves.learning_curves(drawn),
+        "curves": charts,
+        "drawn": len({line.end for line in lines}),
+        "looks": list({line.label: line for line in lines}.values()),
         "heat": _heat(rows),
+        "spent": taken,
+        "priced": any(found.cost is not None for found in taken),
         "matrix": _matrix(comparison),
         "warnings": warnings[:WARNINGS],
         "warned": len(warnings),
@@ -136,17 +147,6 @@ def _cells(file: Path) -> list[dict[str, Any]]:
         return [cell for cell in cells if cell["eval_shots"] is not None and cell["score"]]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{file} is not what rlvr evaluate writes: {error!r}") from error
-
-
-def _warnings(run: Path) -> list[tuple[str, str]]:
-    """Steps and text of each health warning in a run's log; where that is elsewhere, the steps."""
-    log = run / "train.log"
-    if log.is_file():
-        text = log.read_text(encoding="utf-8", errors="replace")
-        return [(found[1], found[2].strip()[:400]) for found in WARNING.finditer(text)]
-    counts = [(r["step"], r[WARNED]) for r in curves.logged(run) if WARNED in r]
-    rises = [at for (_, before), (at, now) in pairwise([(0, 0), *counts]) if now > before]
-    return [(f"step {at}", "what it said is in the log of the job") for at in rises]
 
 
 def _repeat(comparison: Comparison) -> dict[str, Any]:
@@ -210,21 +210,35 @@ def _data(
         "runs": [{k: v for k, v in run.items() if k not in ("sweep", "directory")} for run in runs],
         "benchmarks": {str(r.index): r.result.benchmarks for r in content["rows"] if r.result},
         "curves": {
-            title: {line.label: [(p.x, p.y) for p in line.points] for line in lines}
-            for title, lines in content["curves"].items()
+            title: {
+                line.end: [(p.x, p.y) for p in line.points]
+                for panel in panels
+                for line in panel.lines
+            }
+            for title, panels in content["curves"].items()
         },
+        "spent": [_spent_record(found) for found in content["spent"]],
         "evaluations": [
             {"run": run, "trained": trained, "eval_shots": count, "score": score}
             for (run, trained), found in matrix["lines"].items()
             for count, score in found.items()
         ],
-        "warnings": [
-            {"run": row.index, "steps": steps, "text": text}
-            for row, steps, text in content["warnings"]
-        ],
+        "warnings": [{"run": w.run, "steps": w.steps, "text": w.text} for w in content["warnings"]],
         "question_counts": {str(run): counted for run, counted in counts.items()},
         "questions": records,
         "repeat": content["repeat"],
+    }
+
+
+def _spent_record(found: Spent) -> dict[str, Any]:
+    """Of one run of the recipe, and of a percentage point it gained with the ends of that."""
+    return {
+        "recipe": found.recipe.index,
+        "points": found.points,
+        "seconds": found.seconds,
+        "cost": found.cost,
+        "seconds_a_point": found.a_point(found.seconds),
+        "cost_a_point": found.a_point(found.cost),
     }
 
 
@@ -244,6 +258,7 @@ def _environment() -> "Environment":
     loader = PackageLoader("rlvr.compare", "")
     found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    found.filters |= {"percent": percent, "p": p_value, "duration": duration}
-    found.globals |= {"chart": svg.chart, "swatch": svg.swatch}
+    shown = {"duration": duration, "dollars": "{:.2g}".format}
+    found.filters |= {"percent": percent, "p": p_value, "number": number, **shown}
+    found.globals |= {"chart": svg.chart, "swatch": svg.swatch, **shown}
     return found

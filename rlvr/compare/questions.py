@@ -82,15 +82,14 @@ def changed_questions(rows: Sequence[RunRow]) -> tuple[list[Question], dict[int,
     counts: dict[int, dict[str, int]] = {}
     for row in rows:
         counted = {"gained": 0, "lost": 0, "right": 0, "wrong": 0}
-        for base, trained in _pairs(row):
+        for key, base, trained in _pairs(row):
             gain = share(trained) - share(base)
             if gain == 0:
                 counted["right" if share(base) > 0.5 else "wrong"] += 1
                 continue
             counted["gained" if gain > 0 else "lost"] += 1
             question = found.setdefault(
-                base["id"],
-                Question(base["id"], _cut(str(base["question"])), _cut(str(base["gold"]))),
+                key, Question(key, _cut(str(base["question"])), _cut(str(base["gold"])))
             )
             better, worse = gain > 0, gain < 0
             change = Change(row.index, gain, _answer(base, worse), _answer(trained, better))
@@ -119,12 +118,12 @@ def selected(questions: Sequence[Question], size: int) -> list[Question]:
     return [question for question in questions if question.id in chosen]
 
 
-def _pairs(row: RunRow) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Rows of both evaluations of a run, on the questions that both could be verified on."""
+def _pairs(row: RunRow) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Id and rows of both evaluations of a run, of questions that both could be verified on."""
     base, trained = (read_rows(row.directory, phase) for phase in ("base", "trained"))
     for key in base:
         if key in trained and None not in [*base[key]["reward"], *trained[key]["reward"]]:
-            yield base[key], trained[key]
+            yield key, base[key], trained[key]
 
 
 def _answer(row: dict[str, Any], right: bool) -> Answer:

@@ -13,7 +13,9 @@ from markupsafe import Markup
 from rlvr.formatting import number
 
 WIDTH, HEIGHT = 460, 290  # user units; narrow, so that text stays readable on a phone
-LEFT, RIGHT, TOP, BOTTOM = 54, 34, 12, 44
+LEFT, RIGHT, TOP, BOTTOM = 54, 34, 16, 44
+BUNDLE = 75  # user units that the numbers of flags take
+ROOM = 18  # for them, above the lines
 COLOURS = 7  # .s0 to .s6 in the page's style sheet, .base beside them
 MARKERS = (
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0",
@@ -37,6 +39,15 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Flag:
+    """A numbered mark on a line, such as a warning."""
+
+    x: float
+    number: str
+    told: str
+
+
+@dataclass(frozen=True)
 class Line:
     """`place` chooses colour, dashes and shape; None is the base model's grey."""
 
@@ -44,6 +55,7 @@ class Line:
     place: int | None
     points: Sequence[Point]
     end: str = ""  # written behind the last point
+    flags: Sequence[Flag] = ()
 
     @property
     def colour(self) -> str:
@@ -80,28 +92,31 @@ def chart(
     y_label: str,
     x_names: Mapping[float, str] | None = None,
     markers: bool = True,
+    span: Sequence[float] = (),
 ) -> Markup:
-    """`x_names` are the ticks of an axis of names; lines stand beside each other over it.
+    """`x_names` are the ticks of an axis of names; lines stand beside each other over it. The y
+    axis holds the values of `span` in any case. A screen reader is told each line's ends.
 
     Without any point the result is empty.
     """
     points = [point for line in lines for point in line.points]
     if not points:
         return Markup("")
-    ys = [v for p in points for v in (p.y, p.low, p.high) if v is not None]
+    ys = [*span, *(v for p in points for v in (p.y, p.low, p.high) if v is not None)]
     x_ticks = dict(x_names or {t: number(t) for t in ticks([p.x for p in points])})
     y_ticks = ticks(ys)
     margin = 0.5 if x_names else 0.0
     x = _scale([*x_ticks, *(p.x for p in points)], LEFT, WIDTH - RIGHT, margin)
-    y = _scale([*y_ticks, *ys], HEIGHT - BOTTOM, TOP, 0.0)
+    top = TOP + ROOM * any(line.flags for line in lines)
+    y = _scale([*y_ticks, *ys], HEIGHT - BOTTOM, top, 0.0)
     apart = 7 if x_names else 0
     drawn = [
         _line(line, x, y, apart * (place - (len(lines) - 1) / 2), markers)
         for place, line in enumerate(lines)
     ]
     return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>').format(
-        WIDTH, HEIGHT, name, _axes(x_ticks, y_ticks, x, y, x_label, y_label), _join(drawn),
-        _ends(lines, x, y),
+        WIDTH, HEIGHT, _told(name, lines), _axes(x_ticks, y_ticks, x, y, x_label, y_label),
+        _join(drawn), _ends(lines, x, y) + _flags(lines, x, y),
     )  # fmt: skip
 
 
@@ -183,15 +198,65 @@ def _point(line: Line, point: Point, x: Scale, y: Scale, aside: float) -> Markup
 def _ends(lines: Sequence[Line], x: Scale, y: Scale) -> Markup:
     """Labels at the lines' ends, pushed apart where they would cover each other."""
     ends = [(line, max(line.points, key=lambda p: p.x)) for line in lines if line.end]
-    placed, above = [], TOP - 11.0
-    for line, last in sorted(ends, key=lambda end: -end[1].y):
-        above = max(y(last.y), above + 11)
-        placed.append(
-            Markup('<text x="{}" y="{}" class="{} end">{}</text>').format(
-                x(last.x) + 6, above + 4, line.colour, line.end
-            )
+    ends.sort(key=lambda end: -end[1].y)
+    heights = _apart([y(last.y) for _, last in ends])
+    return _join(
+        Markup('<text x="{}" y="{}" class="{} end">{}</text>').format(
+            x(last.x) + 6, height + 4, line.colour, line.end
         )
-    return _join(placed)
+        for (line, last), height in zip(ends, heights, strict=True)
+    )
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Rising heights, each a line of text below the one before, the last within the chart."""
+    down, placed = TOP - 11.0, []
+    for height in heights:
+        down = max(height, down + 11)
+        placed.append(down)
+    up = HEIGHT - BOTTOM + 11.0
+    for place in reversed(range(len(placed))):
+        up = placed[place] = min(placed[place], up - 11)
+    return [round(height, 1) for height in placed]
+
+
+def _flags(lines: Sequence[Line], x: Scale, y: Scale) -> Markup:
+    """On each line at its last point before the flag, or its first; the numbers above the chart."""
+    drawn, numbers = [], []
+    for line, flag in [(line, flag) for line in lines for flag in line.flags]:
+        before = [p for p in line.points if p.x <= flag.x] or [line.points[0]]
+        numbers.append((x(flag.x), flag.number))
+        drawn.append(
+            Markup(
+                '<path class="{} flag" transform="translate({} {})" d="M0-2 6-12H-6z">'
+                "<title>{}</title></path>"
+            ).format(line.colour, x(flag.x), y(before[-1].y), flag.told)
+        )
+    texts = (
+        Markup('<text x="{}" y="{}" class="middle flagged">▲ {}</text>').format(at, TOP + 1, text)
+        for at, text in _bundled(numbers)
+    )
+    return _join([*drawn, *texts])
+
+
+def _bundled(numbers: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Those that would cover each other in one text, at the first one's place."""
+    bundles: list[tuple[float, list[str]]] = []
+    for at, one in sorted(numbers, key=lambda flag: flag[0]):
+        if not bundles or at - bundles[-1][0] > BUNDLE:
+            bundles.append((at, []))
+        bundles[-1][1].append(one)
+    return [
+        (at, ", ".join(found[:3]) + (f" +{len(found) - 3}" if len(found) > 3 else ""))
+        for at, found in bundles
+    ]
+
+
+def _told(name: str, lines: Sequence[Line]) -> str:
+    """The chart in words, for who cannot see it."""
+    ends = ((line, line.points[0].told, line.points[-1].told) for line in lines if line.points)
+    parts = [f"{line.label}: {first} to {last}" for line, first, last in ends]
+    return ". ".join([name, *parts])
 
 
 def _join(parts: Iterable[Markup]) -> Markup:

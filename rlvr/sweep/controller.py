@@ -238,23 +238,36 @@ class Sweep:
                 self._end(job, State.killed)
         state = overall(jobs)
         try:
-            self._compare()
+            self._present()
         finally:
             where = self.record.tracking
             tracking.end_run(where.uri, where.parent_run_id, state)
         if state is not State.finished:
             self._say_unfinished(jobs, interrupted=bool(interrupts))
 
-    def _compare(self) -> None:
-        """Nothing that goes wrong in the report may hide the jobs' results."""
+    def _present(self) -> None:
+        """Nothing that goes wrong in comparison or report may hide the jobs' results."""
         if isinstance(self.transport, transport.PickledTask):
             return
-        try:
-            from rlvr.compare import compare
+        for what, command, make in (
+            ("comparison", "compare", self._compare),
+            ("report", "report", self._report),
+        ):
+            try:
+                make()
+            except Exception:
+                again = f"rlvr {command} {self.directory}"
+                log.exception("no %s could be made; try again: %s", what, again)
 
-            compare.report(self.directory)
-        except Exception:
-            log.exception("no comparison could be made; try again: rlvr compare %s", self.directory)
+    def _compare(self) -> None:
+        from rlvr.compare import compare
+
+        compare.report(self.directory)
+
+    def _report(self) -> None:
+        from rlvr.compare import page
+
+        self.terminal.say(f"report: {page.report(self.directory)}")
 
     def _say_unfinished(self, jobs: list[Job], *, interrupted: bool) -> None:
         named = (State.failed,) if interrupted else (State.failed, State.killed)

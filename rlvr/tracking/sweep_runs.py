@@ -87,22 +87,23 @@ def describe_sweep(
     uri: str | None,
     parent_run_id: str | None,
     *,
-    note: str,
-    metrics: Mapping[str, float | None],
-    artifacts: Sequence[Path],
+    note: str | None = None,
+    metrics: Mapping[str, float | None] | None = None,
+    artifacts: Sequence[Path] = (),
 ) -> None:
     """Put a sweep's result on its parent run: description (Markdown), best values, files."""
     if uri is None or parent_run_id is None or not reachable(uri):
         return
     try:
         client = connect(uri)
-        client.set_tag(parent_run_id, "mlflow.note.content", note)
-        for name, value in finite_metrics(metrics).items():
+        if note is not None:
+            client.set_tag(parent_run_id, "mlflow.note.content", note)
+        for name, value in finite_metrics(metrics or {}).items():
             client.log_metric(parent_run_id, name, value)
         for path in artifacts:
             client.log_artifact(parent_run_id, str(path))
     except server_errors() as error:
-        log.warning("The comparison could not be logged to MLflow: %s", error)
+        log.warning("The result of the sweep could not be logged to MLflow: %s", error)
 
 
 def reachable(uri: str) -> bool:

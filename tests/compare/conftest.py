@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from example_sweep import write_example
 from omegaconf import OmegaConf
 
 from rlvr.evaluation.statistics import wilson
@@ -157,3 +158,9 @@ def grid() -> list[tuple[str, dict[str, Any]]]:
         )
         for (shots, rate), value in accuracy.items()
     ]
+
+
+@pytest.fixture
+def example(make_sweep: Callable[..., Path]) -> Path:
+    """24 runs with everything that runs leave."""
+    return write_example(make_sweep)

@@ -11,6 +11,7 @@ from rlvr.cli import main
 from rlvr.compare import page
 from rlvr.compare.comparison import read_sweep
 from rlvr.errors import UserError
+from rlvr.manifest import Tracking
 
 ATTACK = "document.title='pwned'"
 HOSTILE = f'</script><script>{ATTACK}</script><img src=x onerror="{ATTACK}">\u202e\x00\ud800'
@@ -118,7 +119,7 @@ def test_the_page_tells_what_the_files_say(sweep):
     assert told["warnings"] == [
         {"run": 1, "steps": "steps 3 to 7", "text": "40% of the completions <b>are</b> equal"}
     ]
-    assert told["curves"]["reward"]["run 0: shots=2, lr=2e-4"][3] == [3, 0.3]
+    assert told["curves"]["reward"]["0"][3] == [3, 0.3]
     assert "<mark>9</mark>" in text
     assert "python train.py" in text
 
@@ -207,15 +208,94 @@ def test_many_runs_are_limited_and_the_best_are_kept(make_sweep):
     assert "The 150 best of 300 runs" in text
 
 
+def test_24_runs_have_every_section_in_half_a_megabyte(example):
+    found = Page(page.report(example).read_text(encoding="utf-8"))
+    assert (example / "report.html").stat().st_size < 500_000
+    sections = {
+        a["aria-labelledby"] for tag, a in found.tags if tag == "section" and len(a) == 1
+    } - {None}
+    assert {"runs", "shots", "heat", "spent", "matrix", "curves", "health", "benchmarks",
+            "questions", "repeat"} <= sections  # fmt: skip
+    assert len(found.ids) == len(set(found.ids))
+    charts = [a["aria-label"] for tag, a in found.tags if tag == "svg" and "aria-label" in a]
+    assert len([name for name in charts if name.startswith("reward, ")]) == 4
+    assert all("step" in name for name in charts if name.startswith("reward, "))
+
+
+def test_what_a_point_took_is_of_the_best_run_too(example):
+    told = data(page.render(read_sweep(example)))
+    (best,) = [found for found in told["spent"] if found["recipe"] == told["best"]]
+    middle, low, high = best["seconds_a_point"]
+    assert middle == pytest.approx(best["seconds"] / best["points"], rel=1e-3)
+    assert low < middle < high
+    assert best["cost_a_point"][0] == pytest.approx(0.35 / best["points"], rel=1e-3)
+    assert [s["cost_a_point"] for s in told["spent"] if s["points"] <= 0] == [None] * 4
+
+
+def test_how_many_questions_are_left_out_is_said(make_sweep):
+    directory = hostile_sweep(make_sweep, 24, 200, "word " * 300 + "{}")
+    text = page.render(read_sweep(directory))
+    shown = len(data(text)["questions"])
+    assert 10 < shown < 200
+    assert f"{shown} of the 200 questions that changed" in text
+
+
+def test_a_question_that_the_data_has_twice_is_two(sweep):
+    for phase, right in (("base", [False, False]), ("trained", [True, True])):
+        answers(sweep / "0", phase, right, key="same")
+    found = data(page.render(read_sweep(sweep)))
+    assert found["question_counts"]["0"]["gained"] == 2
+    assert {"same", "same-2"} <= {question["id"] for question in found["questions"]}
+
+
+def test_the_page_is_an_artifact_of_the_parent_run(make_sweep, grid, mlflow_uri):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(mlflow_uri)
+    run = client.create_run("0").info.run_id
+    directory = make_sweep(grid, tracking=Tracking(mlflow_uri, "0", run))
+    page.report(directory)
+    assert [file.path for file in client.list_artifacts(run)] == ["report.html"]
+
+
+def luminance(colour: str) -> float:
+    """Of `#rgb` or `#rrggbb`, as WCAG 2.2 defines it."""
+    digits = "".join(c * 2 for c in colour[1:]) if len(colour) == 4 else colour[1:]
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", [0, 1])
+def test_text_can_be_read_in_light_and_dark(sweep, scheme):
+    text = page.render(read_sweep(sweep))
+    block = re.findall(r":root\{(color-scheme:[^}]*)\}", text)[scheme]
+    colours = dict(re.findall(r"--([\w-]+):(#\w+)", block))
+    pairs = [(name, on) for name in ("fg", "soft", "link", "good", "bad") for on in ("bg", "panel")]
+    pairs += [(f"s{i}", "bg") for i in range(7)] + [("base", "bg"), ("on-mark", "mark")]
+    for name, on in pairs:
+        dark, light = sorted(luminance(colours[key]) for key in (name, on))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, f"--{name} on --{on}"
+
+
 @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
 class TestInBrowser:
-    def dom(self, file: Path, *options: str) -> str:
-        command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    def open(self, file: Path, *options: str) -> str:
+        command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu"]
         profile = f"--user-data-dir={file.parent / 'profile'}"
         return subprocess.run(
             [*command, profile, "--allow-file-access-from-files", *options, file.as_uri()],
             capture_output=True, text=True, timeout=100, check=True,
         ).stdout  # fmt: skip
+
+    def dom(self, file: Path, *options: str) -> str:
+        return self.open(file, "--dump-dom", *options)
+
+    def title_after(self, directory: Path, script: str, *options: str) -> str:
+        """What `script` makes the title of the directory's page."""
+        text, tried = page.render(read_sweep(directory)), directory / "tried.html"
+        tried.write_text(text.replace("</body>", f"<script>{script}</script></body>"))
+        return re.findall("<title>(.*)</title>", self.dom(tried, *options))[0]
 
     def test_nothing_hostile_runs_and_the_search_does(self, make_sweep):
         text = self.dom(page.report(hostile_sweep(make_sweep, 2, 12, HOSTILE + " {}")))
@@ -223,7 +303,7 @@ class TestInBrowser:
         assert re.search(r">(\d+) of \1 shown<", text)
 
     def test_search_filter_and_data(self, sweep):
-        script = """<script>
+        script = """
             const find = document.getElementById("find"), kind = document.getElementById("kind");
             const type = (box, text) => {
               box.value = text;
@@ -233,14 +313,58 @@ class TestInBrowser:
             type(find, "question 1?"); told.push(hits.textContent);
             type(find, ""); type(kind, "lost"); told.push(hits.textContent);
             document.title = told.join("; ");
-        </script></body>"""
-        text = page.render(read_sweep(sweep))
-        (sweep / "tried.html").write_text(text.replace("</body>", script))
-        assert "<title>0; 2 of 20 shown; 10 of 20 shown</title>" in self.dom(sweep / "tried.html")
+        """
+        assert self.title_after(sweep, script) == "0; 2 of 20 shown; 10 of 20 shown"
 
-    def test_a_phone_scrolls_one_way_only(self, sweep):
-        page.report(sweep)
-        frame = sweep / "frame.html"
+    def test_a_heading_sorts_its_table_by_number_and_time(self, example):
+        script = """
+            const table = document.querySelectorAll("table.sortable")[1];
+            const heads = [...table.tHead.rows[0].cells], told = [];
+            const sort = name => {
+              const at = heads.findIndex(head => head.textContent.trim() === name);
+              heads[at].querySelector("button").click();
+              told.push([...table.tBodies[0].rows].map(row => row.cells[at].textContent).join("|"));
+              told.push(heads.map(head => head.getAttribute("aria-sort") || "").join(""));
+            };
+            sort("points gained"); sort("time a point"); sort("time a point");
+            document.title = told.join(";");
+        """
+        points, one, up, two, down, three = self.title_after(example, script).split(";")
+        numbers = [float(number) for number in points.split("|")]
+        assert numbers == sorted(numbers)
+        assert (one, two, three) == ("ascending", "ascending", "descending")
+        for order in (up, down):
+            assert order.endswith("-|-|-|-")  # what has no number is last in both directions
+        seconds = [
+            60 * int(minutes or 0) + int(rest)
+            for minutes, rest in re.findall(r"(?:^|\|)(?:(\d+)m )?(\d+)s", up)
+        ]
+        assert len(seconds) == 8
+        assert seconds == sorted(seconds)
+        assert down.split("|")[:8] == up.split("|")[7::-1]
+
+    def test_headings_are_reached_by_keyboard(self, sweep):
+        script = """
+            const button = document.querySelector("table.sortable button");
+            button.focus();
+            document.title = [document.activeElement === button, button.tabIndex].join();
+        """
+        assert self.title_after(sweep, script) == "true,0"
+
+    @pytest.mark.parametrize(("scheme", "background"), [(0, "20, 23, 26"), (1, "255, 255, 255")])
+    def test_dark_and_light(self, sweep, scheme, background):
+        script = "document.title = getComputedStyle(document.body).backgroundColor"
+        flag = f"--blink-settings=preferredColorScheme={scheme}"
+        assert self.title_after(sweep, script, flag) == f"rgb({background})"
+
+    def test_it_prints_a_few_pages_without_the_controls(self, example):
+        printed = example / "report.pdf"
+        self.open(page.report(example), f"--print-to-pdf={printed}", "--no-pdf-header-footer")
+        assert 5 < len(re.findall(rb"/Type\s*/Page\b", printed.read_bytes())) < 30
+
+    def test_a_phone_scrolls_one_way_only(self, example):
+        page.report(example)
+        frame = example / "frame.html"
         measure = "document.title = this.contentDocument.documentElement.scrollWidth"
         frame.write_text(
             f'<title></title><iframe src="report.html" width=390 onload="{measure}"></iframe>'

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr.compare.svg import HEIGHT, WIDTH, Line, Point, chart, swatch, ticks
+from rlvr.compare.svg import BOTTOM, HEIGHT, WIDTH, Flag, Line, Point, chart, swatch, ticks
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False).map(lambda v: round(v, 6))
 
@@ -33,10 +33,11 @@ def test_every_mark_is_inside_the_picture(points):
 
 def test_a_chart_is_well_formed_whatever_the_names_hold():
     hostile = '"><script>alert(1)</script>&'
-    lines = [Line(hostile, 0, [Point(0, 1, 0.5, 1.5, hostile)], hostile)]
+    flags = [Flag(0, hostile, hostile)]
+    lines = [Line(hostile, 0, [Point(0, 1, 0.5, 1.5, hostile)], hostile, flags)]
     drawn = chart(lines, name=hostile, x_label=hostile, y_label=hostile, x_names={0: hostile})
     root = ElementTree.fromstring(drawn)
-    assert root.attrib["aria-label"] == hostile
+    assert root.attrib["aria-label"].startswith(hostile)
     assert not [e for e in root.iter() if e.tag == "script"]
     ElementTree.fromstring(swatch(lines[0]))
 
@@ -52,9 +53,41 @@ def test_lines_differ_in_more_than_colour():
 
 
 @pytest.mark.parametrize("many", [2, 14])
-def test_labels_at_the_ends_do_not_cover_each_other(many):
-    lines = [Line("", i, [Point(0, 1), Point(1, 1)], f"{i}") for i in range(many)]
+@pytest.mark.parametrize("height", [0.0, 0.5, 1.0])
+def test_labels_at_the_ends_do_not_cover_each_other(many, height):
+    lines = [Line("", i, [Point(0, height), Point(1, height)], f"{i}") for i in range(many)]
+    lines.append(Line("", 0, [Point(0, 0), Point(1, 1)]))
     drawn = chart(lines, name="c", x_label="x", y_label="y", markers=False)
     places = sorted(float(y) for y in re.findall(r'y="([\d.]+)" class="s\d end"', drawn))
     assert len(places) == many
     assert min(b - a for a, b in itertools.pairwise(places)) >= 11
+    assert places[0] >= 0
+    assert places[-1] <= HEIGHT - BOTTOM + 11
+
+
+def test_flags_stand_on_their_line_and_those_close_together_share_a_text():
+    flags = [Flag(1, "1", "first"), Flag(1, "2", "second"), Flag(9, "3", "third")]
+    line = Line("", 0, [Point(0, 0), Point(1, 5), Point(10, 9)], flags=flags)
+    drawn = chart([line], name="c", x_label="x", y_label="y")
+    assert re.findall("<title>(\\w+)</title></path><", drawn)[-3:] == ["first", "second", "third"]
+    assert re.findall('flagged">▲ ([^<]*)<', drawn) == ["1, 2", "3"]
+    many = [Flag(1, f"{i}", "") for i in range(9)]
+    drawn = chart([Line("", 0, line.points, flags=many)], name="c", x_label="x", y_label="y")
+    assert re.findall('flagged">▲ ([^<]*)<', drawn) == ["0, 1, 2 +6"]
+
+
+def test_who_cannot_see_a_chart_is_told_the_ends_of_its_lines():
+    line = Line("run 3", 0, [Point(1, 2, told="step 1: 2"), Point(9, 4, told="step 9: 4")])
+    drawn = chart([line, Line("none", 1, [])], name="Reward", x_label="x", y_label="y")
+    assert 'aria-label="Reward. run 3: step 1: 2 to step 9: 4"' in drawn
+
+
+def test_charts_of_one_span_have_one_scale():
+    drawn = [
+        chart(
+            [Line("", 0, [Point(0, y), Point(1, y)])], name="", x_label="", y_label="", span=(0, 9)
+        )
+        for y in (1, 8)
+    ]
+    first, second = (re.findall('class="right">([^<]*)<', one) for one in drawn)
+    assert first == second

@@ -169,11 +169,28 @@ def test_a_job_knows_its_run_and_what_this_process_can_import(make_sweep):
     assert not any("site-packages" in path for path in importable_paths().split(os.pathsep))
 
 
-def test_a_comparison_that_fails_hides_no_result(make_sweep, monkeypatch, caplog):
-    monkeypatch.setattr("rlvr.compare.compare.report", lambda _: 1 / 0)
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("compare.report", "no comparison could be made; try again: rlvr compare"),
+        ("page.report", "no report could be made; try again: rlvr report"),
+    ],
+)
+def test_a_comparison_or_report_that_fails_hides_no_result(
+    make_sweep, monkeypatch, caplog, function, message
+):
+    monkeypatch.setattr(f"rlvr.compare.{function}", lambda _: 1 / 0)
     (returned,) = make_sweep().launch([["value=0.2"]], 0)
     assert returned.return_value == 0.2
-    assert "no comparison could be made" in caplog.text
+    assert message in caplog.text
+
+
+def test_a_sweep_ends_with_its_comparison_and_report(make_sweep, capsys):
+    sweep = make_sweep()
+    sweep.launch([["value=0.2"]], 0)
+    assert (sweep.directory / "comparison.json").is_file()
+    assert (sweep.directory / "report.html").is_file()
+    assert f"report: {sweep.directory / 'report.html'}" in capsys.readouterr().out
 
 
 def jobs(*states: str, remote: bool = False) -> list[Job]:
