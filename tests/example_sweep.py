@@ -61,11 +61,11 @@ def _rows(accuracy: float, format_rate: float, draw: random.Random) -> Rows:
         shown = f"#### {answer}" if right or formed else "I am not sure, perhaps more."
         rows.append({
             "id": f"{random.Random(place).getrandbits(64):016x}",
-            "question": f"A farmer has {hens} hens that lay {eggs} eggs a day each. She sells {sold} "
-            "eggs on the first day and keeps the others. How many eggs does she keep?",
+            "question": f"A farmer has {hens} hens that lay {eggs} eggs a day each. She sells "
+            f"{sold} eggs on the first day and keeps the others. How many eggs does she keep?",
             "gold": str(gold),
-            "completion": [f"{hens} hens lay {hens} * {eggs} = {hens * eggs} eggs. She sells {sold}, "
-                           f"so {hens * eggs} - {sold} = {answer} are left.\n{shown}"],
+            "completion": [f"{hens} hens lay {hens} * {eggs} = {hens * eggs} eggs. She sells "
+                           f"{sold}, so {hens * eggs} - {sold} = {answer} are left.\n{shown}"],
             "correct": [right],
             "reward": [float(right)],
             "format_ok": [right or formed],

@@ -59,9 +59,9 @@ def load_answers(path: str | Path) -> "DataFrame":
 
 def load_metrics(path: str | Path) -> "DataFrame":
     """A row for each logged step of a run or of each run of a sweep, a column for each metric."""
-    from rlvr.compare.curves import logged
+    from rlvr.compare.logs import metrics
 
-    return _frame({"run": run.index, **r} for run in _rows(path) for r in logged(run.directory))
+    return _frame({"run": run.index, **r} for run in _rows(path) for r in metrics(run.directory))
 
 
 def _runs(comparison: "Comparison") -> "DataFrame":

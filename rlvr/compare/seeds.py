@@ -49,7 +49,8 @@ class Estimate:
     def freedom(self) -> float:
         parts = [(self.within, max(1, self.n - 1)), *self.pools.values()]
         total = sum(part**2 / freedom for part, freedom in parts)
-        return self.variance**2 / total if total else parts[0][1]
+        # less than one where the questions explain nearly all that lies between the seeds
+        return max(1.0, self.variance**2 / total) if self.variance else parts[0][1]
 
 
 def estimate(seeds: Sequence[Shares]) -> Estimate:
@@ -177,7 +178,9 @@ def accuracy_interval(found: Estimate) -> Interval:
     is the number of questions.
     """
     z, mean = NormalDist().inv_cdf(1 - LEVEL / 2), found.mean
-    effective = mean * (1 - mean) / found.variance if found.variance else found.n
+    effective = float(found.n)
+    if 0 < mean < 1 and found.variance:
+        effective = mean * (1 - mean) / found.variance
     effective *= (z / _student(1 - LEVEL / 2, found.freedom)) ** 2
     return wilson(mean * effective, effective)
 

@@ -223,7 +223,8 @@ def _apart(heights: Sequence[float]) -> list[float]:
 def _flags(lines: Sequence[Line], x: Scale, y: Scale) -> Markup:
     """On each line at its last point before the flag, or its first; the numbers above the chart."""
     drawn, numbers = [], []
-    for line, flag in [(line, flag) for line in lines for flag in line.flags]:
+    flagged = [(line, flag) for line in lines for flag in line.flags]
+    for line, flag in flagged:
         before = [p for p in line.points if p.x <= flag.x] or [line.points[0]]
         numbers.append((x(flag.x), flag.number))
         drawn.append(

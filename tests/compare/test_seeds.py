@@ -100,6 +100,21 @@ def test_where_all_answers_are_alike_the_interval_is_wilsons_of_the_questions(ri
     )
 
 
+@pytest.mark.parametrize("right", [0.0, 1.0])
+@pytest.mark.parametrize("spread", [0.0, 0.3])
+def test_a_recipe_that_is_all_wrong_or_right_among_others_has_intervals(right, spread):
+    rng = np.random.default_rng(2)
+    other = columns(rng.random((150, 2)) < [0.5 - spread, 0.5 + spread])
+    alike, different = pool([estimate(columns([[right, right]] * 150)), estimate(other)])
+    interval = seeds.accuracy_interval(alike)
+    assert 0 <= interval.low <= right <= interval.high <= 1
+    assert 0.01 < interval.high - interval.low < 0.5
+    for found in (difference(alike, different), difference(alike, alike)):
+        bounds = seeds.interval(found)
+        assert bounds.low <= found.mean <= bounds.high
+        assert 0 <= seeds.p_value(found) <= 1
+
+
 def test_of_one_seed_the_interval_is_about_wilsons():
     found = seeds.accuracy_interval(estimate(columns([[1]] * 120 + [[0]] * 80)))
     expected = wilson(120, 200)
