@@ -6,5 +6,7 @@ from pathlib import Path
 
 SAGEMAKER = [["sagemaker.py", action] for action in ("overhead", "kills", "sweep")]
 
-for script, *arguments in [["verifiers.py"], ["shared_prefix.py", "--checkpointing"], *SAGEMAKER]:
+SHARED = ["shared_prefix.py", "--checkpointing"]
+
+for script, *arguments in [["verifiers.py"], ["compare.py"], SHARED, *SAGEMAKER]:
     subprocess.run([sys.executable, Path(__file__).parent / script, *arguments], check=True)

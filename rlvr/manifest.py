@@ -21,6 +21,7 @@ from rlvr.states import State
 FILE = "sweep.json"
 VERSION = 1
 NOT_SAVED = ("config", "directory")
+NOT_COMPOSED = DictConfig({}, flags={"readonly": True})  # one for all: it is slow to make
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Job:
     ended: str | None = None
     value: float | None = None
     error: str | None = None
-    config: DictConfig = field(default_factory=lambda: DictConfig({}), repr=False, compare=False)
+    config: DictConfig = field(default_factory=lambda: NOT_COMPOSED, repr=False, compare=False)
     directory: Path = field(default=Path(), repr=False, compare=False)
 
     @property

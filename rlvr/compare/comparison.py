@@ -1,6 +1,5 @@
 """Runs side by side: what differs between them, which is best, and which may be as good."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -19,7 +18,7 @@ from rlvr.dotted_keys import is_of_the_run
 from rlvr.evaluation.statistics import LEVEL, holm
 from rlvr.result import Result
 
-READ = 40  # recipes whose answers to each question are read, the best ones
+READ = 100  # runs whose answers to each question are read, those of the best recipes
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Comparison:
         """
         trained = [recipe for recipe in ranked(self.recipes) if recipe.trained]
         found = []
-        for recipe in trained[1:READ]:
+        for recipe in trained[1:]:
             if (difference := _difference(trained[0], recipe)) is not None:
                 found.append((recipe, difference))
         p_values = [difference.p_value for _, difference in found]
@@ -113,7 +112,7 @@ class Comparison:
 
     def common(self, key: str) -> Any:
         """The setting all runs share, None where they differ or do not say."""
-        values = {json.dumps(row.settings.get(key), default=str) for row in self.rows}
+        values = {repr(row.settings.get(key)) for row in self.rows}
         return self.rows[0].settings.get(key) if len(values) == 1 else None
 
     def title(self) -> str:
@@ -203,7 +202,7 @@ def _differing(rows: list[RunRow], candidates: list[str]) -> list[str]:
 
 def _classes(rows: list[RunRow], keys: list[str]) -> list[str]:
     columns = [_texts(rows, key) for key in keys]
-    return [json.dumps([column[place] for column in columns]) for place in range(len(rows))]
+    return [repr([column[place] for column in columns]) for place in range(len(rows))]
 
 
 def _follows_seed(rows: list[RunRow], key: str) -> bool:
@@ -212,7 +211,7 @@ def _follows_seed(rows: list[RunRow], key: str) -> bool:
 
 
 def _texts(rows: list[RunRow], key: str) -> list[str]:
-    return [json.dumps(_value(row, key), default=str) for row in rows]
+    return [repr(_value(row, key)) for row in rows]
 
 
 def _value(row: RunRow, key: str) -> Any:

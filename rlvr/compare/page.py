@@ -50,8 +50,7 @@ def report(sweep: str | Path) -> Path:
 def render(comparison: Comparison) -> str:
     """The page, smaller than LIMIT: it holds as many questions as there is room for."""
     content = gather(comparison)
-    found, counts = questions.changed_questions(comparison.rows)
-    counted = {run: counts[run] for run in (row.index for row in content["rows"]) if run in counts}
+    found, counted = questions.changed_questions(content["rows"])
     bare = _fill(content, [], len(found), counted)
     room = min(QUESTIONS, LIMIT - len(bare.encode()) - LINKS * len(counted))
     if room < 0:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import product
+from itertools import accumulate, product
 from statistics import fmean
 from typing import Any
 
@@ -155,9 +155,11 @@ def _mean(scores: Sequence[dict[str, Any]], part: str) -> float | None:
 
 
 def recipes_of(rows: Sequence[RunRow], most: int) -> list[Recipe]:
-    """In the order of their first runs. Of the `most` best, each answer is read."""
+    """In the order of their first runs. Of the best, `most` runs in all, each answer is read."""
     recipes = [Recipe(runs) for runs in group(rows)]
-    read = {recipe.index for recipe in ranked(recipes)[:most]}
+    best = ranked(recipes)
+    counts = accumulate(len(recipe.runs) for recipe in best)
+    read = {recipe.index for recipe, count in zip(best, counts, strict=True) if count <= most}
     recipes = [replace(recipe, read=recipe.index in read) for recipe in recipes]
     if any(len(recipe.runs) > 1 for recipe in recipes):
         for of, alike in product(("base", "trained", GAIN), (True, False)):

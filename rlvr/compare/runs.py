@@ -37,6 +37,7 @@ class RunRow:
     progress: str = ""
     origin: Path = Path()
     benchmark: str | None = None  # what the scores are of, where not of the run's own data
+    read: dict[tuple[str, str | None], Shares] = field(default_factory=dict, repr=False)
 
     @property
     def base(self) -> dict[str, Any] | None:
@@ -75,8 +76,11 @@ class RunRow:
         return label(self.varied) or self.name
 
     def shares(self, phase: str) -> Shares:
-        """Right answers of the `base` or `trained` evaluation by question; reads a file."""
-        return read_shares(self.directory, phase, self.benchmark)
+        """Right answers of the `base` or `trained` evaluation by question; reads a file once."""
+        key = phase, self.benchmark
+        if key not in self.read:
+            self.read[key] = read_shares(self.directory, phase, self.benchmark)
+        return self.read[key]
 
 
 def label(varied: dict[str, Any]) -> str:
