@@ -44,7 +44,7 @@ def main() -> None:
 def seconds(words: list[str], folder: Path) -> float:
     started = time.monotonic()
     environment = os.environ | {"PYTHONPATH": str(ROOT), "RLVR_OUTPUT_DIR": str(folder)}
-    command = [sys.executable, "-m", "rlvr.cli", *words]
+    command = [sys.executable, "-m", "rlvr", *words]
     subprocess.run(command, check=True, env=environment, cwd=folder, capture_output=True)
     return time.monotonic() - started
 

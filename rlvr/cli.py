@@ -166,6 +166,3 @@ COMMANDS: list[Callable[[Commands], None]] = [
     _add_evaluate,
     _add_jobs,
 ]
-
-if __name__ == "__main__":
-    sys.exit(main())

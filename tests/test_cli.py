@@ -20,7 +20,7 @@ HEAVY = (
 
 def rlvr(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "rlvr.cli", *arguments],
+        [sys.executable, "-m", "rlvr", *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, **variables},
