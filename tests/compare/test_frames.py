@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ import rlvr
 from rlvr.errors import UserError
 
 DOCS = Path(__file__).parents[2] / "docs" / "sweeps.md"
+NOTEBOOK = DOCS.parents[1] / "examples/sweep_as_data.ipynb"
 
 
 @pytest.fixture
@@ -84,3 +86,17 @@ def test_importing_the_package_is_instant():
     heavy = ("pandas", "numpy", "hydra", "omegaconf", "torch", "mlflow", "scipy", "yaml")
     code = f"import sys, rlvr; print({heavy!r} and [n for n in {heavy!r} if n in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_the_notebook_runs_and_holds_no_path(example, monkeypatch):
+    monkeypatch.setenv("RLVR_OUTPUT_DIR", str(example.parents[1]))
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    text = NOTEBOOK.read_text(encoding="utf-8")
+    assert not re.search(r"/(home|root|tmp|work|Users)/", text)
+    names: dict[str, Any] = {}
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    for cell in cells:
+        assert cell["outputs"], "the notebook is kept as it was run"
+        exec("".join(cell["source"]), names)
+    assert len(names["runs"]) == 24
+    assert len(names["gained"]) + len(names["lost"]) > 0
