@@ -152,6 +152,28 @@ def _check(chosen: argparse.Namespace) -> None:
     check(chosen.overrides, config_dir=chosen.config_dir, rollouts=chosen.rollouts)
 
 
+def _add_resume(commands: Commands) -> None:
+    command = commands.add_parser(
+        "resume",
+        help="go on with a sweep or a run exactly where it ended",
+        description="Start a sweep by its own command again, of which only what is missing runs, "
+        "or a run by its own configuration from its last checkpoint.",
+    )
+    command.add_argument(
+        "target",
+        nargs="?",
+        metavar="RUN|SWEEP",
+        help="a directory or a name (default: the newest sweep or run that is not finished)",
+    )
+    command.set_defaults(run=_resume)
+
+
+def _resume(chosen: argparse.Namespace) -> None:
+    from rlvr.resume import resume
+
+    resume(chosen.target)
+
+
 def _add_jobs(commands: Commands) -> None:
     from rlvr.launchers.sagemaker.parser import add_parser
 
@@ -161,6 +183,7 @@ def _add_jobs(commands: Commands) -> None:
 # A subcommand is a function that adds its parser and sets `run`; list it here.
 COMMANDS: list[Callable[[Commands], None]] = [
     _add_check,
+    _add_resume,
     _add_compare,
     _add_report,
     _add_evaluate,

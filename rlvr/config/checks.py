@@ -245,6 +245,13 @@ def _output(config: DictConfig) -> Iterator[str]:
         yield problem
 
 
+def _run(config: DictConfig) -> Iterator[str]:
+    """`last` is the word for the newest one."""
+    name = config.run
+    if name is not None and (not name.strip(". ") or "/" in name or name == "last"):
+        yield f"run={name}: must be the name of a directory, without / and not `last`"
+
+
 def unwritable(output_dir: str) -> str | None:
     """Why nothing can be written below `output_dir`, or None."""
     folder = Path(output_dir).expanduser().absolute()
@@ -271,4 +278,5 @@ CHECKS = (
     _peft,
     _launcher,
     _output,
+    _run,
 )

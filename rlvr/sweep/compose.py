@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rlvr.dotted_keys import is_of_the_run, override_key
 from rlvr.errors import UserError
 from rlvr.manifest import Job
+from rlvr.sweep.command import OF_A_RESUME
 
 
 def compose(
@@ -30,7 +31,7 @@ def compose(
     swept = _swept_keys(loader, master)
     jobs = []
     for index, given in enumerate(job_overrides, first_index):
-        overrides = [o for o in filter_overrides(given) if not o.startswith("launcher.resume=")]
+        overrides = [o for o in filter_overrides(given) if override_key(o) not in OF_A_RESUME]
         config = loader.load_sweep_config(master, list(given))
         name = _name(overrides, swept) or str(config.hydra.job.name)
         jobs.append(Job(index, name, hash="", overrides=overrides, dir="", config=config))
@@ -47,6 +48,9 @@ def place(job: Job, sweep_dir: Path) -> None:
         job.directory = sweep_dir / str(hydra.sweep.subdir)
         job.dir = os.path.relpath(job.directory, sweep_dir)
         hydra.runtime.output_dir = str(job.directory.absolute())
+    if "run" in job.config:
+        with read_write(job.config):
+            job.config.run = sweep_dir.name
 
 
 def _swept_keys(loader: ConfigLoader, master: DictConfig) -> set[str]:

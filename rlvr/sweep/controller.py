@@ -22,11 +22,13 @@ from rlvr.errors import UserError
 from rlvr.manifest import Job, Manifest
 from rlvr.result import Result
 from rlvr.states import State
-from rlvr.sweep import compose, terminal, transport
+from rlvr.sweep import command, compose, terminal, transport
 from rlvr.sweep.interrupts import Interrupts
-from rlvr.sweep.resume import Resume
+from rlvr.sweep.resume import Resume, wanted
 
 log = logging.getLogger(__name__)
+
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 class Runner(Protocol):
@@ -65,6 +67,7 @@ class Sweep:
         self.terminal = terminal.Terminal()
         self._record: Manifest | None = None
         self._earlier: list[Job] = []
+        self._may_grow = True
 
     @property
     def record(self) -> Manifest:
@@ -82,7 +85,7 @@ class Sweep:
         with manifest.claim(self.directory), Interrupts() as interrupts:
             if self._record is None:
                 self._open(settings)
-            jobs = self._match(composed)
+            jobs = self._match(self._with_added(composed))
             try:
                 self._run(jobs, interrupts)
             finally:
@@ -107,7 +110,7 @@ class Sweep:
     def settings(self, job: Job) -> dict[str, Any]:
         """The job's own `launcher` node."""
         settings: dict[str, Any] = compose.plain(OmegaConf.select(job.config, "launcher") or {})
-        known = self.runner.settings | {"name", "resume"}
+        known = self.runner.settings | {"name", "resume", "extend"}
         if unknown := sorted(set(settings) - known):
             raise UserError(
                 f"launcher.{unknown[0]} is not a setting of the {self.runner.name} launcher; "
@@ -127,7 +130,7 @@ class Sweep:
     def _open(self, settings: dict[str, Any]) -> None:
         """Read the record of the sweep to go on with, or begin a new one."""
         if settings.get("resume") is not None:
-            self._reopen()
+            self._reopen(extend=bool(settings.get("extend")))
             return
         if "resume" in settings and (self.directory / manifest.FILE).exists():
             raise UserError(
@@ -141,11 +144,13 @@ class Sweep:
             created=started.isoformat(timespec="milliseconds"),
             launcher=self.runner.name,
             command=terminal.command_line(),
+            cwd=str(Path.cwd()),
             metric=self.transport.metric,
         )
 
-    def _reopen(self) -> None:
+    def _reopen(self, *, extend: bool) -> None:
         self._record = manifest.load(self.directory)
+        self._may_grow = extend or (self._is_own_command() and not self._has_all_jobs_at_once())
         self._earlier = list(self._record.jobs)
         remote = any(job.is_remote() for job in self._earlier)
         if remote and self._record.launcher != self.runner.name:
@@ -154,13 +159,45 @@ class Sweep:
                 f"resume it with launcher={self._record.launcher}"
             )
 
-    def _match(self, composed: list[Job]) -> list[Job]:
-        """Decide what runs; the manifest and MLflow say so before anything starts."""
+    def _is_own_command(self) -> bool:
+        return command.is_own(self.record, terminal.command_line()[2:])
+
+    def _has_all_jobs_at_once(self) -> bool:
+        """Else the record of a sweep that was ended early lacks the jobs still to be proposed."""
+        sweeper = self.master.hydra.sweeper
+        return sweeper._target_ == BASIC_SWEEPER and sweeper.max_batch_size is None
+
+    def _with_added(self, composed: list[Job]) -> list[Job]:
+        """By its own command a sweep goes on with the jobs that it was extended by as well."""
+        self._identify(composed)
+        if not (self._earlier and self._is_own_command() and self._has_all_jobs_at_once()):
+            return composed
+        hashes, asked = [job.hash for job in composed], [wanted(job) for job in composed]
+        added = [
+            job.overrides
+            for job in self._earlier
+            if job.hash not in hashes and wanted(job) not in asked
+        ]
+        more = self.compose(added, len(composed)) if added else []
+        self._identify(more)
+        return composed + more
+
+    def _identify(self, composed: list[Job]) -> None:
         for job in composed:
             compose.place(job, self.directory)
             job.hash = self.transport.hash(job)
+
+    def _match(self, composed: list[Job]) -> list[Job]:
+        """Decide what runs; the manifest and MLflow say so before anything starts."""
         resumed = bool(self._earlier)
-        resume = Resume(self.record, self._earlier, self.result, self.runner.attachable, self._end)
+        resume = Resume(
+            self.record,
+            self._earlier,
+            self.result,
+            self.runner.attachable,
+            self._end,
+            may_grow=self._may_grow,
+        )
         jobs = resume.match(composed)
         for job in jobs:
             compose.place(job, self.directory)
