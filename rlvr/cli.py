@@ -143,10 +143,21 @@ def _add_check(commands: Commands) -> None:
     command.add_argument(
         "--rollouts", action="store_true", help="load the base model too and pay a few rollouts"
     )
+    command.add_argument(
+        "-m",
+        "--multirun",
+        action="store_true",
+        help="check a whole sweep: a row for each job, and what would be refused",
+    )
     command.set_defaults(run=_check)
 
 
 def _check(chosen: argparse.Namespace) -> None:
+    if chosen.multirun:
+        from rlvr.preview import preview
+
+        preview(chosen.overrides, config_dir=chosen.config_dir)
+        return
     from rlvr.check import check
 
     check(chosen.overrides, config_dir=chosen.config_dir, rollouts=chosen.rollouts)

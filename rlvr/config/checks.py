@@ -20,6 +20,7 @@ from rlvr.paths import find
 from rlvr.secret_patterns import is_secret
 from rlvr.targets import target_problems
 
+NEEDS_PATH = "rlvr.data.sources.jsonl.load"
 LAUNCHERS = ("local", "slurm", "sagemaker")
 
 
@@ -163,6 +164,14 @@ def _shots(config: DictConfig) -> Iterator[str]:
 
 def _files(config: DictConfig) -> Iterator[str]:
     for key, dataset in _datasets(config).items():
+        if (
+            dataset.path is None
+            and dataset.loader.get("_target_") == "rlvr.data.sources.jsonl.load"
+        ):
+            yield (
+                f"{key}.path is not set: name a JSONL file, or a directory with train.jsonl and "
+                f"test.jsonl ({key}.path=PATH)"
+            )
         if dataset.path is not None and not find(dataset.path).exists():
             yield f"{key}.path={dataset.path}: no such file or directory"
     model = config.model.path

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
@@ -73,6 +73,11 @@ def sweep_name(loader: ConfigLoader, master: DictConfig) -> str:
     return f"{Path(str(master.hydra.sweep.dir)).name} {swept}".strip()
 
 
+def refuse_swept_name(loader: ConfigLoader, master: DictConfig) -> None:
+    if "run" in _swept_keys(loader, master):
+        raise UserError("run names the directory of the whole sweep and cannot be swept: run=NAME")
+
+
 def check_one_launcher(master: DictConfig, jobs: list[Job]) -> None:
     """Hydra takes the launcher from the master config and would silently run every job there."""
     used = _launcher(master)
@@ -93,26 +98,52 @@ def _launcher(config: DictConfig) -> str:
     return str(config.hydra.runtime.choices.get("hydra/launcher"))
 
 
+Problems: TypeAlias = dict[str, list[Job]]
+
+
 def validate(jobs: list[Job], check: Callable[[DictConfig], None]) -> None:
     """Check every job; raises one UserError with all problems, each once, with its jobs."""
-    problems: dict[str, list[str]] = {}
+    refuse(jobs, problems(jobs, lambda job: check(task_config(job.config))))
+
+
+def problems(jobs: Sequence[Job], check: Callable[[Job], object]) -> Problems:
+    """What `check` or an interpolation has against jobs, and which."""
+    found: Problems = {}
     for job in jobs:
         try:
             with hydra_config(job.config):
-                check(task_config(job.config))
+                check(job)
                 resolved(job.config)
         except (UserError, OmegaConfBaseException) as error:
-            problems.setdefault(str(error), []).append(job.label)
-    if problems:
-        bad = sum(len(labels) for labels in problems.values())
-        text = "\n".join(_describe(message, labels) for message, labels in problems.items())
+            found.setdefault(str(error), []).append(job)
+    return found
+
+
+def refuse(jobs: Sequence[Job], found: Problems) -> None:
+    """Raise UserError where there are problems."""
+    if found:
+        bad = len({job.index for refused in found.values() for job in refused})
+        text = "\n".join(_describe(message, refused) for message, refused in found.items())
         raise UserError(f"{bad} of {len(jobs)} jobs cannot run, so none was started:\n{text}")
 
 
-def _describe(message: str, labels: list[str]) -> str:
+def _describe(message: str, refused: list[Job]) -> str:
+    labels = [job.label for job in refused]
     shown = labels[:4] + ([f"and {len(labels) - 4} more"] if len(labels) > 4 else [])
     indented = message.strip().replace("\n", "\n    ")
     return f"  job {'; '.join(shown)}\n    {indented}"
+
+
+def launcher_settings(config: DictConfig, name: str, known: frozenset[str]) -> dict[str, Any]:
+    """The job's own `launcher` node; UserError for what the launcher called `name` has not."""
+    settings: dict[str, Any] = plain(OmegaConf.select(config, "launcher") or {})
+    known |= {"name", "resume", "extend"}
+    if unknown := sorted(set(settings) - known):
+        raise UserError(
+            f"launcher.{unknown[0]} is not a setting of the {name} launcher; "
+            f"its settings are {', '.join(sorted(known - {'name'}))}"
+        )
+    return settings
 
 
 @contextmanager

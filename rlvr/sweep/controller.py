@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
@@ -22,9 +22,13 @@ from rlvr.errors import UserError
 from rlvr.manifest import Job, Manifest
 from rlvr.result import Result
 from rlvr.states import State
-from rlvr.sweep import command, compose, terminal, transport
+from rlvr.sweep import compose, terminal, transport
+from rlvr.sweep.command import is_own
 from rlvr.sweep.interrupts import Interrupts
 from rlvr.sweep.resume import Resume, wanted
+
+if TYPE_CHECKING:
+    from rlvr.sweep.data import SweepData
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +72,7 @@ class Sweep:
         self._record: Manifest | None = None
         self._earlier: list[Job] = []
         self._may_grow = True
+        self._data: SweepData | None = None
 
     @property
     def record(self) -> Manifest:
@@ -76,9 +81,13 @@ class Sweep:
 
     def launch(self, job_overrides: Sequence[Sequence[str]], first_index: int) -> list[JobReturn]:
         """Run the jobs and return their results in order; raises KeyboardInterrupt after a stop."""
-        composed = self.compose(job_overrides, first_index)
-        settings = self.settings(composed[0])
-        self.runner.prepare(settings, len(composed))
+        try:
+            composed = self.compose(job_overrides, first_index)
+            settings = self.settings(composed[0])
+            self.runner.prepare(settings, len(composed))
+        except UserError:
+            remove_if_new(self.directory)
+            raise
         if self._record is None and settings.get("resume") is not None:
             self._move_to(manifest.find(str(settings["resume"]), root=self.directory.parent))
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -102,30 +111,30 @@ class Sweep:
         jobs = compose.compose(self.loader, self.master, job_overrides, first_index)
         compose.check_one_launcher(self.master, jobs)
         if not isinstance(self.transport, transport.PickledTask):
-            from rlvr import config
-
-            compose.validate(jobs, getattr(self.task_function, "validate", config.validate))
+            self._validate(jobs)
         return jobs
+
+    def _validate(self, jobs: list[Job]) -> None:
+        """Configurations, and the data of those that are right."""
+        if own := getattr(self.task_function, "validate", None):
+            compose.validate(jobs, own)
+            return
+        from rlvr.sweep.data import SweepData
+
+        compose.refuse_swept_name(self.loader, self.master)
+        self._data = self._data or SweepData(here=self.runner.name == "local")
+        compose.refuse(jobs, self._data.all_problems(jobs))
 
     def settings(self, job: Job) -> dict[str, Any]:
         """The job's own `launcher` node."""
-        settings: dict[str, Any] = compose.plain(OmegaConf.select(job.config, "launcher") or {})
-        known = self.runner.settings | {"name", "resume", "extend"}
-        if unknown := sorted(set(settings) - known):
-            raise UserError(
-                f"launcher.{unknown[0]} is not a setting of the {self.runner.name} launcher; "
-                f"its settings are {', '.join(sorted(known - {'name'}))}"
-            )
-        return settings
+        return compose.launcher_settings(job.config, self.runner.name, self.runner.settings)
 
     def _move_to(self, directory: Path) -> None:
         """Hydra has made a new sweep directory by now; the sweeper moves to the old one with us."""
         made, self.directory = self.directory, directory
         with read_write(self.master.hydra):
             self.master.hydra.sweep.dir = str(directory)
-        if made.is_dir() and [path.name for path in made.iterdir()] == ["multirun.yaml"]:
-            (made / "multirun.yaml").unlink()
-            made.rmdir()
+        remove_if_new(made)
 
     def _open(self, settings: dict[str, Any]) -> None:
         """Read the record of the sweep to go on with, or begin a new one."""
@@ -160,7 +169,7 @@ class Sweep:
             )
 
     def _is_own_command(self) -> bool:
-        return command.is_own(self.record, terminal.command_line()[2:])
+        return is_own(self.record, terminal.command_line()[2:])
 
     def _has_all_jobs_at_once(self) -> bool:
         """Else the record of a sweep that was ended early lacks the jobs still to be proposed."""
@@ -330,6 +339,13 @@ class Sweep:
                 returned.return_value = transport.JobFailedError(message, details)
             returns.append(returned)
         return returns
+
+
+def remove_if_new(directory: Path) -> None:
+    """What Hydra makes before it hands over."""
+    if directory.is_dir() and [path.name for path in directory.iterdir()] == ["multirun.yaml"]:
+        (directory / "multirun.yaml").unlink()
+        directory.rmdir()
 
 
 def overall(jobs: list[Job]) -> State:
