@@ -53,6 +53,9 @@ def output_dir(arguments: list[str]) -> str:
     return given[-1] if given else os.environ["RLVR_OUTPUT_DIR"]
 
 
+SHOWING = {"--cfg", "-c", "--info", "-i"}
+
+
 def settle_output_dir(arguments: list[str]) -> None:
     """Jobs, the default MLflow store and `launcher.resume=last` all look below it."""
     # Hydra makes the run's directory before it hands over, and fails with a traceback.
@@ -79,6 +82,9 @@ if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv[1:]):
         help_at_once()
     sys.argv[:] = [str(ROOT / "train.py"), *multirun_first(sys.argv[1:])]
+    flags = {argument.partition("=")[0] for argument in sys.argv[1:]}
+    if flags & {"-m", "--multirun"} and flags & SHOWING:
+        sys.exit("--cfg and --info show one configuration; a whole sweep: rlvr check ... -m")
     settle_output_dir(sys.argv[1:])
     if any("launcher.resume=" in argument for argument in sys.argv[1:]):
         go_on()

@@ -90,9 +90,12 @@ def composing(config_dir: str | None) -> Iterator[list[str]]:
         if isinstance(error, UserError):
             raise
         cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
-        several = "--multirun" in str(error)
-        hint = "\n(one configuration at a time; `rlvr check ... -m` checks a sweep)" * several
-        raise UserError(f"{error}{cause}{hint}") from error
+        if "--multirun" in str(error):
+            raise UserError(
+                f"{str(error).splitlines()[0]}: add -m to check every job of a sweep "
+                "(a list is written key=[a,b], a text key='a,b')"
+            ) from error
+        raise UserError(f"{error}{cause}") from error
 
 
 def project_root() -> Path:

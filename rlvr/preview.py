@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import import_module
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlvr import config, estimate
 from rlvr.check import composing, large, least_memory
-from rlvr.compare.names import short_names
+from rlvr.compare.names import model_name, short_names, shown
 from rlvr.dotted_keys import split_overrides
 from rlvr.errors import UserError
 from rlvr.formatting import duration
@@ -21,6 +21,10 @@ from rlvr.paths import output_dir
 from rlvr.sweep import compose
 from rlvr.sweep.data import Data, SweepData
 
+if TYPE_CHECKING:
+    from rlvr.data.load import Splits
+
+COLUMNS = ("steps", "rollouts", "memory", "time", "instance", "cost")
 RECORDED = 100  # results that are looked through for the time that a run takes
 RUNNERS = {
     "local": ("rlvr.launchers.local", "LocalRunner"),
@@ -35,14 +39,18 @@ def preview(overrides: Sequence[str], *, config_dir: str | None = None) -> None:
 
     with composing(config_dir) as searched:
         jobs = compose_jobs([*searched, *overrides])
+    for job, name in zip(jobs, _names(jobs), strict=True):
+        job.name = name
     launcher = str(jobs[0].config.launcher.get("name", "local"))
-    data = SweepData(here=launcher == "local")
+    data = SweepData(here=launcher == "local", examine=_check_rewards)
     found = data.all_problems(jobs)
     refused = {job.index for bad in found.values() for job in bad}
     found |= compose.problems(jobs, _check_launcher)
+    rows = [_row(job, data.of(job), valid=job.index not in refused) for job in jobs]
+    columns = [key for key in COLUMNS if any(row[key] for row in rows)]
     console = Console(highlight=False)
-    console.print(_table(jobs, data, refused))
-    for line in _notes(jobs, data, launcher):
+    console.print(_table(jobs, rows, columns))
+    for line in _notes(jobs, data, columns):
         console.print(line, style="dim", markup=False)
     compose.refuse(jobs, found)
     print(f"All {len(jobs)} jobs passed.")
@@ -74,7 +82,16 @@ def compose_jobs(overrides: Sequence[str]) -> list[Job]:
     return jobs
 
 
-def _check_launcher(job: Job) -> None:
+def _check_rewards(cfg: DictConfig, splits: "Splits") -> None:
+    from rlvr.rewards.build import build_rewards
+    from rlvr.safeguards.gold_answers import check_golds
+
+    if cfg.trainer.preflight:
+        steps = estimate.steps(cfg, len(splits.train))
+        check_golds(build_rewards(cfg.rewards), splits, steps).refuse()
+
+
+def _check_launcher(job: Job) -> Iterator[str]:
     """What the launcher would refuse without asking a service."""
     name = str(job.config.launcher.get("name", "local"))
     module, runner = RUNNERS[name]
@@ -85,22 +102,20 @@ def _check_launcher(job: Job) -> None:
 
         submission = Submission.of(job)
         if problem := spot_problem(submission.settings, submission.config):
-            raise UserError(problem)
+            yield problem
 
 
-def _table(jobs: Sequence[Job], data: SweepData, refused: set[int]) -> Any:
+def _table(jobs: Sequence[Job], rows: Sequence[dict[str, str]], shown_columns: list[str]) -> Any:
     """At 80 columns what differs may take several lines; the numbers stand in one."""
     from rich.table import Table
 
-    rows = [_row(job, data.of(job), valid=job.index not in refused) for job in jobs]
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("job", justify="right")
-    table.add_column("what differs", overflow="fold", ratio=1)
-    shown = [key for key in rows[0] if any(row[key] for row in rows)]
-    for key in shown:
+    table.add_column("what differs", overflow="fold")
+    for key in shown_columns:
         table.add_column(key, justify="right", no_wrap=True)
-    for job, name, row in zip(jobs, _names(jobs), rows, strict=True):
-        table.add_row(f"#{job.index}", name, *(row[key] or "?" for key in shown))
+    for job, row in zip(jobs, rows, strict=True):
+        table.add_row(f"#{job.index}", job.name, *(row[key] or "?" for key in shown_columns))
     return table
 
 
@@ -110,15 +125,21 @@ def _names(jobs: Sequence[Job]) -> list[str]:
     varied = [key for key in given[0] if len({overrides[key] for overrides in given}) > 1]
     short = short_names(varied)
     return [
-        " ".join(f"{short[key]}={overrides[key]}" for key in varied) or job.name
+        " ".join(f"{short[key]}={_value(job, key, overrides[key])}" for key in varied) or job.name
         for job, overrides in zip(jobs, given, strict=True)
     ]
+
+
+def _value(job: Job, key: str, typed: str) -> str:
+    """A group's option and text as they were typed, numbers as everywhere."""
+    value = OmegaConf.select(job.config, key)
+    return shown(value) if isinstance(value, int | float) else typed
 
 
 def _row(job: Job, data: Data | None, *, valid: bool) -> dict[str, str]:
     """Empty where it is not known."""
     if not valid:
-        return dict.fromkeys(("steps", "rollouts", "memory", "time", "instance", "cost"), "")
+        return dict.fromkeys(COLUMNS, "")
     cfg = job.config
     counted = _steps(cfg, data)
     least = least_memory(cfg)
@@ -155,23 +176,28 @@ def _price(job: Job) -> tuple[str, str]:
     return submission.instance_type, "" if most is None else f"<= {describe(most)}"
 
 
-def _notes(jobs: Sequence[Job], data: SweepData, launcher: str) -> Iterator[str]:
-    yield "memory: weights, gradients and optimizer; activations come on top"
-    seconds = [_seconds(job.config, data.of(job)) for job in jobs]
-    if launcher == "local":
-        yield _time_note([s for s in seconds if s is not None], jobs)
-    if launcher == "sagemaker":
+def _notes(jobs: Sequence[Job], data: SweepData, columns: Sequence[str]) -> Iterator[str]:
+    """What the numbers are, and why some are missing."""
+    if "memory" in columns:
+        yield "memory: weights, gradients and optimizer; activations come on top"
+    else:
+        models = sorted({model_name(str(job.config.model.path)) for job in jobs})
+        yield f"memory: not known, the files of {', '.join(models)} are not on this machine"
+    if "time" in columns:
+        yield _time_note(jobs, data)
+    else:
+        yield "time: not known, no finished run of the kind is recorded on this machine"
+    if "cost" in columns:
         yield "cost: the hourly price x launcher.max_runtime, after which SageMaker ends a job"
-    if any(data.of(job) is None for job in jobs):
-        yield "?: not known, or not looked at (data that only the jobs' machine can load)"
+    if not any(data.of(job) for job in jobs):
+        yield "data: not read, it is not on this machine or not right"
 
 
-def _time_note(seconds: list[float], jobs: Sequence[Job]) -> str:
-    if not seconds:
-        return "time: not known, no finished run of this model is recorded here"
-    at_once = jobs[0].config.launcher.get("n_jobs") or 1
-    whole = duration(sum(seconds) / min(at_once, len(jobs)))
-    return f"time: rough, from recorded runs of the same model here; about {whole} in all"
+def _time_note(jobs: Sequence[Job], data: SweepData) -> str:
+    seconds = [_seconds(job.config, data.of(job)) or 0 for job in jobs]
+    at_once = min(jobs[0].config.launcher.get("n_jobs") or 1, len(jobs))
+    whole = duration(sum(seconds) / at_once)
+    return f"time: rough, by recorded runs of the kind on this machine; {whole} for all"
 
 
 def _seconds(cfg: DictConfig, data: Data | None) -> float | None:
@@ -212,4 +238,6 @@ def _completions(cfg: DictConfig, train: int, questions: int) -> int:
 
 def _kind(cfg: DictConfig) -> str:
     """Runs of one kind take about the same time for a completion."""
-    return f"{cfg.model.path} {cfg.peft.method.value} {cfg.trainer.max_completion_length}"
+    t = cfg.trainer
+    batch = t.per_device_train_batch_size * t.gradient_accumulation_steps
+    return f"{cfg.model.path} {cfg.peft.method.value} {batch} {t.max_completion_length}"

@@ -26,11 +26,14 @@ LAUNCHERS = ("local", "slurm", "sagemaker")
 
 def validate(config: DictConfig) -> None:
     """Raise one UserError that lists everything wrong with a composed config (without `hydra`)."""
-    problems = [*_missing(config), *_unknown(config, Config, "")]
-    if not problems:
-        problems = [p for check in CHECKS for p in check(config)]
-    if problems:
-        raise UserError("invalid configuration:\n" + "\n".join(f"  {p}" for p in problems))
+    if found := problems(config):
+        raise UserError("invalid configuration:\n" + "\n".join(f"  {p}" for p in found))
+
+
+def problems(config: DictConfig) -> list[str]:
+    """Everything wrong with a composed config (without `hydra`)."""
+    found = [*_missing(config), *_unknown(config, Config, "")]
+    return found or [p for check in CHECKS for p in check(config)]
 
 
 def _missing(config: DictConfig) -> Iterator[str]:

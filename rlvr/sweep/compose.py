@@ -4,7 +4,7 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -103,19 +103,26 @@ Problems: TypeAlias = dict[str, list[Job]]
 
 def validate(jobs: list[Job], check: Callable[[DictConfig], None]) -> None:
     """Check every job; raises one UserError with all problems, each once, with its jobs."""
-    refuse(jobs, problems(jobs, lambda job: check(task_config(job.config))))
+
+    def nothing_more(job: Job) -> tuple[str, ...]:
+        check(task_config(job.config))
+        return ()
+
+    refuse(jobs, problems(jobs, nothing_more))
 
 
-def problems(jobs: Sequence[Job], check: Callable[[Job], object]) -> Problems:
-    """What `check` or an interpolation has against jobs, and which."""
+def problems(jobs: Sequence[Job], check: Callable[[Job], Iterable[str]]) -> Problems:
+    """What `check` gives or raises for jobs, or an interpolation that fails, and for which."""
     found: Problems = {}
     for job in jobs:
         try:
             with hydra_config(job.config):
-                check(job)
+                texts = [*check(job)]
                 resolved(job.config)
         except (UserError, OmegaConfBaseException) as error:
-            found.setdefault(str(error), []).append(job)
+            texts = [str(error)]
+        for text in texts:
+            found.setdefault(text, []).append(job)
     return found
 
 
