@@ -25,7 +25,7 @@ from rlvr.states import State
 from rlvr.sweep import compose, terminal, transport
 from rlvr.sweep.command import is_own
 from rlvr.sweep.interrupts import Interrupts
-from rlvr.sweep.resume import Resume, wanted
+from rlvr.sweep.resume import Resume, refuse_others, wanted
 
 if TYPE_CHECKING:
     from rlvr.sweep.data import SweepData
@@ -71,7 +71,6 @@ class Sweep:
         self.terminal = terminal.Terminal()
         self._record: Manifest | None = None
         self._earlier: list[Job] = []
-        self._may_grow = True
         self._data: SweepData | None = None
 
     @property
@@ -82,14 +81,15 @@ class Sweep:
     def launch(self, job_overrides: Sequence[Sequence[str]], first_index: int) -> list[JobReturn]:
         """Run the jobs and return their results in order; raises KeyboardInterrupt after a stop."""
         try:
-            composed = self.compose(job_overrides, first_index)
+            composed = self._composed(job_overrides, first_index)
             settings = self.settings(composed[0])
+            if settings.get("resume") is not None:
+                self._refuse_others(composed, settings)
+            self._validate(composed)
             self.runner.prepare(settings, len(composed))
         except UserError:
             remove_if_new(self.directory)
             raise
-        if self._record is None and settings.get("resume") is not None:
-            self._move_to(manifest.find(str(settings["resume"]), root=self.directory.parent))
         self.directory.mkdir(parents=True, exist_ok=True)
         with manifest.claim(self.directory), Interrupts() as interrupts:
             if self._record is None:
@@ -108,14 +108,19 @@ class Sweep:
 
         A task function that runs in its own worker module may bring its own `validate`.
         """
+        jobs = self._composed(job_overrides, first_index)
+        self._validate(jobs)
+        return jobs
+
+    def _composed(self, job_overrides: Sequence[Sequence[str]], first_index: int) -> list[Job]:
         jobs = compose.compose(self.loader, self.master, job_overrides, first_index)
         compose.check_one_launcher(self.master, jobs)
-        if not isinstance(self.transport, transport.PickledTask):
-            self._validate(jobs)
         return jobs
 
     def _validate(self, jobs: list[Job]) -> None:
         """Configurations, and the data of those that are right."""
+        if isinstance(self.transport, transport.PickledTask):
+            return
         if own := getattr(self.task_function, "validate", None):
             compose.validate(jobs, own)
             return
@@ -129,6 +134,16 @@ class Sweep:
         """The job's own `launcher` node."""
         return compose.launcher_settings(job.config, self.runner.name, self.runner.settings)
 
+    def _refuse_others(self, composed: list[Job], settings: dict[str, Any]) -> None:
+        """Before their data is read, which may take a download: jobs that the sweep lacks."""
+        if self._record is None:
+            self._move_to(manifest.find(str(settings["resume"]), root=self.directory.parent))
+        record = self._record or manifest.load(self.directory)
+        grows = self._is_own_command(record) and not self._has_all_jobs_at_once()
+        if not settings.get("extend") and not grows:
+            self._identify(composed)
+            refuse_others(record, composed)
+
     def _move_to(self, directory: Path) -> None:
         """Hydra has made a new sweep directory by now; the sweeper moves to the old one with us."""
         made, self.directory = self.directory, directory
@@ -139,12 +154,12 @@ class Sweep:
     def _open(self, settings: dict[str, Any]) -> None:
         """Read the record of the sweep to go on with, or begin a new one."""
         if settings.get("resume") is not None:
-            self._reopen(extend=bool(settings.get("extend")))
+            self._reopen()
             return
         if "resume" in settings and (self.directory / manifest.FILE).exists():
             raise UserError(
                 f"{self.directory} holds a sweep already: go on with it by "
-                f"launcher.resume={self.directory}, or choose another hydra.sweep.dir"
+                f"launcher.resume={self.directory}, or choose another run=NAME"
             )
         started = datetime.now(UTC)
         self._record = Manifest(
@@ -157,9 +172,8 @@ class Sweep:
             metric=self.transport.metric,
         )
 
-    def _reopen(self, *, extend: bool) -> None:
+    def _reopen(self) -> None:
         self._record = manifest.load(self.directory)
-        self._may_grow = extend or (self._is_own_command() and not self._has_all_jobs_at_once())
         self._earlier = list(self._record.jobs)
         remote = any(job.is_remote() for job in self._earlier)
         if remote and self._record.launcher != self.runner.name:
@@ -168,8 +182,8 @@ class Sweep:
                 f"resume it with launcher={self._record.launcher}"
             )
 
-    def _is_own_command(self) -> bool:
-        return is_own(self.record, terminal.command_line()[2:])
+    def _is_own_command(self, record: Manifest) -> bool:
+        return is_own(record, terminal.command_line()[2:])
 
     def _has_all_jobs_at_once(self) -> bool:
         """Else the record of a sweep that was ended early lacks the jobs still to be proposed."""
@@ -179,7 +193,9 @@ class Sweep:
     def _with_added(self, composed: list[Job]) -> list[Job]:
         """By its own command a sweep goes on with the jobs that it was extended by as well."""
         self._identify(composed)
-        if not (self._earlier and self._is_own_command() and self._has_all_jobs_at_once()):
+        if not (
+            self._earlier and self._is_own_command(self.record) and self._has_all_jobs_at_once()
+        ):
             return composed
         hashes, asked = [job.hash for job in composed], [wanted(job) for job in composed]
         added = [
@@ -199,14 +215,7 @@ class Sweep:
     def _match(self, composed: list[Job]) -> list[Job]:
         """Decide what runs; the manifest and MLflow say so before anything starts."""
         resumed = bool(self._earlier)
-        resume = Resume(
-            self.record,
-            self._earlier,
-            self.result,
-            self.runner.attachable,
-            self._end,
-            may_grow=self._may_grow,
-        )
+        resume = Resume(self.record, self._earlier, self.result, self.runner.attachable, self._end)
         jobs = resume.match(composed)
         for job in jobs:
             compose.place(job, self.directory)

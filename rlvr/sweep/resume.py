@@ -21,8 +21,7 @@ class Resume:
     """`earlier` are the jobs of the record that no request has taken yet.
 
     `result_of` is what a job has left, `attachable` whether one that was handed to a cluster can
-    still be waited for, `end_run` ends the MLflow run of a job that could not do so itself. Jobs
-    that the record lacks are refused unless it `may_grow`.
+    still be waited for, `end_run` ends the MLflow run of a job that could not do so itself.
     """
 
     def __init__(
@@ -32,26 +31,21 @@ class Resume:
         result_of: Callable[[Job], Result | None],
         attachable: Callable[[Job], bool],
         end_run: Callable[[Job, State], None],
-        *,
-        may_grow: bool = True,
     ) -> None:
-        self.record, self.earlier, self.may_grow = record, earlier, may_grow
+        self.record, self.earlier = record, earlier
         self.result_of, self.attachable, self.end_run = result_of, attachable, end_run
         self.labels: dict[str, list[str]] = {}
 
     def match(self, composed: Sequence[Job]) -> list[Job]:
         """The record's job for each composed one, in their order; new ones join the record.
 
-        Raises UserError, before anything is changed, where a job still runs that must not, and for
-        jobs that may not join.
+        Raises UserError, before anything is changed, where a job still runs that must not.
         """
         same = [self._take(lambda old, h=new.hash: old.hash == h) for new in composed]  # type: ignore[misc]
         pairs = [
             (new, old or self._take(lambda old, n=new: wanted(old) == wanted(n)))  # type: ignore[misc]
             for new, old in zip(composed, same, strict=True)
         ]
-        if not self.may_grow:
-            self._refuse([new for new, old in pairs if old is None])
         states = [None if old is None else self._state(old, new) for new, old in pairs]
         return [
             self._add(new) if old is None or state is None else self._take_up(new, old, state)
@@ -63,16 +57,6 @@ class Resume:
         order = (KEPT, ATTACHED, AGAIN, CHANGED, NEW, OTHERS)
         listed = [(what, self.labels.get(what)) for what in order]
         return "\n".join(f"  {what}: {'; '.join(labels)}" for what, labels in listed if labels)
-
-    def _refuse(self, added: list[Job]) -> None:
-        if added:
-            names = [job.name for job in added[:8]]
-            more = f" and {len(added) - 8} more" if len(added) > 8 else ""
-            raise UserError(
-                f"the sweep does not have {len(added)} of the jobs asked for, so nothing was "
-                f"started: {'; '.join(names)}{more}. `launcher.resume=NAME` with nothing else goes "
-                "on with the jobs that it has; launcher.extend=true adds these to them."
-            )
 
     def _take(self, test: Callable[[Job], bool]) -> Job | None:
         found = sorted(filter(test, self.earlier), key=lambda job: job.state is not State.finished)
@@ -134,6 +118,20 @@ class Resume:
 
     def _say(self, what: str, label: str) -> None:
         self.labels.setdefault(what, []).append(label)
+
+
+def refuse_others(record: Manifest, composed: Sequence[Job]) -> None:
+    """Raise UserError for jobs that the record lacks."""
+    hashes, asked = {job.hash for job in record.jobs}, [wanted(job) for job in record.jobs]
+    others = [job for job in composed if job.hash not in hashes and wanted(job) not in asked]
+    if others:
+        names = [job.name for job in others[:8]]
+        more = f" and {len(others) - 8} more" if len(others) > 8 else ""
+        raise UserError(
+            f"the sweep does not have {len(others)} of the jobs asked for, so nothing was "
+            f"started: {'; '.join(names)}{more}. `launcher.resume=NAME` with nothing else goes "
+            "on with the jobs that it has; launcher.extend=true adds these to them."
+        )
 
 
 def wanted(job: Job) -> list[str]:
