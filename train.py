@@ -27,12 +27,13 @@ def multirun_first(arguments: list[str]) -> list[str]:
 def train(cfg: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
 
-    from rlvr.run import run
+    from rlvr.single_run import start
     from rlvr.worker import end_on_signals
 
     end_on_signals()
     config.validate(cfg)
-    return run(cfg, Path(HydraConfig.get().runtime.output_dir))
+    hydra_config = HydraConfig.get()
+    return start(cfg, Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task))
 
 
 # Launchers start this module on each job's resolved config, wherever the job runs.
@@ -52,16 +53,41 @@ def output_dir(arguments: list[str]) -> str:
     return given[-1] if given else os.environ["RLVR_OUTPUT_DIR"]
 
 
+SHOWING = {"--cfg", "-c", "--info", "-i"}
+
+
+def settle_output_dir(arguments: list[str]) -> None:
+    """Jobs, the default MLflow store and `launcher.resume=last` all look below it."""
+    # Hydra makes the run's directory before it hands over, and fails with a traceback.
+    if problem := config.unwritable(output_dir(arguments)):
+        sys.exit(problem)
+    os.environ["RLVR_OUTPUT_DIR"] = str(Path(output_dir(arguments)).expanduser().absolute())
+
+
+def go_on() -> None:
+    """`launcher.resume=last` with nothing else takes the sweep's own command from its record."""
+    from rlvr.errors import UserError
+    from rlvr.sweep.command import own_command
+
+    try:
+        sweeps = Path(os.environ["RLVR_OUTPUT_DIR"]) / "sweeps"
+        sys.argv[1:] = multirun_first(own_command(sys.argv[1:], sweeps))
+    except UserError as error:
+        sys.exit(str(error))
+    settle_output_dir(sys.argv[1:])
+
+
 if __name__ == "__main__":
     config.register()
     if {"-h", "--help"} & set(sys.argv[1:]):
         help_at_once()
-    sys.argv[1:] = multirun_first(sys.argv[1:])
-    # Hydra makes the run's directory before it hands over, and fails with a traceback.
-    if problem := config.unwritable(output_dir(sys.argv[1:])):
-        sys.exit(problem)
-    # Jobs, the default MLflow store and `launcher.resume=last` all look below it.
-    os.environ["RLVR_OUTPUT_DIR"] = str(Path(output_dir(sys.argv[1:])).expanduser().absolute())
+    sys.argv[:] = [str(ROOT / "train.py"), *multirun_first(sys.argv[1:])]
+    flags = {argument.partition("=")[0] for argument in sys.argv[1:]}
+    if flags & {"-m", "--multirun"} and flags & SHOWING:
+        sys.exit("--cfg and --info show one configuration; a whole sweep: rlvr check ... -m")
+    settle_output_dir(sys.argv[1:])
+    if any("launcher.resume=" in argument for argument in sys.argv[1:]):
+        go_on()
     try:
         hydra.main(version_base="1.3", config_path="conf", config_name="config")(train)()
     except KeyboardInterrupt:

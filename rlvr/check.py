@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 
 def check(
-    overrides: Sequence[str], *, config_dir: str | None = None, rollouts: bool = False
+    overrides: Sequence[str],
+    *,
+    config_dir: str | None = None,
+    rollouts: bool = False,
 ) -> None:
     """Compose and check one configuration, its data and rewards; UserError says what is wrong.
 
@@ -59,6 +63,14 @@ def check(
 def compose(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
     """The configuration that train.py would run; Hydra's errors become UserError."""
     from hydra import compose as hydra_compose
+
+    with composing(config_dir) as searched:
+        return hydra_compose("config", [*searched, *overrides])
+
+
+@contextmanager
+def composing(config_dir: str | None) -> Iterator[list[str]]:
+    """Hydra as train.py starts it; gives the overrides by which it searches `config_dir` too."""
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -73,10 +85,17 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> DictConf
         raise UserError(f"--config-dir {config_dir}: no such directory")
     try:
         with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-            return hydra_compose("config", [*searched, *overrides])
+            yield searched
     except (HydraException, OmegaConfBaseException) as error:
+        if isinstance(error, UserError):
+            raise
         cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
-        raise UserError(f"{error}{cause}\n(one configuration at a time, no sweep)") from error
+        if "--multirun" in str(error):
+            raise UserError(
+                f"{str(error).splitlines()[0]}: add -m to check every job of a sweep "
+                "(a list is written key=[a,b], a text key='a,b')"
+            ) from error
+        raise UserError(f"{error}{cause}") from error
 
 
 def project_root() -> Path:
@@ -122,17 +141,21 @@ def _evaluation(cfg: DictConfig, asked: "Sequence[Task]") -> str:
 
 
 def _model(cfg: DictConfig) -> str:
-    folder = model_files(cfg.model.path)
-    weights = estimate.shapes(folder) if folder else {}
-    if not weights:
+    least = least_memory(cfg)
+    if least is None:
         return f"{cfg.model.path}: its files are not on this machine, so its size is not known"
-    parameters = sum(map(math.prod, weights.values()))
-    kind = _dtype(cfg)
-    least = estimate.memory(cfg, weights, estimate.BYTES[kind])
+    weights = estimate.shapes(model_files(cfg.model.path))
     return (
-        f"{cfg.model.path}: {_large(parameters)} parameters; weights, gradients and optimizer take "
-        f"{_large(least)}B in {kind} (peft={cfg.peft.method.value}), activations come on top"
+        f"{cfg.model.path}: {large(sum(map(math.prod, weights.values())))} parameters; weights, "
+        f"gradients and optimizer take {large(least)}B in {_dtype(cfg)} "
+        f"(peft={cfg.peft.method.value}), activations come on top"
     )
+
+
+def least_memory(cfg: DictConfig) -> float | None:
+    """Bytes; None where the model's files are not on this machine."""
+    weights = estimate.shapes(model_files(cfg.model.path))
+    return estimate.memory(cfg, weights, estimate.BYTES[_dtype(cfg)]) if weights else None
 
 
 def _dtype(cfg: DictConfig) -> str:
@@ -143,7 +166,7 @@ def _dtype(cfg: DictConfig) -> str:
     return "bfloat16" if gpu else "float32"
 
 
-def _large(value: float) -> str:
+def large(value: float) -> str:
     for unit, size in (("G", 1e9), ("M", 1e6)):
         if value >= size:
             return f"{value / size:.3g} {unit}"

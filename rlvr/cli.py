@@ -143,13 +143,46 @@ def _add_check(commands: Commands) -> None:
     command.add_argument(
         "--rollouts", action="store_true", help="load the base model too and pay a few rollouts"
     )
+    command.add_argument(
+        "-m",
+        "--multirun",
+        action="store_true",
+        help="check a whole sweep: a row for each job, and what would be refused",
+    )
     command.set_defaults(run=_check)
 
 
 def _check(chosen: argparse.Namespace) -> None:
+    if chosen.multirun:
+        from rlvr.preview import preview
+
+        preview(chosen.overrides, config_dir=chosen.config_dir)
+        return
     from rlvr.check import check
 
     check(chosen.overrides, config_dir=chosen.config_dir, rollouts=chosen.rollouts)
+
+
+def _add_resume(commands: Commands) -> None:
+    command = commands.add_parser(
+        "resume",
+        help="go on with a sweep or a run exactly where it ended",
+        description="Start a sweep by its own command again, of which only what is missing runs, "
+        "or a run by its own configuration from its last checkpoint.",
+    )
+    command.add_argument(
+        "target",
+        nargs="?",
+        metavar="RUN|SWEEP",
+        help="a directory or a name (default: the newest sweep or run that is not finished)",
+    )
+    command.set_defaults(run=_resume)
+
+
+def _resume(chosen: argparse.Namespace) -> None:
+    from rlvr.resume import resume
+
+    resume(chosen.target)
 
 
 def _add_jobs(commands: Commands) -> None:
@@ -161,6 +194,7 @@ def _add_jobs(commands: Commands) -> None:
 # A subcommand is a function that adds its parser and sets `run`; list it here.
 COMMANDS: list[Callable[[Commands], None]] = [
     _add_check,
+    _add_resume,
     _add_compare,
     _add_report,
     _add_evaluate,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 # Where a run happens and is recorded; all else decides what it computes.
-NOT_OF_THE_RUN = ("hydra", "launcher", "tracking", "output_dir")
+NOT_OF_THE_RUN = ("hydra", "launcher", "tracking", "output_dir", "run")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

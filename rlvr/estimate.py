@@ -5,6 +5,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,10 +57,11 @@ def prompt_tokens(cfg: DictConfig, splits: "Splits") -> list[int] | None:
     return [len(encoded.ids) for encoded in tokenizer.encode_batch(list(prompts))]
 
 
-def shapes(folder: Path) -> dict[str, list[int]]:
-    """Names and shapes of all weights, from the headers of the safetensors files."""
+@cache
+def shapes(folder: Path | None) -> dict[str, list[int]]:
+    """Names and shapes of all weights, from the headers of the safetensors files, if any."""
     found: dict[str, list[int]] = {}
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in sorted(folder.glob("*.safetensors")) if folder else ():
         with file.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
             header = json.loads(stream.read(length))

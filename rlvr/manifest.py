@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from rlvr.paths import output_dir
 from rlvr.processes import is_alive
 from rlvr.result import write_atomic
 from rlvr.states import State
+
+log = logging.getLogger(__name__)
 
 FILE = "sweep.json"
 VERSION = 1
@@ -74,12 +77,15 @@ class Tracking:
 
 @dataclass
 class Manifest:
+    """`command` is what started the sweep and `cwd` where, which its relative paths refer to."""
+
     sweep_id: str
     name: str
     created: str
     launcher: str
     command: list[str]
     metric: str
+    cwd: str | None = None
     version: int = VERSION
     tracking: Tracking = field(default_factory=Tracking)
     jobs: list[Job] = field(default_factory=list)
@@ -110,6 +116,8 @@ def load(directory: Path) -> Manifest:
     if version != VERSION:
         raise UserError(f"{path}: version {version!r}, but this rlvr reads version {VERSION}")
     try:
+        if not isinstance(data["created"], str):
+            raise ValueError(f"created is {data['created']!r}")
         jobs = [_read(Job, {**job, "state": State(job["state"])}) for job in data["jobs"]]
         for job in jobs:
             job.directory = directory / job.dir
@@ -131,17 +139,31 @@ def _read(kind: type[T], data: dict[str, Any]) -> T:
 
 
 def find(spec: str | Path, root: Path | None = None) -> Path:
-    """The directory of a sweep: `spec` itself or in `root`, or the newest in `root` for `last`."""
+    """The directory of a sweep: `spec` itself or in `root`, or the newest in `root` for `last`.
+
+    `last` passes over what this version cannot read, and says so; by its name it is a UserError.
+    """
     root = root or output_dir() / "sweeps"
     if str(spec) != "last":
         given = Path(spec).expanduser()
         directory = root / given if not given.is_dir() and (root / given).is_dir() else given
         load(directory)
         return directory
-    found = [(load(path.parent).created, path.parent) for path in root.glob(f"*/{FILE}")]
+    found = readable(root)
     if not found:
         raise UserError(f"no sweep in {root}: start one with `python train.py shots=0,4 -m`")
-    return max(found)[1]
+    return max((record.created, directory) for directory, record in found.items())[1]
+
+
+def readable(root: Path) -> dict[Path, Manifest]:
+    """The sweeps in `root`; one line for each that another version or another program has left."""
+    found = {}
+    for path in sorted(root.glob(f"*/{FILE}")):
+        try:
+            found[path.parent] = load(path.parent)
+        except UserError as error:
+            log.warning("skipped: %s", error)
+    return found
 
 
 def locate(target: str, sweeps: Path) -> Path:
@@ -159,7 +181,7 @@ def locate(target: str, sweeps: Path) -> Path:
 
 @contextmanager
 def claim(directory: Path) -> Iterator[None]:
-    """Hold the sweep for this process. Raises UserError when another process holds it."""
+    """Hold a sweep or run for this process. Raises UserError when another process holds it."""
     with (directory / ".lock").open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -167,10 +189,22 @@ def claim(directory: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise UserError(
-                f"sweep {directory} is being run by process {holder}: wait for it, or stop it with "
+                f"{directory} is being run by process {holder}: wait for it, or stop it with "
                 f"`kill {holder}`, then resume"
             ) from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def holder(directory: Path) -> str | None:
+    """The process that works on a sweep or run, if any does."""
+    if not (directory / ".lock").is_file():
+        return None
+    with (directory / ".lock").open(encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().strip() or "unknown"
+    return None

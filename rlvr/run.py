@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rlvr.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
+RUN_ID_FILE = "mlflow_run_id"  # a run that is killed cannot say it later
 TABLE_ROWS = 200  # of an evaluation, shown in MLflow; the JSONL file has them all
 
 
@@ -75,6 +76,8 @@ def _run_here(cfg: DictConfig, run_dir: Path) -> float:
             log_system_metrics=cfg.tracking.system_metrics,
         )
         result.run_id = tracker.run_id
+        if tracker.run_id is not None:
+            write_atomic(run_dir / RUN_ID_FILE, tracker.run_id)
         _log_inputs(cfg, run_dir, tracker, diff)
         _experiment(cfg, run_dir, result, tracker)
         result.status = State.finished
@@ -93,10 +96,8 @@ def _run_here(cfg: DictConfig, run_dir: Path) -> float:
 
 
 def _overrides(run_dir: Path) -> list[str]:
-    for name in ("overrides.yaml", ".hydra/overrides.yaml"):
-        if (run_dir / name).exists():
-            return [str(o) for o in OmegaConf.to_container(OmegaConf.load(run_dir / name)) or []]
-    return []
+    file = run_dir / "overrides.yaml"
+    return list(map(str, OmegaConf.load(file))) if file.exists() else []
 
 
 def _write(result: Result, run_dir: Path) -> None:

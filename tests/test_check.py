@@ -60,7 +60,7 @@ def test_rollouts_of_a_control_are_timed(checked):
     [
         ("trainer.num_generations=5", "does not divide the batch"),
         ("shots=x", "could not be converted to Integer"),
-        ("shots=2,4", "one configuration at a time"),
+        ("shots=2,4", "add -m to check every job of a sweep"),
         ("modle=tiny", "Could not override 'modle'"),
         ("rewards.format._target_=no.such.thing", "no.such.thing"),
     ],

@@ -64,7 +64,9 @@ def test_what_was_saved_is_loaded(tmp_path_factory, jobs):
         ("{", "is not valid JSON"),
         ("[]", "version None"),
         ('{"version": 99}', "version 99, but this rlvr reads version 1"),
-        ('{"version": 1}', "is not a sweep manifest: 'jobs'"),
+        ('{"version": 1}', "is not a sweep manifest: 'created'"),
+        ('{"version": 1, "created": 5, "jobs": []}', "created is 5"),
+        ('{"version": 1, "created": "2025", "jobs": 5}', "is not a sweep manifest"),
     ],
 )
 def test_an_unreadable_manifest_is_named(tmp_path, text, message):
@@ -97,6 +99,19 @@ def test_last_is_the_newest_by_its_own_date(tmp_path):
         find(tmp_path)
     with pytest.raises(UserError, match="no sweep in"):
         find("last", root=tmp_path / "a")
+
+
+@pytest.mark.parametrize("foreign", ["{", '{"version": 2}', '{"created": 5, "version": 1}'])
+def test_last_passes_over_what_it_cannot_read_and_says_so(tmp_path, caplog, foreign):
+    for name in ("ours", "foreign"):
+        (tmp_path / name).mkdir()
+    manifest().save(tmp_path / "ours")
+    (tmp_path / "foreign/sweep.json").write_text(foreign)
+    assert find("last", root=tmp_path) == tmp_path / "ours"
+    (line,) = caplog.messages
+    assert line.startswith(f"skipped: {tmp_path / 'foreign/sweep.json'}")
+    with pytest.raises(UserError, match="foreign"):
+        find("foreign", root=tmp_path)
 
 
 def test_running_without_its_process_is_lost():

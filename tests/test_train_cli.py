@@ -41,6 +41,12 @@ def test_help_lists_groups_and_options_and_loads_nothing_heavy():
         (["shots=4,8"], "add --multirun"),
         (["output_dir=/proc/nope"], "output_dir=/proc/nope"),
         (["shots=4,99", "-m"], "shots=99"),
+        (["shots=4,8", "-m", "--cfg", "job"], "a whole sweep: rlvr check ... -m"),
+        (["-m", "--cfg=job"], "a whole sweep: rlvr check ... -m"),
+        (["launcher.resume=last"], "no sweep in"),
+        (["experiment=debug", "launcher.resume=last"], "goes on with a sweep: add -m"),
+        (["run=a/b"], "run=a/b: must be the name of a directory"),
+        (["experiment=debug", "run=a,b", "-m"], "run names the directory of the whole sweep"),
     ],
 )
 def test_a_mistake_costs_a_message_and_no_traceback(arguments, expected, tmp_path):
@@ -49,6 +55,23 @@ def test_a_mistake_costs_a_message_and_no_traceback(arguments, expected, tmp_pat
     assert out.returncode == 1
     assert expected in text
     assert "Traceback" not in text
+
+
+def test_bad_data_stops_a_sweep_before_any_job_without_torch(tmp_path):
+    (tmp_path / "bad.jsonl").write_text('{"question": "a", "answer": "many"}\n' * 2)
+    data = ("dataset=jsonl", f"dataset.path={tmp_path}/bad.jsonl", "tracking=none")
+    code = (
+        f"import sys, runpy; sys.argv = ['train.py', *{data!r}, 'shots=0', 'seed=1,2', '-m']\n"
+        f"try: runpy.run_path({str(ROOT / 'train.py')!r}, run_name='__main__')\n"
+        f"finally: print('torch' in sys.modules)"
+    )
+    env = os.environ | {"RLVR_OUTPUT_DIR": str(tmp_path / "out")}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert out.returncode == 1
+    assert out.stdout == "False\n"
+    assert out.stderr.count("bad.jsonl:1: 'many'") == 1
+    assert "2 of 2 jobs cannot run, so none was started:\n  job #0 seed=1; #1 seed=2" in out.stderr
+    assert not list(tmp_path.glob("out/sweeps/*")), "nothing is left"
 
 
 def test_the_multirun_flag_may_stand_anywhere():

@@ -1,6 +1,6 @@
 """The typed configuration: schema, loading, and every check that needs no model."""
 
-from rlvr.config.checks import unwritable, validate
+from rlvr.config.checks import problems, unwritable, validate
 from rlvr.config.schema import Config, load, register, to_yaml
 
-__all__ = ["Config", "load", "register", "to_yaml", "unwritable", "validate"]
+__all__ = ["Config", "load", "problems", "register", "to_yaml", "unwritable", "validate"]

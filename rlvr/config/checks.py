@@ -20,16 +20,20 @@ from rlvr.paths import find
 from rlvr.secret_patterns import is_secret
 from rlvr.targets import target_problems
 
+NEEDS_PATH = "rlvr.data.sources.jsonl.load"
 LAUNCHERS = ("local", "slurm", "sagemaker")
 
 
 def validate(config: DictConfig) -> None:
     """Raise one UserError that lists everything wrong with a composed config (without `hydra`)."""
-    problems = [*_missing(config), *_unknown(config, Config, "")]
-    if not problems:
-        problems = [p for check in CHECKS for p in check(config)]
-    if problems:
-        raise UserError("invalid configuration:\n" + "\n".join(f"  {p}" for p in problems))
+    if found := problems(config):
+        raise UserError("invalid configuration:\n" + "\n".join(f"  {p}" for p in found))
+
+
+def problems(config: DictConfig) -> list[str]:
+    """Everything wrong with a composed config (without `hydra`)."""
+    found = [*_missing(config), *_unknown(config, Config, "")]
+    return found or [p for check in CHECKS for p in check(config)]
 
 
 def _missing(config: DictConfig) -> Iterator[str]:
@@ -163,6 +167,14 @@ def _shots(config: DictConfig) -> Iterator[str]:
 
 def _files(config: DictConfig) -> Iterator[str]:
     for key, dataset in _datasets(config).items():
+        if (
+            dataset.path is None
+            and dataset.loader.get("_target_") == "rlvr.data.sources.jsonl.load"
+        ):
+            yield (
+                f"{key}.path is not set: name a JSONL file, or a directory with train.jsonl and "
+                f"test.jsonl ({key}.path=PATH)"
+            )
         if dataset.path is not None and not find(dataset.path).exists():
             yield f"{key}.path={dataset.path}: no such file or directory"
     model = config.model.path
@@ -245,6 +257,13 @@ def _output(config: DictConfig) -> Iterator[str]:
         yield problem
 
 
+def _run(config: DictConfig) -> Iterator[str]:
+    """`last` is the word for the newest one."""
+    name = config.run
+    if name is not None and (not name.strip(". ") or "/" in name or name == "last"):
+        yield f"run={name}: must be the name of a directory, without / and not `last`"
+
+
 def unwritable(output_dir: str) -> str | None:
     """Why nothing can be written below `output_dir`, or None."""
     folder = Path(output_dir).expanduser().absolute()
@@ -271,4 +290,5 @@ CHECKS = (
     _peft,
     _launcher,
     _output,
+    _run,
 )

@@ -184,11 +184,15 @@ class TrackingConfig:
 
 @dataclass
 class Config:
-    """One run. `launcher` is read by the launchers alone and checked by them."""
+    """One run. `run` is the name of its directory, in a sweep of the sweep's.
+
+    `launcher` is read by the launchers alone and checked by them.
+    """
 
     shots: int = 8
     seed: int = 42
     output_dir: str = "outputs"
+    run: str | None = None
     model: ModelConfig = field(default_factory=ModelConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     rewards: dict[str, Any] = field(default_factory=dict)

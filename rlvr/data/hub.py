@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rlvr.data.rows import Row
@@ -13,6 +14,26 @@ OFFLINE_HELP = (
     "dataset.path with local files works offline; so does a machine where the dataset was loaded "
     "once (HF_HOME names its cache, HF_HUB_OFFLINE=1 skips asking the hub)"
 )
+
+_downloads = True
+
+
+class NotCachedError(Exception):
+    """The rows are on the hub, and nothing is to be downloaded."""
+
+
+@contextmanager
+def only_cached() -> Iterator[None]:
+    """Read what is in the local cache; hub_rows raises NotCachedError for all else."""
+    import datasets
+
+    global _downloads
+    before, _downloads = _downloads, False
+    offline, datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        _downloads, datasets.config.HF_HUB_OFFLINE = before, offline
 
 
 def hub_rows(
@@ -27,6 +48,8 @@ def hub_rows(
         loaded = datasets.load_dataset(hub_id, subset, revision=revision)
         rows = {split: _numbered(f"{hub_id} {split}", loaded[split]) for split in splits}
     except ConnectionError:
+        if not _downloads:
+            raise NotCachedError(hub_id) from None
         raise UserError(
             f"the Hugging Face hub could not be reached and {hub_id} is not in its local cache: "
             f"{OFFLINE_HELP}."
@@ -43,6 +66,8 @@ def hub_rows(
 def _check_revision(revision: str | None, cache_files: str) -> None:
     """Offline, `datasets` takes the newest version in its cache, whatever was asked for."""
     if revision and revision not in cache_files:
+        if not _downloads:
+            raise NotCachedError(revision)
         raise UserError(
             f"dataset.loader.revision={revision} is not in the hub cache and the hub could not be "
             f"reached: set it to null for the cached version. {OFFLINE_HELP}."

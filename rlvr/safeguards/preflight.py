@@ -42,6 +42,10 @@ class Preflight:
                 text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
                 write_atomic(run_dir / FILE, text + "\n")
             self._show()
+        self.refuse()
+
+    def refuse(self) -> None:
+        """One UserError with all findings, if there are any."""
         if self.findings:
             listed = "\n".join(f"  - {finding}" for finding in self.findings)
             raise UserError(

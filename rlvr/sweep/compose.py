@@ -4,10 +4,10 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rlvr.dotted_keys import is_of_the_run, override_key
 from rlvr.errors import UserError
 from rlvr.manifest import Job
+from rlvr.sweep.command import OF_A_RESUME
 
 
 def compose(
@@ -30,7 +31,7 @@ def compose(
     swept = _swept_keys(loader, master)
     jobs = []
     for index, given in enumerate(job_overrides, first_index):
-        overrides = [o for o in filter_overrides(given) if not o.startswith("launcher.resume=")]
+        overrides = [o for o in filter_overrides(given) if override_key(o) not in OF_A_RESUME]
         config = loader.load_sweep_config(master, list(given))
         name = _name(overrides, swept) or str(config.hydra.job.name)
         jobs.append(Job(index, name, hash="", overrides=overrides, dir="", config=config))
@@ -47,6 +48,9 @@ def place(job: Job, sweep_dir: Path) -> None:
         job.directory = sweep_dir / str(hydra.sweep.subdir)
         job.dir = os.path.relpath(job.directory, sweep_dir)
         hydra.runtime.output_dir = str(job.directory.absolute())
+    if "run" in job.config:
+        with read_write(job.config):
+            job.config.run = sweep_dir.name
 
 
 def _swept_keys(loader: ConfigLoader, master: DictConfig) -> set[str]:
@@ -69,6 +73,11 @@ def sweep_name(loader: ConfigLoader, master: DictConfig) -> str:
     return f"{Path(str(master.hydra.sweep.dir)).name} {swept}".strip()
 
 
+def refuse_swept_name(loader: ConfigLoader, master: DictConfig) -> None:
+    if "run" in _swept_keys(loader, master):
+        raise UserError("run names the directory of the whole sweep and cannot be swept: run=NAME")
+
+
 def check_one_launcher(master: DictConfig, jobs: list[Job]) -> None:
     """Hydra takes the launcher from the master config and would silently run every job there."""
     used = _launcher(master)
@@ -89,26 +98,59 @@ def _launcher(config: DictConfig) -> str:
     return str(config.hydra.runtime.choices.get("hydra/launcher"))
 
 
+Problems: TypeAlias = dict[str, list[Job]]
+
+
 def validate(jobs: list[Job], check: Callable[[DictConfig], None]) -> None:
     """Check every job; raises one UserError with all problems, each once, with its jobs."""
-    problems: dict[str, list[str]] = {}
+
+    def nothing_more(job: Job) -> tuple[str, ...]:
+        check(task_config(job.config))
+        return ()
+
+    refuse(jobs, problems(jobs, nothing_more))
+
+
+def problems(jobs: Sequence[Job], check: Callable[[Job], Iterable[str]]) -> Problems:
+    """What `check` gives or raises for jobs, or an interpolation that fails, and for which."""
+    found: Problems = {}
     for job in jobs:
         try:
             with hydra_config(job.config):
-                check(task_config(job.config))
+                texts = [*check(job)]
                 resolved(job.config)
         except (UserError, OmegaConfBaseException) as error:
-            problems.setdefault(str(error), []).append(job.label)
-    if problems:
-        bad = sum(len(labels) for labels in problems.values())
-        text = "\n".join(_describe(message, labels) for message, labels in problems.items())
+            texts = [str(error)]
+        for text in texts:
+            found.setdefault(text, []).append(job)
+    return found
+
+
+def refuse(jobs: Sequence[Job], found: Problems) -> None:
+    """Raise UserError where there are problems."""
+    if found:
+        bad = len({job.index for refused in found.values() for job in refused})
+        text = "\n".join(_describe(message, refused) for message, refused in found.items())
         raise UserError(f"{bad} of {len(jobs)} jobs cannot run, so none was started:\n{text}")
 
 
-def _describe(message: str, labels: list[str]) -> str:
+def _describe(message: str, refused: list[Job]) -> str:
+    labels = [job.label for job in refused]
     shown = labels[:4] + ([f"and {len(labels) - 4} more"] if len(labels) > 4 else [])
     indented = message.strip().replace("\n", "\n    ")
     return f"  job {'; '.join(shown)}\n    {indented}"
+
+
+def launcher_settings(config: DictConfig, name: str, known: frozenset[str]) -> dict[str, Any]:
+    """The job's own `launcher` node; UserError for what the launcher called `name` has not."""
+    settings: dict[str, Any] = plain(OmegaConf.select(config, "launcher") or {})
+    known |= {"name", "resume", "extend"}
+    if unknown := sorted(set(settings) - known):
+        raise UserError(
+            f"launcher.{unknown[0]} is not a setting of the {name} launcher; "
+            f"its settings are {', '.join(sorted(known - {'name'}))}"
+        )
+    return settings
 
 
 @contextmanager

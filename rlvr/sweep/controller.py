@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
@@ -23,10 +23,16 @@ from rlvr.manifest import Job, Manifest
 from rlvr.result import Result
 from rlvr.states import State
 from rlvr.sweep import compose, terminal, transport
+from rlvr.sweep.command import is_own
 from rlvr.sweep.interrupts import Interrupts
-from rlvr.sweep.resume import Resume
+from rlvr.sweep.resume import Resume, refuse_others, wanted
+
+if TYPE_CHECKING:
+    from rlvr.sweep.data import SweepData
 
 log = logging.getLogger(__name__)
+
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 class Runner(Protocol):
@@ -65,6 +71,7 @@ class Sweep:
         self.terminal = terminal.Terminal()
         self._record: Manifest | None = None
         self._earlier: list[Job] = []
+        self._data: SweepData | None = None
 
     @property
     def record(self) -> Manifest:
@@ -73,16 +80,21 @@ class Sweep:
 
     def launch(self, job_overrides: Sequence[Sequence[str]], first_index: int) -> list[JobReturn]:
         """Run the jobs and return their results in order; raises KeyboardInterrupt after a stop."""
-        composed = self.compose(job_overrides, first_index)
-        settings = self.settings(composed[0])
-        self.runner.prepare(settings, len(composed))
-        if self._record is None and settings.get("resume") is not None:
-            self._move_to(manifest.find(str(settings["resume"]), root=self.directory.parent))
+        try:
+            composed = self._composed(job_overrides, first_index)
+            settings = self.settings(composed[0])
+            if settings.get("resume") is not None:
+                self._refuse_others(composed, settings)
+            self._validate(composed)
+            self.runner.prepare(settings, len(composed))
+        except UserError:
+            remove_if_new(self.directory)
+            raise
         self.directory.mkdir(parents=True, exist_ok=True)
         with manifest.claim(self.directory), Interrupts() as interrupts:
             if self._record is None:
                 self._open(settings)
-            jobs = self._match(composed)
+            jobs = self._match(self._with_added(composed))
             try:
                 self._run(jobs, interrupts)
             finally:
@@ -96,33 +108,48 @@ class Sweep:
 
         A task function that runs in its own worker module may bring its own `validate`.
         """
+        jobs = self._composed(job_overrides, first_index)
+        self._validate(jobs)
+        return jobs
+
+    def _composed(self, job_overrides: Sequence[Sequence[str]], first_index: int) -> list[Job]:
         jobs = compose.compose(self.loader, self.master, job_overrides, first_index)
         compose.check_one_launcher(self.master, jobs)
-        if not isinstance(self.transport, transport.PickledTask):
-            from rlvr import config
-
-            compose.validate(jobs, getattr(self.task_function, "validate", config.validate))
         return jobs
+
+    def _validate(self, jobs: list[Job]) -> None:
+        """Configurations, and the data of those that are right."""
+        if isinstance(self.transport, transport.PickledTask):
+            return
+        if own := getattr(self.task_function, "validate", None):
+            compose.validate(jobs, own)
+            return
+        from rlvr.sweep.data import SweepData
+
+        compose.refuse_swept_name(self.loader, self.master)
+        self._data = self._data or SweepData(here=self.runner.name == "local")
+        compose.refuse(jobs, self._data.all_problems(jobs))
 
     def settings(self, job: Job) -> dict[str, Any]:
         """The job's own `launcher` node."""
-        settings: dict[str, Any] = compose.plain(OmegaConf.select(job.config, "launcher") or {})
-        known = self.runner.settings | {"name", "resume"}
-        if unknown := sorted(set(settings) - known):
-            raise UserError(
-                f"launcher.{unknown[0]} is not a setting of the {self.runner.name} launcher; "
-                f"its settings are {', '.join(sorted(known - {'name'}))}"
-            )
-        return settings
+        return compose.launcher_settings(job.config, self.runner.name, self.runner.settings)
+
+    def _refuse_others(self, composed: list[Job], settings: dict[str, Any]) -> None:
+        """Before their data is read, which may take a download: jobs that the sweep lacks."""
+        if self._record is None:
+            self._move_to(manifest.find(str(settings["resume"]), root=self.directory.parent))
+        record = self._record or manifest.load(self.directory)
+        grows = self._is_own_command(record) and not self._has_all_jobs_at_once()
+        if not settings.get("extend") and not grows:
+            self._identify(composed)
+            refuse_others(record, composed)
 
     def _move_to(self, directory: Path) -> None:
         """Hydra has made a new sweep directory by now; the sweeper moves to the old one with us."""
         made, self.directory = self.directory, directory
         with read_write(self.master.hydra):
             self.master.hydra.sweep.dir = str(directory)
-        if made.is_dir() and [path.name for path in made.iterdir()] == ["multirun.yaml"]:
-            (made / "multirun.yaml").unlink()
-            made.rmdir()
+        remove_if_new(made)
 
     def _open(self, settings: dict[str, Any]) -> None:
         """Read the record of the sweep to go on with, or begin a new one."""
@@ -132,7 +159,7 @@ class Sweep:
         if "resume" in settings and (self.directory / manifest.FILE).exists():
             raise UserError(
                 f"{self.directory} holds a sweep already: go on with it by "
-                f"launcher.resume={self.directory}, or choose another hydra.sweep.dir"
+                f"launcher.resume={self.directory}, or choose another run=NAME"
             )
         started = datetime.now(UTC)
         self._record = Manifest(
@@ -141,6 +168,7 @@ class Sweep:
             created=started.isoformat(timespec="milliseconds"),
             launcher=self.runner.name,
             command=terminal.command_line(),
+            cwd=str(Path.cwd()),
             metric=self.transport.metric,
         )
 
@@ -154,11 +182,38 @@ class Sweep:
                 f"resume it with launcher={self._record.launcher}"
             )
 
-    def _match(self, composed: list[Job]) -> list[Job]:
-        """Decide what runs; the manifest and MLflow say so before anything starts."""
+    def _is_own_command(self, record: Manifest) -> bool:
+        return is_own(record, terminal.command_line()[2:])
+
+    def _has_all_jobs_at_once(self) -> bool:
+        """Else the record of a sweep that was ended early lacks the jobs still to be proposed."""
+        sweeper = self.master.hydra.sweeper
+        return sweeper._target_ == BASIC_SWEEPER and sweeper.max_batch_size is None
+
+    def _with_added(self, composed: list[Job]) -> list[Job]:
+        """By its own command a sweep goes on with the jobs that it was extended by as well."""
+        self._identify(composed)
+        if not (
+            self._earlier and self._is_own_command(self.record) and self._has_all_jobs_at_once()
+        ):
+            return composed
+        hashes, asked = [job.hash for job in composed], [wanted(job) for job in composed]
+        added = [
+            job.overrides
+            for job in self._earlier
+            if job.hash not in hashes and wanted(job) not in asked
+        ]
+        more = self.compose(added, len(composed)) if added else []
+        self._identify(more)
+        return composed + more
+
+    def _identify(self, composed: list[Job]) -> None:
         for job in composed:
             compose.place(job, self.directory)
             job.hash = self.transport.hash(job)
+
+    def _match(self, composed: list[Job]) -> list[Job]:
+        """Decide what runs; the manifest and MLflow say so before anything starts."""
         resumed = bool(self._earlier)
         resume = Resume(self.record, self._earlier, self.result, self.runner.attachable, self._end)
         jobs = resume.match(composed)
@@ -293,6 +348,13 @@ class Sweep:
                 returned.return_value = transport.JobFailedError(message, details)
             returns.append(returned)
         return returns
+
+
+def remove_if_new(directory: Path) -> None:
+    """What Hydra makes before it hands over."""
+    if directory.is_dir() and [path.name for path in directory.iterdir()] == ["multirun.yaml"]:
+        (directory / "multirun.yaml").unlink()
+        directory.rmdir()
 
 
 def overall(jobs: list[Job]) -> State:

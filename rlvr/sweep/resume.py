@@ -43,7 +43,7 @@ class Resume:
         """
         same = [self._take(lambda old, h=new.hash: old.hash == h) for new in composed]  # type: ignore[misc]
         pairs = [
-            (new, old or self._take(lambda old, n=new: _wanted(old) == _wanted(n)))  # type: ignore[misc]
+            (new, old or self._take(lambda old, n=new: wanted(old) == wanted(n)))  # type: ignore[misc]
             for new, old in zip(composed, same, strict=True)
         ]
         states = [None if old is None else self._state(old, new) for new, old in pairs]
@@ -120,7 +120,22 @@ class Resume:
         self.labels.setdefault(what, []).append(label)
 
 
-def _wanted(job: Job) -> list[str]:
+def refuse_others(record: Manifest, composed: Sequence[Job]) -> None:
+    """Raise UserError for jobs that the record lacks."""
+    hashes, asked = {job.hash for job in record.jobs}, [wanted(job) for job in record.jobs]
+    others = [job for job in composed if job.hash not in hashes and wanted(job) not in asked]
+    if others:
+        names = [job.name for job in others[:8]]
+        more = f" and {len(others) - 8} more" if len(others) > 8 else ""
+        raise UserError(
+            f"the sweep does not have {len(others)} of the jobs asked for, so nothing was "
+            f"started: {'; '.join(names)}{more}. `launcher.resume=NAME` with nothing else goes "
+            "on with the jobs that it has; launcher.extend=true adds these to them."
+        )
+
+
+def wanted(job: Job) -> list[str]:
+    """The overrides that decide what the job computes."""
     return sorted(o for o in job.overrides if is_of_the_run(override_key(o)))
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr import manifest, progress
+from rlvr.dotted_keys import override_key
 from rlvr.formatting import duration, number
 from rlvr.manifest import Job
 from rlvr.states import State
+from rlvr.sweep.command import resume
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -120,8 +122,8 @@ def command_line() -> list[str]:
 
 
 def resume_command(command: list[str], directory: Path) -> str:
-    kept = [part for part in command if not part.startswith("launcher.resume=")]
-    return shlex.join([*kept, f"launcher.resume={shown(directory)}"])
+    kept = [part for part in command if override_key(part) != "launcher.resume"]
+    return shlex.join([*kept, resume(shown(directory))])
 
 
 def errors(jobs: Sequence[tuple[Job, Path, str | None]]) -> str:

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 IDENTITY = "identity.json"
 CHECKPOINTS = "checkpoints"
 # These choose where a run happens, how it is recorded and what it is asked, not what it learns.
-NOT_TRAINING = ("launcher", "tracking", "output_dir", "eval")
+NOT_TRAINING = ("launcher", "tracking", "output_dir", "run", "eval")
 LEFT_BY_TRAINING = (
     *(CHECKPOINTS, "model", "evaluations", "result.json", "preflight.json", "metrics.jsonl"),
     *("progress.json", "health_disagreements.jsonl"),

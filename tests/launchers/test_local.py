@@ -157,7 +157,8 @@ def test_resume_keeps_finished_and_reruns_what_changed(app):
 
     result = app.sweep() / "1" / "result.json"
     result.write_text(result.read_text().replace("finished", "failed"))
-    output = app.run("shots=1,2", "value=0.1", "launcher.resume=last")
+    extended = ("launcher.resume=last", "+launcher.extend=true")
+    output = app.run("shots=1,2", "value=0.1", *extended)
     assert "run again: #1 shots=1 (lost)" in output
     assert "new: #2 shots=2" in output
     assert "not in this request, left as they are: #0 shots=0" in output

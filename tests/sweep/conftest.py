@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
-from hydra.types import HydraContext
+from hydra.types import HydraContext, RunMode
 
 from rlvr.manifest import Job, load
 from rlvr.result import Result
@@ -60,12 +60,16 @@ task.validate = lambda cfg: None
 def make_sweep(tmp_path, monkeypatch) -> Callable[..., Sweep]:
     """A sweep as Hydra would set it up for `overrides`, in `tmp_path/NAME`."""
     monkeypatch.setenv("RLVR_OUTPUT_DIR", str(tmp_path))
-    monkeypatch.setattr("sys.argv", ["train.py", "-m"])
 
     def make(*overrides: str, name: str = "first", task_function: Callable = task) -> Sweep:
+        monkeypatch.setattr("sys.argv", ["train.py", "-m", *overrides])
         with initialize_config_dir(str(CONF), version_base="1.3"):
             directory = f"hydra.sweep.dir={tmp_path}/sweeps/{name}"
-            master = compose("config", [directory, *overrides], return_hydra_config=True)
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            master = hydra.compose_config(
+                "config", [directory, *overrides], RunMode.MULTIRUN, from_shell=False
+            )
             context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks())
         return Sweep(
             InstantRunner(), hydra_context=context, task_function=task_function, config=master

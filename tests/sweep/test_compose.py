@@ -81,3 +81,15 @@ def test_checks_see_the_config_without_hydra(tmp_path: Path):
     seen = []
     compose.validate([job(x=1)], lambda config: seen.extend(config))
     assert seen == ["x"]
+
+
+def test_what_several_jobs_share_is_said_once():
+    jobs = [job(index=i, name=f"x={i}", x=i) for i in range(3)]
+    found = compose.problems(jobs, lambda job: ["all"] + ["odd"] * (job.config.x % 2))
+    assert {text: [job.index for job in bad] for text, bad in found.items()} == {
+        "all": [0, 1, 2],
+        "odd": [1],
+    }
+    with pytest.raises(UserError, match="3 of 3 jobs cannot run"):
+        compose.refuse(jobs, found)
+    compose.refuse(jobs, {})

@@ -137,6 +137,50 @@ def test_resume_moves_to_the_earlier_directory(make_sweep):
     assert str(again.master.hydra.sweep.dir) == str(first.directory)
 
 
+def ran_again(sweep, *names: str, also: tuple[str, ...] = ()) -> list[int]:
+    """Which jobs run where those of these names are asked for."""
+    sweep.launch([[name, "launcher.resume=last", *also] for name in names], 0)
+    return [index for index, _ in sweep.runner.ran]
+
+
+def test_jobs_that_the_sweep_does_not_have_are_refused_and_nothing_changes(make_sweep):
+    make_sweep("shots=0,1").launch([["shots=0", "do=fail"], ["shots=1"]], 0)
+    again = make_sweep("shots=1,7", name="second")
+    before = (again.directory.parent / "first/sweep.json").read_text()
+    with pytest.raises(UserError, match=r"does not have 1 of the jobs .*: shots=7\. .*extend=true"):
+        ran_again(again, "shots=1", "shots=7")
+    assert (again.directory / "sweep.json").read_text() == before
+    assert again.runner.ran == []
+
+
+def test_a_part_of_the_sweep_may_be_asked_for_in_any_form(make_sweep):
+    make_sweep("shots=0,1").launch([["shots=0", "do=fail"], ["shots=1", "do=fail"]], 0)
+    again = make_sweep("do=fail", "shots=1", name="second")
+    again.launch([["do=fail", "shots=1", "value=0.5", "launcher.resume=last"]], 0)
+    assert [index for index, _ in again.runner.ran] == [1], "value is 0.5 anyway"
+
+
+def test_an_extended_sweep_goes_on_with_all_its_jobs(make_sweep):
+    make_sweep("shots=0,1").launch([["shots=0"], ["shots=1"]], 0)
+    extended = make_sweep("shots=7", name="second")
+    also = ("do=fail", "+launcher.extend=true")
+    assert ran_again(extended, "shots=7", also=also) == [2]
+    own = make_sweep("shots=0,1", name="third")
+    assert ran_again(own, "shots=0", "shots=1") == [2]
+    assert [job.index for job in load(own.directory).jobs] == [0, 1, 2]
+
+
+def test_a_sweep_that_plans_in_batches_goes_on_with_what_it_had_not_planned(make_sweep):
+    batches = "hydra.sweeper.max_batch_size=1"
+    make_sweep("shots=0,1", batches).launch([["shots=0"]], 0)
+    again = make_sweep("shots=0,1", batches, name="second")
+    assert ran_again(again, "shots=0") == []
+    again.launch([["shots=1", "launcher.resume=last"]], 1)
+    assert [index for index, _ in again.runner.ran] == [1]
+    with pytest.raises(UserError, match="does not have 1 of the jobs"):
+        ran_again(make_sweep("shots=9", batches, name="third"), "shots=9")
+
+
 def test_a_second_sweep_does_not_overwrite_the_first(make_sweep):
     make_sweep().launch([["shots=0"]], 0)
     with pytest.raises(UserError, match="holds a sweep already: go on with it by"):

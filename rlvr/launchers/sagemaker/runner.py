@@ -25,7 +25,7 @@ STOPPING = 150.0  # seconds; SageMaker kills a stopping job after 120
 
 class SageMakerRunner:
     name = "sagemaker"
-    settings = KEYS - {"name", "resume"}
+    settings = KEYS - {"name", "resume", "extend"}
 
     def prepare(self, settings: dict[str, Any], jobs: int) -> None:
         """Check settings, credentials and bucket."""

@@ -24,6 +24,7 @@ class Settings:
 
     name: str = "sagemaker"
     resume: str | None = None
+    extend: bool = False
     n_jobs: int = 8
     project: str = "rlvr"
     role: str | None = _from_env("ROLE")
