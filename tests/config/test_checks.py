@@ -18,6 +18,7 @@ OPTIONS = sorted(
 NEEDED = {
     "dataset=jsonl": ["dataset.path=.", "shots=0"],
     "dataset=reasoning_gym": ["dataset.loader.task=chain_sum"],
+    "benchmark=jsonl": ["eval.benchmarks.jsonl.path=."],
 }
 
 
@@ -31,6 +32,18 @@ def problems(cfg):
 def test_every_option_composes_and_validates(compose_config, option):
     cfg = compose_config(option, *NEEDED.get(option, []))
     config.validate(cfg)
+
+
+def test_own_questions_need_a_file_and_exemplars_of_their_own(compose_config):
+    shown = problems(compose_config("dataset=jsonl", "benchmark=jsonl", "shots=2"))
+    assert "shots=2: dataset has no exemplars" in shown
+    assert " dataset.path is not set: name a JSONL file" in shown
+    assert " eval.benchmarks.jsonl.path is not set" in shown
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", " ", "last", "/x"])
+def test_a_run_has_a_plain_name(compose_config, name):
+    assert "must be the name of a directory" in problems(compose_config(f"run='{name}'"))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
