@@ -71,6 +71,8 @@ def _rows(accuracy: float, format_rate: float, draw: random.Random) -> Rows:
             "format_ok": [right or formed],
             "extracted": [str(answer) if right or formed else None],
             "reason": ["correct" if right else "wrong"],
+            "tokens": [40],
+            "ended": [True],
         })  # fmt: skip
     return rows
 
