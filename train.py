@@ -16,6 +16,9 @@ import hydra  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
 
 from rlvr import config  # noqa: E402
+from rlvr.errors import UserError  # noqa: E402
+
+FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"  # the user wants tracebacks
 
 
 def multirun_first(arguments: list[str]) -> list[str]:
@@ -31,8 +34,13 @@ def train(cfg: DictConfig) -> float:
     from rlvr.worker import end_on_signals
 
     end_on_signals()
-    config.validate(cfg)
-    return run(cfg, Path(HydraConfig.get().runtime.output_dir))
+    try:
+        config.validate(cfg)
+        return run(cfg, Path(HydraConfig.get().runtime.output_dir))
+    except UserError as error:  # Hydra would print the overrides above it
+        if FULL_ERRORS:
+            raise
+        sys.exit(str(error))
 
 
 # Launchers start this module on each job's resolved config, wherever the job runs.
@@ -52,6 +60,24 @@ def output_dir(arguments: list[str]) -> str:
     return given[-1] if given else os.environ["RLVR_OUTPUT_DIR"]
 
 
+def message(error: Exception, arguments: list[str]) -> str:
+    """One for whoever typed the arguments; errors that are not theirs are raised again."""
+    from hydra._internal.utils import get_args_parser
+
+    from rlvr.config.command_line import explain, is_refusal
+
+    given = get_args_parser().parse_args(arguments)
+    if isinstance(error, ValueError) and str(error).startswith("Only one of"):
+        return "choose one of -m, --cfg and --info; what a sweep would do says: rlvr check ... -m"
+    if isinstance(error, UserError):
+        return str(error)
+    if not is_refusal(error):
+        raise error
+    folder = Path(given.config_path).absolute() if given.config_path else ROOT / "conf"
+    more = given.config_dir and Path(given.config_dir).absolute()
+    return explain(error, given.overrides, folder, more)
+
+
 if __name__ == "__main__":
     config.register()
     if {"-h", "--help"} & set(sys.argv[1:]):
@@ -62,7 +88,12 @@ if __name__ == "__main__":
         sys.exit(problem)
     # Jobs, the default MLflow store and `launcher.resume=last` all look below it.
     os.environ["RLVR_OUTPUT_DIR"] = str(Path(output_dir(sys.argv[1:])).expanduser().absolute())
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors to us
     try:
         hydra.main(version_base="1.3", config_path="conf", config_name="config")(train)()
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if FULL_ERRORS:
+            raise
+        sys.exit(message(error, sys.argv[1:]))

@@ -60,8 +60,8 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> DictConf
     """The configuration that train.py would run; Hydra's errors become UserError."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
+
+    from rlvr.config.command_line import explain, is_refusal
 
     root = project_root()
     paths = [str(root), str(root / "launchers")]  # the user's rewards, and Hydra's plugins
@@ -74,9 +74,12 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> DictConf
     try:
         with initialize_config_dir(str(root / "conf"), version_base="1.3"):
             return hydra_compose("config", [*searched, *overrides])
-    except (HydraException, OmegaConfBaseException) as error:
-        cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
-        raise UserError(f"{error}{cause}\n(one configuration at a time, no sweep)") from error
+    except Exception as error:
+        if not is_refusal(error):
+            raise
+        said = explain(error, overrides, root / "conf", folder or None)
+        alone = "\n(one configuration at a time, no sweep)" if "multirun" in said else ""
+        raise UserError(said + alone) from error
 
 
 def project_root() -> Path:

@@ -61,7 +61,7 @@ def test_rollouts_of_a_control_are_timed(checked):
         ("trainer.num_generations=5", "does not divide the batch"),
         ("shots=x", "could not be converted to Integer"),
         ("shots=2,4", "one configuration at a time"),
-        ("modle=tiny", "Could not override 'modle'"),
+        ("modle=tiny", "rlvr check: modle=tiny: there is no key modle: did you mean model?"),
         ("rewards.format._target_=no.such.thing", "no.such.thing"),
     ],
 )

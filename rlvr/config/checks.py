@@ -25,11 +25,14 @@ LAUNCHERS = ("local", "slurm", "sagemaker")
 
 def validate(config: DictConfig) -> None:
     """Raise one UserError that lists everything wrong with a composed config (without `hydra`)."""
-    problems = [*_missing(config), *_unknown(config, Config, "")]
-    if not problems:
-        problems = [p for check in CHECKS for p in check(config)]
-    if problems:
-        raise UserError("invalid configuration:\n" + "\n".join(f"  {p}" for p in problems))
+    if found := problems(config):
+        raise UserError("invalid configuration:\n" + "\n".join(f"  {p}" for p in found))
+
+
+def problems(config: DictConfig) -> list[str]:
+    """Each begins with the key that is wrong."""
+    first = [*_missing(config), *_unknown(config, Config, "")]
+    return first or [p for check in CHECKS for p in check(config)]
 
 
 def _missing(config: DictConfig) -> Iterator[str]:
@@ -46,9 +49,16 @@ def _unknown(node: DictConfig, schema: type, prefix: str) -> Iterator[str]:
         if name == "hydra" and not prefix:
             continue
         if name not in known:
-            yield f"{key} is not a known key{nearest(name, known)}"
+            yield f"{key} is not a known key{_meant(key, known)}"
         elif is_dataclass(hints[name]) and isinstance(hints[name], type):
             yield from _unknown(node[name], hints[name], f"{key}.")
+
+
+def _meant(key: str, known: set[str]) -> str:
+    prefix, _, name = key.rpartition(".")
+    if prefix == "trainer" and name in grpo_config_fields():
+        return f": it is a field of TRL's GRPOConfig, so write +trainer.extra.{name}=VALUE"
+    return nearest(name, known)
 
 
 def _values(config: DictConfig) -> Iterator[str]:
