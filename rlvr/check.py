@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from rlvr import config, estimate
+from rlvr import config, estimate, reachable
 from rlvr.errors import UserError
 from rlvr.formatting import duration
 from rlvr.model_files import model_files
@@ -43,6 +43,8 @@ def check(
 
     cfg = compose(overrides, config_dir)
     config.validate(cfg)
+    if cfg.launcher.get("name", "local") == "local":  # what other machines reach is not known
+        reachable.check(cfg)
     verifier = build_verifier(cfg.dataset)
     splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
     asked = tasks(cfg, splits)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from rlvr import config, ranks, tracking
+from rlvr import config, ranks, reachable, tracking
 from rlvr.errors import UserError
 from rlvr.library_noise import quiet_libraries
 from rlvr.paths import PROJECT, output_dir
@@ -34,6 +34,8 @@ def run(cfg: DictConfig, run_dir: Path) -> float:
     The metric is the trained accuracy; without trained evaluation the base accuracy, else the mean
     reward of the last training step. Whatever happens, `run_dir/result.json` says so.
     """
+    if ranks.is_main():
+        reachable.check(cfg)
     quiet_libraries()
     from rlvr.training import torchrun
     from rlvr.training.checkpoints import claim_directory

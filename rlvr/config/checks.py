@@ -175,9 +175,32 @@ def _files(config: DictConfig) -> Iterator[str]:
     for key, dataset in _datasets(config).items():
         if dataset.path is not None and not find(dataset.path).exists():
             yield f"{key}.path={dataset.path}: no such file or directory"
-    model = config.model.path
-    if model.startswith(("/", "./", "../", "~")) and not Path(model).expanduser().is_dir():
-        yield f"model.path={model}: no such directory (it must hold config.json and weights)"
+
+
+def _model(config: DictConfig) -> Iterator[str]:
+    """What is on this machine; `rlvr.reachable` asks the hub."""
+    from rlvr.model_files import PACKAGE, local_folder
+    from rlvr.paths import ASSETS
+
+    path = config.model.path
+    folder = local_folder(path)
+    if path.startswith(PACKAGE):
+        embedded = [f"{PACKAGE}{file.parent.name}" for file in ASSETS.glob("*/config.json")]
+        if path not in embedded:
+            yield f"model.path={path}: no embedded model{nearest(path, embedded)}"
+    elif folder is not None and not (folder / "config.json").is_file():
+        yield f"model.path={path}: there is no config.json in this directory, so no model"
+    elif folder is None and path.startswith(("/", "./", "../", "~")):
+        yield f"model.path={path}: no such directory (it must hold config.json and weights)"
+
+
+def _tracking(config: DictConfig) -> Iterator[str]:
+    from rlvr.tracking.store import resolve_uri
+
+    try:
+        resolve_uri(config.tracking.uri)
+    except UserError as error:
+        yield str(error)
 
 
 def _targets(config: DictConfig) -> Iterator[str]:
@@ -275,6 +298,8 @@ CHECKS = (
     _batches,
     _shots,
     _files,
+    _model,
+    _tracking,
     _targets,
     _extra,
     _attention,

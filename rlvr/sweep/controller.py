@@ -99,9 +99,12 @@ class Sweep:
         jobs = compose.compose(self.loader, self.master, job_overrides, first_index)
         compose.check_one_launcher(self.master, jobs)
         if not isinstance(self.transport, transport.PickledTask):
-            from rlvr import config
+            from rlvr import config, reachable
 
-            compose.validate(jobs, getattr(self.task_function, "validate", config.validate))
+            own = getattr(self.task_function, "validate", None)
+            compose.validate(jobs, own or config.validate)
+            if own is None and self.runner.name == "local":  # other machines may reach others
+                compose.validate(jobs, reachable.check)
         return jobs
 
     def settings(self, job: Job) -> dict[str, Any]:
