@@ -82,6 +82,8 @@ if __name__ == "__main__":
     config.register()
     if {"-h", "--help"} & set(sys.argv[1:]):
         help_at_once()
+    elif not {"--cfg", "-c", "--info", "-i", "--hydra-help"} & set(sys.argv[1:]):
+        print("train.py: composing the configuration ...", file=sys.stderr, flush=True)
     sys.argv[1:] = multirun_first(sys.argv[1:])
     # Hydra makes the run's directory before it hands over, and fails with a traceback.
     if problem := config.unwritable(output_dir(sys.argv[1:])):

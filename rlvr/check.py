@@ -159,14 +159,17 @@ def _check_rollouts(
     cfg: DictConfig, rewards: "list[Reward]", splits: "Splits", report: "Preflight"
 ) -> None:
     from rlvr.library_noise import quiet_libraries
+    from rlvr.progress import Progress
     from rlvr.run import build_trainer
     from rlvr.tracking import NullTracker
 
-    quiet_libraries()
-    from rlvr.safeguards.base_rollouts import check_rollouts
+    with tempfile.TemporaryDirectory() as folder, Progress(Path(folder)) as progress:
+        progress.begin("loading the model")
+        quiet_libraries()
+        from rlvr.safeguards.base_rollouts import check_rollouts
 
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = build_trainer(cfg, Path(folder), rewards, splits, NullTracker())
+        trainer = build_trainer(cfg, Path(folder), rewards, splits, NullTracker(), progress)
+        progress.begin("pre-flight rollouts")
         started = time.monotonic()
         check_rollouts(report, trainer, splits)
     seconds = time.monotonic() - started
