@@ -170,6 +170,7 @@ class Sweep:
             job.directory.mkdir(parents=True, exist_ok=True)
         if resumed:
             self.terminal.say(f"Resuming {terminal.shown(self.directory)}\n{resume.describe()}")
+        self.terminal.say(f"Sweep of {len(jobs)} jobs in {terminal.shown(self.directory)}")
         self.record.launcher = self.runner.name
         self.record.save(self.directory)
         tracking.create_runs(self.record, OmegaConf.select(jobs[0].config, "tracking"))
@@ -182,7 +183,6 @@ class Sweep:
             if job.state is State.pending and not job.is_remote():
                 self._use_tracking_uri(job.config)
                 self.transport.write(job)
-        self.terminal.say(f"Sweep of {len(jobs)} jobs in {terminal.shown(self.directory)}")
         with self.terminal.watching(unfinished, self.record.metric):
             self.runner.run(unfinished, self, interrupts)
 
