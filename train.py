@@ -1,5 +1,6 @@
 """Train with verifiable rewards: `python train.py shots=4,8 -m`. See `python train.py --help`."""
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(PATHS + inherited))
 os.environ.setdefault("RLVR_OUTPUT_DIR", str(ROOT / "outputs"))
 
 import hydra  # noqa: E402
+from hydra._internal.utils import get_args_parser  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
 
 from rlvr import config  # noqa: E402
@@ -47,12 +49,16 @@ def train(cfg: DictConfig) -> float:
 train.worker_module = "rlvr.worker"  # type: ignore[attr-defined]
 
 
-def help_at_once() -> None:
-    """Hydra copies its whole config store for each group that --help lists, 12 ms a time."""
-    from hydra.core.config_store import ConfigStore
+def print_help(given: argparse.Namespace) -> None:
+    from rlvr.config.help import help_text
 
-    store = ConfigStore.instance()
-    store.__deepcopy__ = lambda memo: store  # type: ignore[attr-defined]
+    print(help_text(given.overrides, *folders(given)))
+
+
+def folders(given: argparse.Namespace) -> tuple[Path, Path | None]:
+    """Where the options are: conf/ or what replaces it, and what --config-dir adds."""
+    conf = Path(given.config_path).absolute() if given.config_path else ROOT / "conf"
+    return conf, Path(given.config_dir).absolute() if given.config_dir else None
 
 
 def output_dir(arguments: list[str]) -> str:
@@ -60,42 +66,39 @@ def output_dir(arguments: list[str]) -> str:
     return given[-1] if given else os.environ["RLVR_OUTPUT_DIR"]
 
 
-def message(error: Exception, arguments: list[str]) -> str:
+def message(error: Exception, given: argparse.Namespace) -> str:
     """One for whoever typed the arguments; errors that are not theirs are raised again."""
-    from hydra._internal.utils import get_args_parser
-
     from rlvr.config.command_line import explain, is_refusal
 
-    given = get_args_parser().parse_args(arguments)
     if isinstance(error, ValueError) and str(error).startswith("Only one of"):
         return "choose one of -m, --cfg and --info; what a sweep would do says: rlvr check ... -m"
     if isinstance(error, UserError):
         return str(error)
     if not is_refusal(error):
         raise error
-    folder = Path(given.config_path).absolute() if given.config_path else ROOT / "conf"
-    more = given.config_dir and Path(given.config_dir).absolute()
-    return explain(error, given.overrides, folder, more)
+    return explain(error, given.overrides, *folders(given))
 
 
 if __name__ == "__main__":
-    config.register()
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        help_at_once()
-    elif not {"--cfg", "-c", "--info", "-i", "--hydra-help"} & set(sys.argv[1:]):
-        print("train.py: composing the configuration ...", file=sys.stderr, flush=True)
     sys.argv[1:] = multirun_first(sys.argv[1:])
-    # Hydra makes the run's directory before it hands over, and fails with a traceback.
-    if problem := config.unwritable(output_dir(sys.argv[1:])):
-        sys.exit(problem)
-    # Jobs, the default MLflow store and `launcher.resume=last` all look below it.
-    os.environ["RLVR_OUTPUT_DIR"] = str(Path(output_dir(sys.argv[1:])).expanduser().absolute())
+    given = get_args_parser().parse_args()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors to us
     try:
+        if given.help:
+            print_help(given)
+            sys.exit()
+        if not (given.cfg or given.info or given.hydra_help or given.shell_completion):
+            print("train.py: composing the configuration ...", file=sys.stderr, flush=True)
+        # Hydra makes the run's directory before it hands over, and fails with a traceback.
+        if problem := config.unwritable(output_dir(sys.argv[1:])):
+            sys.exit(problem)
+        # Jobs, the default MLflow store and `launcher.resume=last` all look below it.
+        os.environ["RLVR_OUTPUT_DIR"] = str(Path(output_dir(sys.argv[1:])).expanduser().absolute())
+        config.register()
         hydra.main(version_base="1.3", config_path="conf", config_name="config")(train)()
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         if FULL_ERRORS:
             raise
-        sys.exit(message(error, sys.argv[1:]))
+        sys.exit(message(error, given))

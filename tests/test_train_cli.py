@@ -25,10 +25,27 @@ def test_help_lists_groups_and_options_and_loads_nothing_heavy():
         f"print('HEAVY', sorted(set({HEAVY!r}) & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert "dataset: gsm8k" in out.stdout
-    assert "trainer: bnpo, cispo, dapo, dr_grpo, grpo, gspo" in out.stdout
-    assert "shots: 8" in out.stdout
+    assert "* gsm8k " in out.stdout
+    assert "\nshots: 8\n" in out.stdout
     assert "HEAVY []" in out.stdout
+
+
+def test_help_of_a_wrong_command_line_says_so():
+    out = train("--help", "modle=tiny")
+    assert out.returncode == 1
+    assert out.stderr == "modle=tiny: there is no key modle: did you mean model?\n"
+
+
+@pytest.mark.parametrize("arguments", [["shots=-1"], ["shots=4,99", "-m"]])
+def test_the_first_line_says_what_is_going_on(arguments, tmp_path):
+    out = train(*arguments, RLVR_OUTPUT_DIR=str(tmp_path))
+    assert out.stderr.startswith("train.py: composing the configuration ...\n")
+
+
+def test_what_prints_a_config_prints_nothing_else():
+    out = train("--cfg", "job", "model=tiny")
+    assert out.returncode == 0
+    assert out.stderr == ""
 
 
 @pytest.mark.parametrize(

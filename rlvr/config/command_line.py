@@ -50,14 +50,18 @@ def explain(
     `config_dir` holds further options. Where no override is wrong by itself, what Hydra says.
     """
     register()
-    searched = [f"hydra.searchpath=[file://{config_dir}]"] if config_dir else []
     try:
         with initialize_config_dir(str(conf), version_base="1.3"):
             folders = [conf, *([config_dir] if config_dir else [])]
-            found = [*CommandLine(overrides, searched, folders).problems()]
+            found = [*CommandLine(overrides, searched(config_dir), folders).problems()]
     except REFUSALS:  # the YAML files themselves are wrong
         found = []
     return "\n".join(found) or said(error)
+
+
+def searched(config_dir: Path | None) -> list[str]:
+    """The override by which Hydra finds the options of `--config-dir`."""
+    return [f"hydra.searchpath=[file://{config_dir}]"] if config_dir else []
 
 
 def said(error: BaseException) -> str:
