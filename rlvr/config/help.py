@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from rlvr.config.command_line import searched
 from rlvr.config.schema import register
+from rlvr.dotted_keys import split_overrides
 from rlvr.formatting import number
 
 WIDTH = 80
@@ -29,6 +30,9 @@ def help_text(overrides: Sequence[str], conf: Path, config_dir: Path | None = No
         cfg = compose("config", given, return_hydra_config=True)
     choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
     assert isinstance(choices, dict)
+    for group, typed in split_overrides(overrides).items():
+        if typed.startswith("["):  # several options at once are missing in Hydra's choices
+            choices[group] = [name.strip() for name in typed.strip("[]").split(",")]
     folders = [conf, *([config_dir] if config_dir else [])]
     words = cfg.hydra.help
     tree = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
