@@ -75,7 +75,7 @@ class Progress:
             write_atomic(self.run_dir / FILE, json.dumps({**state, **values}) + "\n")
         news = in_words(done, total, left, values)
         if self.display is not None:
-            self.display.update(done, total, news)
+            self.display.update(done, total, news, in_words(done, total, None, values))
         elif total and done and (done / total >= self.shown + 0.1 or done >= total):
             self.shown = done / total
             self._print(f"{self.phase} {news}")
@@ -130,10 +130,10 @@ class Estimate:
             self.seconds_each[self.phase] = (now - self.mark[0]) / (done - self.mark[1])
 
     def left(self) -> float | None:
-        """None where something that is to come has not been measured, and at the very end."""
+        """None where something that is to come has not been measured, and in the last second."""
         parts = [self._left_here(), *map(self._lasts, self.later.values())]
         known = [part for part in parts if part is not None]
-        return sum(known) if len(known) == len(parts) and sum(known) > 0 else None
+        return sum(known) if len(known) == len(parts) and sum(known) > 1 else None
 
     def _left_here(self) -> float | None:
         """Of the current phase; one without units is short."""
@@ -172,7 +172,7 @@ class Display:
         )
         self.task: Any = None
         self.phase = ""
-        self.news = ""
+        self.over = ""  # what the phase leaves when it is over
         self.streams: list[tuple[Any, Any]] = []
 
     @staticmethod
@@ -187,11 +187,11 @@ class Display:
         if not self.bars.live.is_started:
             self.bars.start()
             self._redirect_logs()
-        self.phase, self.news = phase, ""
+        self.phase, self.over = phase, ""
         self.task = self.bars.add_task(phase, total=total or None, news="")
 
-    def update(self, done: int, total: int, news: str) -> None:
-        self.news = news
+    def update(self, done: int, total: int, news: str, over: str) -> None:
+        self.over = over
         self.bars.update(self.task, completed=done, total=total or None, news=news)
 
     def end(self, clock: str) -> None:
@@ -205,8 +205,8 @@ class Display:
         if self.task is not None:
             self.bars.remove_task(self.task)
             self.task = None
-            news = self.news.partition("  ends in")[0]
-            self.bars.console.print(f"{clock:>7}  {self.phase} {news}".rstrip(), markup=False)
+            line = f"{clock:>7}  {self.phase} {self.over}".rstrip()
+            self.bars.console.print(line, markup=False)
 
     def _redirect_logs(self) -> None:
         """Log handlers keep the stream they began with, and would write across the bar."""

@@ -97,12 +97,12 @@ def test_the_news():
 
 def test_the_file_says_where_a_run_is(tmp_path):
     shown = Progress(tmp_path)
-    shown.begin(TRAINING, 12)
-    shown.update(1, 12, reward=0.5)
+    shown.begin(TRAINING, 12_000)
+    shown.update(1, 12_000, reward=0.5)
     time.sleep(0.01)
-    shown.update(2, 12, reward=0.5)
+    shown.update(2, 12_000, reward=0.5)
     state = json.loads((tmp_path / "progress.json").read_text())
-    assert (state["phase"], state["step"], state["max_steps"]) == (TRAINING, 2, 12)
+    assert (state["phase"], state["step"], state["max_steps"]) == (TRAINING, 2, 12_000)
     assert state["reward"] == 0.5
     assert state["ends_at"] > time.time()
 
