@@ -79,7 +79,8 @@ def test_a_run_is_refused_before_the_model_loads(compose_config, tmp_path):
     )
     sys.path.insert(0, str(tmp_path))
     own = "+rewards.typo={_target_: my_rewards_for_check.typo}"
-    cfg = compose_config("~launcher", *SMALL, "model.path=/nowhere", own)
+    (tmp_path / "config.json").write_text("{}")  # no weights: loading would fail
+    cfg = compose_config("~launcher", *SMALL, f"model.path={tmp_path}", own)
     with pytest.raises(UserError, match=r"(?s)'typo' raised ValueError.*trainer\.preflight=off"):
         run(cfg, tmp_path / "run")
     sys.path.remove(str(tmp_path))
