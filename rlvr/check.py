@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from rlvr import config, estimate
+from rlvr import config, estimate, reachable
 from rlvr.errors import UserError
 from rlvr.formatting import duration
 from rlvr.model_files import model_files
@@ -47,6 +47,8 @@ def check(
 
     cfg = compose(overrides, config_dir)
     config.validate(cfg)
+    if cfg.launcher.get("name", "local") == "local":  # what other machines reach is not known
+        reachable.check(cfg)
     verifier = build_verifier(cfg.dataset)
     splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
     asked = tasks(cfg, splits)
@@ -64,16 +66,16 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> DictConf
     """The configuration that train.py would run; Hydra's errors become UserError."""
     from hydra import compose as hydra_compose
 
-    with composing(config_dir) as searched:
-        return hydra_compose("config", [*searched, *overrides])
+    with composing(overrides, config_dir) as every:
+        return hydra_compose("config", every)
 
 
 @contextmanager
-def composing(config_dir: str | None) -> Iterator[list[str]]:
-    """Hydra as train.py starts it; gives the overrides by which it searches `config_dir` too."""
+def composing(overrides: Sequence[str], config_dir: str | None) -> Iterator[list[str]]:
+    """Hydra as train.py starts it; gives the overrides, `config_dir` among them."""
     from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
+
+    from rlvr.config.command_line import explain, is_refusal
 
     root = project_root()
     paths = [str(root), str(root / "launchers")]  # the user's rewards, and Hydra's plugins
@@ -85,17 +87,13 @@ def composing(config_dir: str | None) -> Iterator[list[str]]:
         raise UserError(f"--config-dir {config_dir}: no such directory")
     try:
         with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-            yield searched
-    except (HydraException, OmegaConfBaseException) as error:
-        if isinstance(error, UserError):
+            yield [*searched, *overrides]
+    except Exception as error:
+        if isinstance(error, UserError) or not is_refusal(error):
             raise
-        cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
-        if "--multirun" in str(error):
-            raise UserError(
-                f"{str(error).splitlines()[0]}: add -m to check every job of a sweep "
-                "(a list is written key=[a,b], a text key='a,b')"
-            ) from error
-        raise UserError(f"{error}{cause}") from error
+        said = explain(error, overrides, root / "conf", folder or None)
+        alone = "\n(add -m to check every job of a sweep)" if "multirun" in said else ""
+        raise UserError(said + alone) from error
 
 
 def project_root() -> Path:
@@ -177,14 +175,17 @@ def _check_rollouts(
     cfg: DictConfig, rewards: "list[Reward]", splits: "Splits", report: "Preflight"
 ) -> None:
     from rlvr.library_noise import quiet_libraries
+    from rlvr.progress import Progress
     from rlvr.run import build_trainer
     from rlvr.tracking import NullTracker
 
-    quiet_libraries()
-    from rlvr.safeguards.base_rollouts import check_rollouts
+    with tempfile.TemporaryDirectory() as folder, Progress(Path(folder)) as progress:
+        progress.begin("loading the model")
+        quiet_libraries()
+        from rlvr.safeguards.base_rollouts import check_rollouts
 
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = build_trainer(cfg, Path(folder), rewards, splits, NullTracker())
+        trainer = build_trainer(cfg, Path(folder), rewards, splits, NullTracker(), progress)
+        progress.begin("pre-flight rollouts")
         started = time.monotonic()
         check_rollouts(report, trainer, splits)
     seconds = time.monotonic() - started

@@ -1,24 +1,44 @@
 """The `rlvr` command. Each subcommand imports what it needs when it runs, so `--help` is quick."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
+from rlvr import __version__
 from rlvr.states import State
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """As argparse, and with the nearest of the choices there are."""
+        from rlvr.errors import nearest
+
+        choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        hint = nearest(choice[1], choice[2].replace("'", "").split(", ")) if choice else ""
+        super().error(message + hint)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; the exit code is 0, 1 after bad input, 130 after Ctrl-C."""
+    """Run one subcommand; the exit code is 0, 1 after bad input, 130 after Ctrl-C.
+
+    Without arguments: what there is to choose from.
+    """
     top = parser()
+    if not (sys.argv[1:] if arguments is None else arguments):
+        top.print_help()
+        return 0
     chosen, rest = top.parse_known_args(arguments)
     # argparse ends a list of values at the first flag; flags may stand anywhere on the line
     if "overrides" in chosen and not any(word.startswith("-") for word in rest):
         chosen.overrides += rest
     elif rest:
         top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if doing := getattr(chosen, "doing", None):  # at once: what follows loads libraries
+        print(f"rlvr {chosen.command}: {doing} ...", file=sys.stderr, flush=True)
     from rlvr.errors import UserError
 
     try:
@@ -32,9 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="rlvr", description="What to do with runs and sweeps that train.py made."
+    top: argparse.ArgumentParser = Parser(
+        prog="rlvr",
+        description="Before train.py: check a configuration. After it: what to do "
+        "with the runs and sweeps that it made.",
+        epilog="Each command has --help of its own, such as rlvr compare --help.",
     )
+    top.add_argument("--version", action="version", version=f"rlvr {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)
@@ -72,7 +96,7 @@ def _add_compare(commands: Commands) -> None:
             const=form,
             help=f"print the table as {form}, write no files",
         )
-    command.set_defaults(run=_compare)
+    command.set_defaults(run=_compare, doing="reading runs and their answers")
 
 
 def _compare(chosen: argparse.Namespace) -> None:
@@ -91,11 +115,14 @@ def _add_evaluate(commands: Commands) -> None:
     command.add_argument("target", metavar="RUN", help="a run, a sweep or its name, or `last`")
     command.add_argument("--shots", type=_counts, help="such as 0,2,4,8 (default: as trained)")
     command.add_argument("--n", type=int, help="questions (default: as in the run)")
-    command.set_defaults(run=_evaluate)
+    command.set_defaults(run=_evaluate, doing="loading libraries, then asking the trained models")
 
 
 def _counts(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected numbers, such as 0,2,4,8") from None
 
 
 def _evaluate(chosen: argparse.Namespace) -> None:
@@ -120,7 +147,7 @@ def _add_report(commands: Commands) -> None:
         metavar="SWEEP",
         help="a sweep's directory or its name, or `last` (the default)",
     )
-    command.set_defaults(run=_report)
+    command.set_defaults(run=_report, doing="reading the sweep, then writing its page")
 
 
 def _report(chosen: argparse.Namespace) -> None:
@@ -149,7 +176,7 @@ def _add_check(commands: Commands) -> None:
         action="store_true",
         help="check a whole sweep: a row for each job, and what would be refused",
     )
-    command.set_defaults(run=_check)
+    command.set_defaults(run=_check, doing="composing the configuration, then reading its data")
 
 
 def _check(chosen: argparse.Namespace) -> None:

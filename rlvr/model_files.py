@@ -20,6 +20,10 @@ def model_files(path: str, revision: str | None = None) -> Path | None:
     if folder := local_folder(path):
         return folder
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    config = try_to_load_from_cache(path, "config.json", revision=revision)
+    try:
+        config = try_to_load_from_cache(path, "config.json", revision=revision)
+    except HFValidationError:  # a directory that is not there
+        return None
     return Path(config).parent if isinstance(config, str) else None

@@ -37,8 +37,8 @@ def preview(overrides: Sequence[str], *, config_dir: str | None = None) -> None:
     """Print a row for each job; UserError says once what is wrong with which of them."""
     from rich.console import Console
 
-    with composing(config_dir) as searched:
-        jobs = compose_jobs([*searched, *overrides])
+    with composing(overrides, config_dir) as every:
+        jobs = compose_jobs(every)
     for job, name in zip(jobs, _names(jobs), strict=True):
         job.name = name
     launcher = str(jobs[0].config.launcher.get("name", "local"))

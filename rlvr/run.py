@@ -1,18 +1,22 @@
 """One run, top to bottom: data, base evaluation, GRPO, trained evaluation, result."""
 
 import logging
+import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from rlvr import config, ranks, tracking
+from rlvr import config, ranks, reachable, tracking
+from rlvr.compare.names import model_name
 from rlvr.errors import UserError
+from rlvr.formatting import number
 from rlvr.library_noise import quiet_libraries
 from rlvr.paths import PROJECT, output_dir
-from rlvr.progress import Progress
+from rlvr.progress import TRAINING, Later, Progress
 from rlvr.result import Result, code_state, read, versions, write_atomic
 from rlvr.states import State
 
@@ -35,17 +39,33 @@ def run(cfg: DictConfig, run_dir: Path) -> float:
     The metric is the trained accuracy; without trained evaluation the base accuracy, else the mean
     reward of the last training step. Whatever happens, `run_dir/result.json` says so.
     """
-    quiet_libraries()
-    from rlvr.training import torchrun
-    from rlvr.training.checkpoints import claim_directory
-
     run_dir.mkdir(parents=True, exist_ok=True)
-    count = torchrun.processes(cfg)
+    progress = Progress(run_dir)
     if ranks.is_main():
-        claim_directory(cfg, run_dir, count)
-    if torchrun.needs_launch(cfg, count):
-        return _run_in_ranks(cfg, run_dir, count)
-    return _run_here(cfg, run_dir)
+        print(f"{describe(cfg)}\n  into {run_dir}", file=sys.stderr, flush=True)
+        reachable.check(cfg)
+    try:
+        progress.begin("loading libraries")
+        quiet_libraries(run_dir)
+        from rlvr.training import torchrun
+        from rlvr.training.checkpoints import claim_directory
+
+        count = torchrun.processes(cfg)
+        if ranks.is_main():
+            claim_directory(cfg, run_dir, count)
+        if torchrun.needs_launch(cfg, count):
+            progress.end()
+            return _run_in_ranks(cfg, run_dir, count)
+        return _run_here(cfg, run_dir, progress)
+    finally:
+        progress.end()
+
+
+def describe(cfg: DictConfig) -> str:
+    """`GRPO of Qwen2.5-0.5B on gsm8k: shots=8 lr=1.84e-4 peft=qlora`."""
+    settings = f"shots={cfg.shots} lr={number(cfg.trainer.learning_rate)} seed={cfg.seed}"
+    name = f"{cfg.trainer.loss_type.upper()} of {model_name(cfg.model.path)} on {cfg.dataset.name}"
+    return f"{name}: {settings} peft={cfg.peft.method.value}"
 
 
 def _run_in_ranks(cfg: DictConfig, run_dir: Path, count: int) -> float:
@@ -60,7 +80,7 @@ def _run_in_ranks(cfg: DictConfig, run_dir: Path, count: int) -> float:
     return result.metric
 
 
-def _run_here(cfg: DictConfig, run_dir: Path) -> float:
+def _run_here(cfg: DictConfig, run_dir: Path, progress: Progress) -> float:
     started = time.monotonic()
     git, diff = code_state(PROJECT)
     result = Result(
@@ -68,6 +88,8 @@ def _run_here(cfg: DictConfig, run_dir: Path) -> float:
     )
     tracker: tracking.Tracker | None = None
     try:
+        if cfg.tracking.name != "none":
+            progress.begin("opening MLflow")
         tracker = tracking.open_run(
             cfg.tracking,
             name=run_dir.name,
@@ -79,7 +101,7 @@ def _run_here(cfg: DictConfig, run_dir: Path) -> float:
         if tracker.run_id is not None:
             write_atomic(run_dir / RUN_ID_FILE, tracker.run_id)
         _log_inputs(cfg, run_dir, tracker, diff)
-        _experiment(cfg, run_dir, result, tracker)
+        _experiment(cfg, run_dir, result, tracker, progress)
         result.status = State.finished
     except BaseException as error:
         result.fail(error)
@@ -124,12 +146,19 @@ def _log_inputs(cfg: DictConfig, run_dir: Path, tracker: tracking.Tracker, diff:
         tracker.log_artifact(run_dir / name)
 
 
-def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: tracking.Tracker) -> None:
+def _experiment(
+    cfg: DictConfig,
+    run_dir: Path,
+    result: Result,
+    tracker: tracking.Tracker,
+    progress: Progress,
+) -> None:
     from rlvr.data.load import data_digest, load_splits
     from rlvr.evaluation.tasks import tasks
     from rlvr.rewards.build import build_rewards
     from rlvr.verify.build import build_verifier
 
+    progress.begin("data")
     rewards = build_rewards(cfg.rewards)
     splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=build_verifier(cfg.dataset))
     asked = tasks(cfg, splits)
@@ -142,17 +171,42 @@ def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: trackin
             "n": len(task.questions),
             "digest": data_digest(task.questions),
         }
+    _expect(cfg, splits, asked, progress)
+    progress.begin("pre-flight")
     preflight = _check_golds(cfg, run_dir, rewards, splits, tracker)
-    trainer = build_trainer(cfg, run_dir, rewards, splits, tracker)
+    progress.begin("loading the model")
+    trainer = build_trainer(cfg, run_dir, rewards, splits, tracker, progress)
     if preflight is not None:
+        progress.begin("pre-flight rollouts")
         _check_rollouts(preflight, run_dir, trainer, splits)
+    ask = partial(_evaluate, cfg, run_dir, trainer, asked, result, tracker, progress)
     rows: dict[str, dict[str, Rows]] = {}
     if cfg.eval.before:
-        rows["base"] = _evaluate(cfg, run_dir, trainer, asked, "base", result, tracker)
-    _train(cfg, run_dir, trainer, result)
+        rows["base"] = ask("base")
+    _train(cfg, run_dir, trainer, result, progress)
     if cfg.eval.after:
-        rows["trained"] = _evaluate(cfg, run_dir, trainer, asked, "trained", result, tracker)
-    _conclude(run_dir, trainer, result, rows, tracker)
+        rows["trained"] = ask("trained")
+    progress.begin("saving the results")
+    _conclude(run_dir, trainer, result, rows, tracker, progress)
+
+
+def _expect(cfg: DictConfig, splits: "Splits", asked: "list[Task]", progress: Progress) -> None:
+    """What is to come after the base evaluation, so that one estimate covers the whole run."""
+    from rlvr.estimate import steps
+
+    planned = steps(cfg, len(splits.train))
+    progress.estimate.later[TRAINING] = Later(planned.count, TRAINING, 1.0)
+    for task in asked if cfg.eval.after else ():
+        share = cfg.eval.k / planned.completions
+        base, trained = (evaluation_phase(when, task.name) for when in ("base", "trained"))
+        progress.estimate.later[trained] = Later(len(task.questions), base, share)
+
+
+def evaluation_phase(when: str, task: str) -> str:
+    """`base evaluation`, `trained evaluation of svamp`."""
+    from rlvr.evaluation.tasks import MAIN
+
+    return f"{when} evaluation" + ("" if task == MAIN else f" of {task}")
 
 
 def _check_golds(
@@ -191,6 +245,7 @@ def build_trainer(
     rewards: "list[Reward]",
     splits: "Splits",
     tracker: tracking.Tracker,
+    progress: Progress,
 ) -> "Trainer":
     from rlvr.safeguards.health import HealthMonitor
     from rlvr.training.arguments import grpo_config
@@ -211,7 +266,7 @@ def build_trainer(
         train_dataset=at_least_one_batch(splits.train, args),
         eval_dataset=splits.validation.take(cfg.trainer.eval_examples),
         peft_config=lora_config(cfg),
-        callbacks=[TrackerCallback(tracker, run_dir)],
+        callbacks=[TrackerCallback(tracker, run_dir, progress)],
         sharing=Sharing(
             cfg.trainer.shared_prefix.value,
             cfg.trainer.skip_zero_advantage,
@@ -230,9 +285,10 @@ def _evaluate(
     run_dir: Path,
     trainer: "Trainer",
     asked: "list[Task]",
-    phase: str,
     result: Result,
     tracker: tracking.Tracker,
+    progress: Progress,
+    phase: str,
 ) -> "dict[str, Rows]":
     """Ask the model every task; what a base model answers is shared with other runs."""
     from rlvr.evaluation.evaluate import Asker, evaluate
@@ -258,9 +314,9 @@ def _evaluate(
     rows: dict[str, Rows] = {}
     for task in asked:
         name = phase if task.name == MAIN else f"{phase}.{task.name}"
-        bar = Progress(run_dir, f"{name} evaluation")
         file = folder / f"{name}.jsonl"
-        rows[task.name] = evaluate(asker, task, root=root, file=file, progress=bar.update)
+        progress.begin(evaluation_phase(phase, task.name), len(task.questions))
+        rows[task.name] = evaluate(asker, task, root=root, file=file, progress=progress.update)
         _keep_score(rows[task.name], task.name, phase, result, tracker)
     return rows
 
@@ -281,13 +337,16 @@ def _keep_score(
     tracker.log_table(rows[:TABLE_ROWS], f"{name}_completions.json")
 
 
-def _train(cfg: DictConfig, run_dir: Path, trainer: "Trainer", result: Result) -> None:
+def _train(
+    cfg: DictConfig, run_dir: Path, trainer: "Trainer", result: Result, progress: Progress
+) -> None:
     from rlvr.training.checkpoints import last_checkpoint
 
     last = last_checkpoint(run_dir) if cfg.trainer.resume else None
     if last:
         log.info("going on from %s", last)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
+    progress.begin("saving the model")
     trainer.save_model(str(run_dir / "model"))
     trainer.accelerator.wait_for_everyone()  # every rank looks into the folder
     result.paths["model"] = "model"
@@ -299,6 +358,7 @@ def _conclude(
     result: Result,
     rows: "dict[str, dict[str, Rows]]",
     tracker: tracking.Tracker,
+    progress: Progress,
 ) -> None:
     """The paired tests, the sweeper's metric, and the table the user sees."""
     from rlvr.evaluation.run_summary import print_result
@@ -320,5 +380,6 @@ def _conclude(
     scored = result.trained or result.base
     result.metric = scored["accuracy"] if scored else rewards[-1]
     tracker.log_metrics({"metric": result.metric})
+    progress.end()
     if trainer.is_world_process_zero():
         print_result(result, run_dir)

@@ -61,7 +61,7 @@ def test_rollouts_of_a_control_are_timed(checked):
         ("trainer.num_generations=5", "does not divide the batch"),
         ("shots=x", "could not be converted to Integer"),
         ("shots=2,4", "add -m to check every job of a sweep"),
-        ("modle=tiny", "Could not override 'modle'"),
+        ("modle=tiny", "rlvr check: modle=tiny: there is no key modle: did you mean model?"),
         ("rewards.format._target_=no.such.thing", "no.such.thing"),
     ],
 )
@@ -79,7 +79,8 @@ def test_a_run_is_refused_before_the_model_loads(compose_config, tmp_path):
     )
     sys.path.insert(0, str(tmp_path))
     own = "+rewards.typo={_target_: my_rewards_for_check.typo}"
-    cfg = compose_config("~launcher", *SMALL, "model.path=/nowhere", own)
+    (tmp_path / "config.json").write_text("{}")  # no weights: loading would fail
+    cfg = compose_config("~launcher", *SMALL, f"model.path={tmp_path}", own)
     with pytest.raises(UserError, match=r"(?s)'typo' raised ValueError.*trainer\.preflight=off"):
         run(cfg, tmp_path / "run")
     sys.path.remove(str(tmp_path))

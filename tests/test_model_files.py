@@ -28,3 +28,4 @@ def test_a_folder_the_package_or_the_hubs_cache(tmp_path, cached):
     assert model_files("some/model") == cached
     assert model_files("some/model", COMMIT) == cached
     assert model_files("some/other") is None
+    assert model_files("no/such/folder") is None

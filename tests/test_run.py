@@ -188,7 +188,9 @@ def test_sigterm_leaves_a_killed_result(small, tmp_path):
     process = job(tmp_path / "run", small("trainer.max_steps=500", "eval=none"))
     progress = tmp_path / "run/progress.json"
     deadline = time.monotonic() + 120
-    while not progress.exists() and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        if progress.exists() and json.loads(progress.read_text())["phase"] == "training":
+            break
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)

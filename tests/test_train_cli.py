@@ -25,10 +25,27 @@ def test_help_lists_groups_and_options_and_loads_nothing_heavy():
         f"print('HEAVY', sorted(set({HEAVY!r}) & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert "dataset: gsm8k" in out.stdout
-    assert "trainer: bnpo, cispo, dapo, dr_grpo, grpo, gspo" in out.stdout
-    assert "shots: 8" in out.stdout
+    assert "* gsm8k " in out.stdout
+    assert "\nshots: 8\n" in out.stdout
     assert "HEAVY []" in out.stdout
+
+
+def test_help_of_a_wrong_command_line_says_so():
+    out = train("--help", "modle=tiny")
+    assert out.returncode == 1
+    assert out.stderr == "modle=tiny: there is no key modle: did you mean model?\n"
+
+
+@pytest.mark.parametrize("arguments", [["shots=-1"], ["shots=4,99", "-m"]])
+def test_the_first_line_says_what_is_going_on(arguments, tmp_path):
+    out = train(*arguments, RLVR_OUTPUT_DIR=str(tmp_path))
+    assert out.stderr.startswith("train.py: composing the configuration ...\n")
+
+
+def test_what_prints_a_config_prints_nothing_else():
+    out = train("--cfg", "job", "model=tiny")
+    assert out.returncode == 0
+    assert out.stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -36,8 +53,11 @@ def test_help_lists_groups_and_options_and_loads_nothing_heavy():
     [
         (["shots=banana"], "Value 'banana' of type 'str' could not be converted to Integer"),
         (["shots=-1"], "shots=-1: must be 0 or more"),
-        (["trainer.learnin_rate=3"], "Key 'learnin_rate' not in 'TrainerConfig'"),
-        (["model=nope"], "Could not find 'model/nope'"),
+        (["trainer.learnin_rate=3"], "did you mean trainer.learning_rate?"),
+        (["trainer.learnin_rate=3,4", "-m"], "did you mean trainer.learning_rate?"),
+        (["model=tyny", "--cfg", "job"], "model has no option tyny: did you mean tiny?"),
+        (["+trainer.top_k=3"], "so write +trainer.extra.top_k=VALUE"),
+        (["-m", "--cfg", "job"], "choose one of -m, --cfg and --info"),
         (["shots=4,8"], "add --multirun"),
         (["output_dir=/proc/nope"], "output_dir=/proc/nope"),
         (["shots=4,99", "-m"], "shots=99"),
@@ -54,7 +74,8 @@ def test_a_mistake_costs_a_message_and_no_traceback(arguments, expected, tmp_pat
     text = out.stdout + out.stderr
     assert out.returncode == 1
     assert expected in text
-    assert "Traceback" not in text
+    for unwanted in ("Traceback", "HYDRA_FULL_ERROR", "Error executing job", "To append"):
+        assert unwanted not in text
 
 
 def test_bad_data_stops_a_sweep_before_any_job_without_torch(tmp_path):

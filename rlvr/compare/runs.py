@@ -165,4 +165,4 @@ def _progress(directory: Path) -> str:
     if not path.is_file():
         return ""
     state = json.loads(path.read_text(encoding="utf-8"))
-    return f"{state['phase']} {state['step']}/{state['max_steps']}"
+    return f"{state['phase']} {state['step']}/{state['max_steps']}".removesuffix(" 0/0")

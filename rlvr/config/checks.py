@@ -31,7 +31,7 @@ def validate(config: DictConfig) -> None:
 
 
 def problems(config: DictConfig) -> list[str]:
-    """Everything wrong with a composed config (without `hydra`)."""
+    """Everything wrong with a composed config (without `hydra`); each begins with its key."""
     found = [*_missing(config), *_unknown(config, Config, "")]
     return found or [p for check in CHECKS for p in check(config)]
 
@@ -50,9 +50,16 @@ def _unknown(node: DictConfig, schema: type, prefix: str) -> Iterator[str]:
         if name == "hydra" and not prefix:
             continue
         if name not in known:
-            yield f"{key} is not a known key{nearest(name, known)}"
+            yield f"{key} is not a known key{_meant(key, known)}"
         elif is_dataclass(hints[name]) and isinstance(hints[name], type):
             yield from _unknown(node[name], hints[name], f"{key}.")
+
+
+def _meant(key: str, known: set[str]) -> str:
+    prefix, _, name = key.rpartition(".")
+    if prefix == "trainer" and name in grpo_config_fields():
+        return f": it is a field of TRL's GRPOConfig, so write +trainer.extra.{name}=VALUE"
+    return nearest(name, known)
 
 
 def _values(config: DictConfig) -> Iterator[str]:
@@ -167,19 +174,39 @@ def _shots(config: DictConfig) -> Iterator[str]:
 
 def _files(config: DictConfig) -> Iterator[str]:
     for key, dataset in _datasets(config).items():
-        if (
-            dataset.path is None
-            and dataset.loader.get("_target_") == "rlvr.data.sources.jsonl.load"
-        ):
+        if dataset.path is None and dataset.loader.get("_target_") == NEEDS_PATH:
             yield (
                 f"{key}.path is not set: name a JSONL file, or a directory with train.jsonl and "
                 f"test.jsonl ({key}.path=PATH)"
             )
         if dataset.path is not None and not find(dataset.path).exists():
             yield f"{key}.path={dataset.path}: no such file or directory"
-    model = config.model.path
-    if model.startswith(("/", "./", "../", "~")) and not Path(model).expanduser().is_dir():
-        yield f"model.path={model}: no such directory (it must hold config.json and weights)"
+
+
+def _model(config: DictConfig) -> Iterator[str]:
+    """What is on this machine; `rlvr.reachable` asks the hub."""
+    from rlvr.model_files import PACKAGE, local_folder
+    from rlvr.paths import ASSETS
+
+    path = config.model.path
+    folder = local_folder(path)
+    if path.startswith(PACKAGE):
+        embedded = [f"{PACKAGE}{file.parent.name}" for file in ASSETS.glob("*/config.json")]
+        if path not in embedded:
+            yield f"model.path={path}: no embedded model{nearest(path, embedded)}"
+    elif folder is not None and not (folder / "config.json").is_file():
+        yield f"model.path={path}: there is no config.json in this directory, so no model"
+    elif folder is None and path.startswith(("/", "./", "../", "~")):
+        yield f"model.path={path}: no such directory (it must hold config.json and weights)"
+
+
+def _tracking(config: DictConfig) -> Iterator[str]:
+    from rlvr.tracking.store import resolve_uri
+
+    try:
+        resolve_uri(config.tracking.uri)
+    except UserError as error:
+        yield str(error)
 
 
 def _targets(config: DictConfig) -> Iterator[str]:
@@ -284,6 +311,8 @@ CHECKS = (
     _batches,
     _shots,
     _files,
+    _model,
+    _tracking,
     _targets,
     _extra,
     _attention,

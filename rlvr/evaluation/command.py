@@ -122,13 +122,15 @@ def _evaluate(run: Path, cfg: DictConfig, model: "PreTrainedModel") -> Cell:
         k=cfg.eval.k,
         batch_size=cfg.eval.batch_size,
     )
-    rows = evaluate(
-        asker,
-        tasks(cfg, splits)[0],
-        root=folder / "answers",
-        file=folder / f"trained.shots_{cfg.shots}_n_{cfg.eval.n}.jsonl",
-        progress=Progress(folder, f"{run.name} with {cfg.shots} shots").update,
-    )
+    with Progress(folder) as progress:
+        progress.begin(f"{run.name} with {cfg.shots} shots")
+        rows = evaluate(
+            asker,
+            tasks(cfg, splits)[0],
+            root=folder / "answers",
+            file=folder / f"trained.shots_{cfg.shots}_n_{cfg.eval.n}.jsonl",
+            progress=progress.update,
+        )
     trained = config.load(run / "config.yaml").shots
     return Cell(run.name, trained, cfg.shots, score(rows))
 

@@ -84,6 +84,7 @@ def evaluate(
     # Ranks must borrow sharded weights together, also those that find nothing left to ask.
     if asker.ranks > 1 or store.missing(keys):
         with asker.inference() as model:
+            progress(known, len(keys))
             for _ in _answered(batches, store, lambda new: _ask(asker, model, task, new, prompts)):
                 progress(len(keys) - len(store.missing(keys)), len(keys))
     rows = _judged(task, [store.known[key] for key in keys])

@@ -16,7 +16,8 @@ from hydra.core.utils import filter_overrides
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr.dotted_keys import is_of_the_run, override_key
+from rlvr.compare.names import short_names, shown
+from rlvr.dotted_keys import is_of_the_run, override_key, split_overrides
 from rlvr.errors import UserError
 from rlvr.manifest import Job
 from rlvr.sweep.command import OF_A_RESUME
@@ -33,7 +34,7 @@ def compose(
     for index, given in enumerate(job_overrides, first_index):
         overrides = [o for o in filter_overrides(given) if override_key(o) not in OF_A_RESUME]
         config = loader.load_sweep_config(master, list(given))
-        name = _name(overrides, swept) or str(config.hydra.job.name)
+        name = _name(overrides, swept, config) or str(config.hydra.job.name)
         jobs.append(Job(index, name, hash="", overrides=overrides, dir="", config=config))
     return jobs
 
@@ -61,10 +62,18 @@ def _swept_keys(loader: ConfigLoader, master: DictConfig) -> set[str]:
     return keys | {str(key).lstrip("+~") for key in params}
 
 
-def _name(overrides: list[str], swept: set[str]) -> str:
-    varied = [o for o in overrides if override_key(o) in swept]
-    fixed = [o for o in overrides if is_of_the_run(override_key(o))]
-    return ",".join(varied or fixed)
+def _name(overrides: list[str], swept: set[str], config: DictConfig) -> str:
+    """What varies, as in the final table: `shots=2 lr=3e-4`."""
+    typed = split_overrides(overrides)
+    keys = [key for key in typed if key in swept] or [key for key in typed if is_of_the_run(key)]
+    names = short_names(keys)
+    return " ".join(f"{names[key]}={_value(config, key, typed[key])}" for key in keys)
+
+
+def _value(config: DictConfig, key: str, typed: str) -> str:
+    """A group's option as it was typed, a value as the table shows it."""
+    value = OmegaConf.select(config, key, throw_on_missing=False)
+    return typed if value is None or OmegaConf.is_dict(value) else shown(plain(value))
 
 
 def sweep_name(loader: ConfigLoader, master: DictConfig) -> str:

@@ -129,6 +129,10 @@ class Sweep:
         compose.refuse_swept_name(self.loader, self.master)
         self._data = self._data or SweepData(here=self.runner.name == "local")
         compose.refuse(jobs, self._data.all_problems(jobs))
+        if self.runner.name == "local":  # other machines may reach others
+            from rlvr import reachable
+
+            compose.validate(jobs, reachable.check)
 
     def settings(self, job: Job) -> dict[str, Any]:
         """The job's own `launcher` node."""
@@ -222,6 +226,7 @@ class Sweep:
             job.directory.mkdir(parents=True, exist_ok=True)
         if resumed:
             self.terminal.say(f"Resuming {terminal.shown(self.directory)}\n{resume.describe()}")
+        self.terminal.say(f"Sweep of {len(jobs)} jobs in {terminal.shown(self.directory)}")
         self.record.launcher = self.runner.name
         self.record.save(self.directory)
         tracking.create_runs(self.record, OmegaConf.select(jobs[0].config, "tracking"))
@@ -234,7 +239,6 @@ class Sweep:
             if job.state is State.pending and not job.is_remote():
                 self._use_tracking_uri(job.config)
                 self.transport.write(job)
-        self.terminal.say(f"Sweep of {len(jobs)} jobs in {terminal.shown(self.directory)}")
         with self.terminal.watching(unfinished, self.record.metric):
             self.runner.run(unfinished, self, interrupts)
 

@@ -8,6 +8,8 @@ import fcntl
 import logging
 import os
 import re
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 _SAGEMAKER_ARN = r"arn:aws[\w-]*:sagemaker:[\w-]+:\d+:mlflow-(tracking-server|app)/[\w-]+$"
+_SCHEMES = {"http", "https", "file", "sqlite", "postgresql", "mysql", "mssql"}
 _PROBE_SECONDS = 5
 # Defaults for MLflow's client, where the user's environment says nothing.
 _ENVIRONMENT = {
@@ -38,12 +41,19 @@ def resolve_uri(uri: str | None, outputs: Path | str | None = None) -> str:
         return f"{_SQLITE}{Path(outputs or output_dir()).resolve() / 'mlflow.db'}"
     if uri.startswith(_SQLITE):
         return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).resolve()}"
-    if re.match(rf"databricks|[a-z0-9+]+://|{_SAGEMAKER_ARN}", uri):
+    if re.match(_SAGEMAKER_ARN, uri) or re.split("[:+]", uri)[0] in _schemes(uri):
         return uri
     raise UserError(
-        f"tracking.uri={uri}: expected sqlite:///FILE, http(s)://HOST:PORT, a database URI or the "
-        "ARN of a SageMaker tracking server"
+        f"tracking.uri={without_secrets(uri)}: expected sqlite:///FILE, http(s)://HOST:PORT, a "
+        "database URI (postgresql, mysql, mssql) or the ARN of a SageMaker tracking server"
     )
+
+
+def _schemes(uri: str) -> set[str]:
+    """What MLflow reads, and what installed plugins of it add."""
+    plugins = {entry.name for entry in entry_points(group="mlflow.tracking_store")} - {"arn"}
+    bare = {"databricks"} | (plugins if "://" in uri else set())
+    return bare | (_SCHEMES if "://" in uri else set())
 
 
 def database_file(uri: str) -> Path | None:
@@ -90,7 +100,7 @@ def _set_defaults() -> None:
 def open_experiment(uri: str, name: str) -> tuple["MlflowClient", str]:
     """A client and the id of experiment `name`, made where missing. UserError if out of reach."""
     database = database_file(uri)
-    _probe(uri)
+    probe(uri)
     try:
         if database is not None:
             _ensure_database(database)
@@ -109,7 +119,8 @@ def unreachable(uri: str, error: Exception) -> str:
     )
 
 
-def _probe(uri: str) -> None:
+@cache
+def probe(uri: str) -> None:
     """Fail at once when nobody answers, before mlflow is loaded. Any HTTP answer counts as one."""
     if not uri.startswith(("http://", "https://")):
         return

@@ -17,7 +17,7 @@ from transformers import (
 from trl import GRPOTrainer
 
 from rlvr.metric_names import metric_name
-from rlvr.progress import Progress
+from rlvr.progress import TRAINING, Progress
 from rlvr.tracking import Tracker
 
 
@@ -25,18 +25,17 @@ class TrackerCallback(TrainerCallback):
     """Every log of the trainer goes to `metrics.jsonl`, then to the tracker; each step updates
     `progress.json`. The file comes first, so no tracking server can lose a number."""
 
-    def __init__(self, tracker: Tracker, run_dir: Path) -> None:
+    def __init__(self, tracker: Tracker, run_dir: Path, progress: Progress) -> None:
         self.tracker = tracker
         self.run_dir = run_dir
-        self.progress = Progress(run_dir, "train")
+        self.progress = progress
         self.completions = CompletionTables(tracker)
         self.reward: dict[str, float] = {}
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self.progress = Progress(self.run_dir, "train")  # its clock starts now
-        self.progress.update(state.global_step, state.max_steps)
+        self.progress.begin(TRAINING, state.max_steps, state.global_step)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

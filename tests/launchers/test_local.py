@@ -18,11 +18,11 @@ def test_goes_on_after_failures_and_says_what_failed(app):
 
     manifest = app.manifest()
     assert [j.state for j in manifest.jobs] == ["finished", "failed", "finished", "failed"]
-    assert [j.name for j in manifest.jobs][:2] == ["shots=0,do=ok", "shots=0,do=raise"]
+    assert [j.name for j in manifest.jobs][:2] == ["shots=0 do=ok", "shots=0 do=raise"]
     assert manifest.jobs[0].value == 0.5
     assert "this job was told to fail" in manifest.jobs[1].error
-    assert "#0 shots=0,do=ok finished in" in output
-    assert "#1 shots=0,do=raise failed after" in output
+    assert "#0 shots=0 do=ok finished in" in output
+    assert "#1 shots=0 do=raise failed after" in output
     assert "2 of 4 jobs did not finish (#1, #3)" in output
     assert output.count("in run_job") == 1, "the same error of two jobs is told once"
     assert f"launcher.resume={app.sweep().relative_to(app.outputs)}" in output
@@ -140,8 +140,8 @@ def test_controller_killed_leaves_no_orphans_and_resume_runs_the_lost(app, wait_
 
     app.release()
     output = app.run("do=ok,wait", "shots=0,1", "launcher.resume=last")
-    assert "kept: #0 do=ok,shots=0; #1 do=ok,shots=1" in output
-    assert "run again: #2 do=wait,shots=0 (lost); #3 do=wait,shots=1 (lost)" in output
+    assert "kept: #0 do=ok shots=0; #1 do=ok shots=1" in output
+    assert "run again: #2 do=wait shots=0 (lost); #3 do=wait shots=1 (lost)" in output
     assert app.states() == ["finished"] * 4
     assert [len(app.attempts(i)) for i in range(4)] == [1, 1, 2, 2]
     assert len(list((app.outputs / "sweeps").iterdir())) == 1, "no empty directory is left"

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 from rlvr import estimate
 from rlvr.data.load import load_splits
 from rlvr.errors import UserError
+from rlvr.progress import Progress
 from rlvr.rewards.build import build_rewards
 from rlvr.run import build_trainer
 from rlvr.safeguards.base_rollouts import MOST_QUESTIONS, QUESTIONS, _in_words, check_rollouts
@@ -30,7 +31,7 @@ def rolled_out(compose_config, saved_model, tmp_path):
         cfg = compose_config("~launcher", f"model.path={saved_model}", *SMALL, *overrides)
         splits = load_splits(cfg.dataset, seed=1, verifier=build_verifier(cfg.dataset))
         rewards = build_rewards(cfg.rewards)
-        trainer = build_trainer(cfg, tmp_path, rewards, splits, NullTracker())
+        trainer = build_trainer(cfg, tmp_path, rewards, splits, NullTracker(), Progress(tmp_path))
         report = check_golds(rewards, splits, estimate.steps(cfg, len(splits.train)))
         before = torch.get_rng_state()
         training = trainer.model.training

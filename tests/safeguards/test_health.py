@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rlvr.data.load import load_splits
+from rlvr.progress import Progress
 from rlvr.rewards.build import build_rewards
 from rlvr.rewards.controls import RandomReward
 from rlvr.rewards.functions import correctness_reward, format_reward
@@ -135,7 +136,9 @@ def small_trainer(compose_config, saved_model, tmp_path):
     def build(*overrides):
         cfg = compose_config("~launcher", f"model.path={saved_model}", *SMALL, *overrides)
         splits = load_splits(cfg.dataset, seed=1, verifier=build_verifier(cfg.dataset))
-        return build_trainer(cfg, tmp_path, build_rewards(cfg.rewards), splits, NullTracker())
+        return build_trainer(
+            cfg, tmp_path, build_rewards(cfg.rewards), splits, NullTracker(), Progress(tmp_path)
+        )
 
     return build
 

@@ -93,3 +93,12 @@ def test_what_several_jobs_share_is_said_once():
     with pytest.raises(UserError, match="3 of 3 jobs cannot run"):
         compose.refuse(jobs, found)
     compose.refuse(jobs, {})
+
+
+def test_jobs_are_named_as_in_the_final_table():
+    config = OmegaConf.create({"trainer": {"learning_rate": 3e-4}, "model": {"path": "x"}, "n": 2})
+    typed = ["trainer.learning_rate=0.0003", "model=tiny", "n=2", "launcher.n_jobs=2"]
+    swept = {"trainer.learning_rate", "model"}
+    assert compose._name(typed, swept, config) == "lr=3e-4 model=tiny"
+    assert compose._name(typed, set(), config) == "lr=3e-4 model=tiny n=2"
+    assert compose._name(["launcher.n_jobs=2"], set(), config) == ""

@@ -1,6 +1,9 @@
 import io
 import json
 import math
+import re
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,8 @@ from rich.console import Console
 from rlvr.manifest import Job
 from rlvr.states import State
 from rlvr.sweep import terminal
-from rlvr.sweep.terminal import Terminal, last_progress
+from rlvr.sweep.remaining import read_progress, seconds_left
+from rlvr.sweep.terminal import Terminal, fitting, rows
 
 
 def job(state: State, **values) -> Job:
@@ -39,29 +43,86 @@ def test_a_change_is_one_line(capsys, changed, line):
     assert capsys.readouterr().out == line + "\n"
 
 
-def test_progress_of_a_job(tmp_path):
-    assert last_progress(tmp_path) == ""
+def report(directory: Path, **values) -> Path:
+    directory.mkdir(exist_ok=True)
+    (directory / "progress.json").write_text(json.dumps(values))
+    return directory
+
+
+def running(index: int, directory: Path, minutes: float, name: str = "shots=4") -> Job:
+    began = datetime.now(UTC) - timedelta(minutes=minutes)
+    return Job(index, name, "h", [], "d", State.running, started=began.isoformat(),
+               directory=directory)  # fmt: skip
+
+
+TRAINING = {"phase": "training", "step": 12, "max_steps": 40, "reward": 0.614}
+
+
+def test_progress_of_a_job_gives_way_where_it_is_narrow(tmp_path):
+    state = {**TRAINING, "ends_at": time.time() + 125.4}
+    assert fitting(state, 60) == "training 12/40  ends in 2m 05s  reward 0.61"
+    assert fitting(state, 40) == "training 12/40  ends in 2m 05s"
+    assert fitting(state, 20) == "training 12/40"
+    assert fitting(state, 5) == "train"
+    assert fitting({"phase": "data", "max_steps": 0}, 60) == "data"
+    assert fitting({}, 60) == "starting"
+
+
+def test_an_end_that_has_passed_is_not_shown(tmp_path):
+    """No `0.0s left` that stands while the job saves and is evaluated."""
+    assert fitting({**TRAINING, "ends_at": time.time() - 1}, 60) == "training 12/40  reward 0.61"
+
+
+def test_a_report_that_is_not_there_or_torn(tmp_path):
+    assert read_progress(tmp_path) == {}
     (tmp_path / "progress.json").write_text("{")
-    assert last_progress(tmp_path) == ""
-    state = {"phase": "train", "step": 12, "max_steps": 40, "reward": 0.614, "eta_s": 125.3}
-    (tmp_path / "progress.json").write_text(json.dumps(state))
-    assert last_progress(tmp_path) == "train 12/40  reward 0.61  2m 05s left"
-    (tmp_path / "progress.json").write_text(json.dumps({"phase": "base", "step": 1}))
-    assert last_progress(tmp_path) == "base 1/?"
+    assert read_progress(tmp_path) == {}
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_labels_are_never_cut(tmp_path, width):
+    report(tmp_path, **TRAINING, ends_at=time.time() + 1e5)
+    names = ["shots=2 lr=3e-4 beta=0.04 loss_type=dr_grpo", "shots=16 lr=1e-5 loss_type=grpo"]
+    lines = rows([running(n, tmp_path, 70, name) for n, name in enumerate(names)], width)
+    assert all(any(name in line for line in lines) for name in names)
+    assert all(len(line) <= max(width, 46) for line in lines)
+    assert sum("training 12/40" in line for line in lines) == 2
+
+
+def test_one_estimate_for_the_whole_sweep(tmp_path):
+    done = job(State.finished, ended="2025-01-01T00:10:00+00:00")  # took ten minutes
+    silent = running(1, tmp_path / "silent", 4)
+    telling = running(2, report(tmp_path / "telling", ends_at=time.time() + 120), 8)
+    waiting = [job(State.pending) for _ in range(3)]
+    assert seconds_left([silent, *waiting]) is None
+    assert seconds_left([done, silent]) == pytest.approx(6 * 60, abs=2)
+    assert seconds_left([done, silent, telling]) == pytest.approx(6 * 60, abs=2)
+    # the three go to whichever place is free first: after 2, 6 and 12 minutes
+    assert seconds_left([done, silent, telling, *waiting]) == pytest.approx(22 * 60, abs=2)
+    assert seconds_left([done, job(State.pending)]) is None
 
 
 def test_a_terminal_shows_the_running_jobs(tmp_path):
     out = io.StringIO()
     shown = Terminal(Console(file=out, force_terminal=True, width=80, highlight=False))
-    (tmp_path / "progress.json").write_text('{"phase": "train", "step": 1, "max_steps": 2}')
-    running, waiting = (
-        job(State.running, ended=None, name="a=[b]", directory=tmp_path),
-        job(State.pending),
-    )
-    with shown.watching([running, waiting], "value"):
-        shown.changed(running)
-    assert "#3 a=[b]  train 1/2" in out.getvalue()
+    one = running(3, report(tmp_path, phase="training", step=1, max_steps=2), 0, "a=[b]")
+    with shown.watching([one, job(State.pending)], "value"):
+        shown.changed(one)
+    assert "#3 a=[b]  training 1/2" in out.getvalue()
     assert "1 not started, 1 running" in out.getvalue()
+
+
+def test_a_pipe_hears_of_the_rest_when_a_job_ends_and_now_and_then(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(terminal, "REMINDER", 0.05)
+    shown = Terminal(Console(file=io.StringIO()))
+    done = job(State.finished, ended="2025-01-01T00:10:00+00:00")
+    with shown.watching([done, running(1, tmp_path, 4)], "value"):
+        shown.changed(done)
+        time.sleep(0.2)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "#3 shots=4 finished in 10m 00s"
+    assert len(lines) > 2
+    assert all(re.match(r"1 running, 1 finished; ends in \dm \d\ds", line) for line in lines[1:])
 
 
 def failed(index: int, state: State = State.failed, error: str | None = "ValueError: bad") -> Job:

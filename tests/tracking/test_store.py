@@ -33,7 +33,10 @@ def test_other_stores_are_taken_as_they_are(uri: str):
     assert resolve_uri(uri) == uri
 
 
-@pytest.mark.parametrize("uri", ["./mlruns", "arn:aws:s3:::bucket", ARN.replace(":1", ":x")])
+@pytest.mark.parametrize(
+    "uri",
+    ["./mlruns", "htp://h:5000", "arn:aws:s3:::bucket", ARN.replace(":1", ":x"), "sqlite:a.db"],
+)
 def test_anything_else_is_refused(uri: str):
     with pytest.raises(UserError, match="expected sqlite:///FILE") as raised:
         resolve_uri(uri)

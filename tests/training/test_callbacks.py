@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from datasets import Dataset
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
+from rlvr.progress import Progress
 from rlvr.tracking import NullTracker
 from rlvr.training.callbacks import CompletionTables, TrackerCallback, silence
 
@@ -91,7 +93,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tokenizer):
         train_dataset=rows,
         eval_dataset=rows,
         processing_class=tokenizer,
-        callbacks=[TrackerCallback(recorder, run_dir)],
+        callbacks=[TrackerCallback(recorder, run_dir, Progress(run_dir))],
     )
     silence(trainer)
     printed = io.StringIO()
@@ -146,8 +148,12 @@ def test_the_file_has_what_the_tracker_got_and_had_it_first(run):
 def test_progress_is_at_the_end(run):
     run_dir, recorder, _ = run
     progress = json.loads((run_dir / "progress.json").read_text())
-    assert (progress["phase"], progress["step"], progress["max_steps"]) == ("train", STEPS, STEPS)
-    assert progress["eta_s"] == 0
+    assert (progress["phase"], progress["step"], progress["max_steps"]) == (
+        "training",
+        STEPS,
+        STEPS,
+    )
+    assert progress["ends_at"] is None
     assert progress["reward"] == recorder.values("reward/total")[STEPS]
 
 
@@ -165,8 +171,8 @@ def test_completions_are_tables_without_the_exemplars(run):
 def test_nothing_is_printed_but_the_progress(run):
     """transformers would print dictionaries, TRL tables of completions."""
     printed = run[2]
-    assert printed.startswith("train ")
-    assert all(line.startswith("train ") for line in printed.splitlines())
+    assert printed
+    assert all(re.match(r" +\d+:\d\d  training", line) for line in printed.splitlines())
 
 
 @dataclass
