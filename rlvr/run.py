@@ -4,7 +4,7 @@ import logging
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -125,6 +125,7 @@ def _log_inputs(cfg: DictConfig, run_dir: Path, tracker: tracking.Tracker, diff:
 
 def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: tracking.Tracker) -> None:
     from rlvr.data.load import data_digest, load_splits
+    from rlvr.evaluation.protocols import protocol_tasks
     from rlvr.evaluation.tasks import tasks
     from rlvr.rewards.build import build_rewards
     from rlvr.verify.build import build_verifier
@@ -141,6 +142,7 @@ def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: trackin
             "n": len(task.questions),
             "digest": data_digest(task.questions),
         }
+    asked += protocol_tasks(cfg, asked[0])
     preflight = _check_golds(cfg, run_dir, rewards, splits, tracker)
     trainer = build_trainer(cfg, run_dir, rewards, splits, tracker)
     if preflight is not None:
@@ -151,7 +153,7 @@ def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: trackin
     _train(cfg, run_dir, trainer, result)
     if cfg.eval.after:
         rows["trained"] = _evaluate(cfg, run_dir, trainer, asked, "trained", result, tracker)
-    _conclude(run_dir, trainer, result, rows, tracker)
+    _conclude(run_dir, trainer, result, asked, rows, tracker)
 
 
 def _check_golds(
@@ -236,7 +238,6 @@ def _evaluate(
     """Ask the model every task; what a base model answers is shared with other runs."""
     from rlvr.evaluation.evaluate import Asker, evaluate
     from rlvr.evaluation.identity import model_identity
-    from rlvr.evaluation.tasks import MAIN
     from rlvr.training.arguments import evaluation_sampling
 
     trained = run_dir / "model" if phase == "trained" else None
@@ -256,28 +257,37 @@ def _evaluate(
     root = folder / "answers" if trained else output_dir() / "evaluations"
     rows: dict[str, Rows] = {}
     for task in asked:
-        name = phase if task.name == MAIN else f"{phase}.{task.name}"
+        name = task.file(phase)
         bar = Progress(run_dir, f"{name} evaluation")
         file = folder / f"{name}.jsonl"
         rows[task.name] = evaluate(asker, task, root=root, file=file, progress=bar.update)
-        _keep_score(rows[task.name], task.name, phase, result, tracker)
+        _keep_score(rows[task.name], task, phase, result, tracker)
     return rows
 
 
 def _keep_score(
-    rows: "Rows", task: str, phase: str, result: Result, tracker: tracking.Tracker
+    rows: "Rows", task: "Task", phase: str, result: Result, tracker: tracking.Tracker
 ) -> None:
-    from rlvr.evaluation.score import metrics, score
-    from rlvr.evaluation.tasks import MAIN
+    from rlvr.evaluation.score import brief, metrics, score
 
     summary = asdict(score(rows))
-    name = phase if task == MAIN else f"{phase}.{task}"
-    if task == MAIN:
-        setattr(result, phase, summary)
-    else:
-        result.benchmarks.setdefault(task, {})[phase] = summary
-    tracker.log_metrics(metrics(name.replace(".", "/"), summary))
-    tracker.log_table(rows[:TABLE_ROWS], f"{name}_completions.json")
+    if task.is_rule:
+        summary = brief(summary)
+    else:  # the answers that rules judge are mostly the same
+        tracker.log_table(rows[:TABLE_ROWS], f"{task.file(phase)}_completions.json")
+    _keep(result, task, phase, summary)
+    tracker.log_metrics(metrics(f"{phase}{task.below}", summary))
+
+
+def _keep(result: Result, task: "Task", part: str, found: dict[str, Any]) -> None:
+    from rlvr.evaluation.tasks import MAIN
+
+    if task.name == MAIN:
+        setattr(result, part, found)
+        return
+    scores = result.protocols if task.is_rule else result.benchmarks
+    kept = scores.setdefault(task.title, {"unreadable": task.unreadable} if task.is_rule else {})
+    kept[part] = found
 
 
 def _train(cfg: DictConfig, run_dir: Path, trainer: "Trainer", result: Result) -> None:
@@ -296,25 +306,24 @@ def _conclude(
     run_dir: Path,
     trainer: "Trainer",
     result: Result,
+    asked: "list[Task]",
     rows: "dict[str, dict[str, Rows]]",
     tracker: tracking.Tracker,
 ) -> None:
     """The paired tests, the sweeper's metric, and the table the user sees."""
+    from rlvr.evaluation.protocols import add_gaps
     from rlvr.evaluation.run_summary import print_result
     from rlvr.evaluation.score import paired
-    from rlvr.evaluation.tasks import MAIN
 
     if trainer.health is not None:
         trainer.health.log_disagreements(tracker)
     if len(rows) == 2:
-        for task, base in rows["base"].items():
-            test = paired(base, rows["trained"][task])
-            if task == MAIN:
-                result.paired = test
-                tracker.log_metrics({"trained/p_value": test["p_value"]})
-            else:
-                result.benchmarks[task]["paired"] = test
-                tracker.log_metrics({f"trained/{task}/p_value": test["p_value"]})
+        for task in asked:
+            test = paired(rows["base"][task.name], rows["trained"][task.name])
+            _keep(result, task, "paired", test)
+            tracker.log_metrics({f"trained{task.below}/p_value": test["p_value"]})
+        for warning in add_gaps(result.protocols, rows["base"], rows["trained"]):
+            log.warning(warning)
     rewards = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
     scored = result.trained or result.base
     result.metric = scored["accuracy"] if scored else rewards[-1]

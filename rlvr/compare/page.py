@@ -13,6 +13,7 @@ from rlvr import manifest
 from rlvr.compare import curves, questions, svg, table
 from rlvr.compare.comparison import Comparison, read_sweep
 from rlvr.compare.logs import health_warnings
+from rlvr.compare.protocols import protocols
 from rlvr.compare.records import run_records
 from rlvr.compare.runs import RunRow
 from rlvr.compare.spent import Spent, spent
@@ -90,6 +91,7 @@ def gather(comparison: Comparison) -> dict[str, Any]:
         "spent": taken,
         "priced": any(found.cost is not None for found in taken),
         "matrix": _matrix(comparison),
+        "rules": protocols(comparison, recipes),
         "warnings": warnings[:WARNINGS],
         "warned": len(warnings),
         "repeat": _repeat(comparison),
@@ -201,7 +203,7 @@ def _data(
     """The page as data. Where the runs' files lie on a machine is not for mailing."""
     shown_runs = {row.index for row in content["rows"]}
     runs = [r for r in run_records(content["comparison"]) if r["run"] in shown_runs]
-    matrix = content["matrix"] or {"lines": {}}
+    matrix, rules = content["matrix"] or {"lines": {}}, content["rules"]
     return {
         "title": content["title"],
         "verdict": content["verdict"],
@@ -223,6 +225,8 @@ def _data(
             for count, score in found.items()
         ],
         "warnings": [{"run": w.run, "steps": w.steps, "text": w.text} for w in content["warnings"]],
+        "protocols": rules.records() if rules else [],
+        "protocol_warnings": rules.warnings if rules else [],
         "question_counts": {str(run): counted for run, counted in counts.items()},
         "questions": records,
         "repeat": content["repeat"],
