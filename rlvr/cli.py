@@ -99,11 +99,11 @@ def _counts(text: str) -> list[int]:
 
 
 def _evaluate(chosen: argparse.Namespace) -> None:
-    from rlvr.evaluation.command import evaluate_runs, print_matrix, runs_of
+    from rlvr.compare import matrix
+    from rlvr.evaluation.command import evaluate_runs, runs_of
 
-    runs = runs_of(chosen.target)
-    cells = evaluate_runs(runs, chosen.shots, chosen.n)
-    print_matrix(cells, runs[0] if len(runs) == 1 else runs[0].parent)
+    directory, runs = runs_of(chosen.target)
+    matrix.present(evaluate_runs(runs, chosen.shots, chosen.n), directory)
 
 
 def _add_report(commands: Commands) -> None:

@@ -286,7 +286,7 @@ def _keep(result: Result, task: "Task", part: str, found: dict[str, Any]) -> Non
         setattr(result, part, found)
         return
     scores = result.protocols if task.is_rule else result.benchmarks
-    kept = scores.setdefault(task.title, {"unreadable": task.unreadable} if task.is_rule else {})
+    kept = scores.setdefault(task.title, {"other_form": task.other_form} if task.is_rule else {})
     kept[part] = found
 
 

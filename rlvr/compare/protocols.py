@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlvr.compare.comparison import Comparison, scored
 from rlvr.compare.recipes import Recipe
+from rlvr.evaluation.run_summary import OTHER_FORM
 from rlvr.evaluation.tasks import PROTOCOL
 from rlvr.formatting import percent
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 DEFAULT = "default"
 HEADING = "Under other rules, on the same questions"
 NONE = "-"
-CANNOT_READ = "cannot read"
 
 
 @dataclass(frozen=True)
@@ -28,23 +28,22 @@ class Line:
 
 @dataclass(frozen=True)
 class Protocols:
-    """`unreadable` says by rule why it cannot read the answers that the prompts ask for."""
+    """`other_form` says what form of answer a rule looks for, where the prompts ask for another."""
 
     rules: list[str]
     lines: list[Line]
-    unreadable: dict[str, str]
+    other_form: dict[str, str]
     warnings: list[str]
 
     def cell(self, line: Line, rule: str) -> str:
-        """`24.5 (+12.0)`: trained accuracy in percent, and the points gained."""
+        """Trained accuracy in percent and the points gained: `24.5 (+12.0)`; * where noted."""
         base, trained = line.scores[rule]
-        if rule in self.unreadable and not any(s and s["correct"] for s in (base, trained)):
-            return CANNOT_READ
         if not (base and trained):
             found = trained or base
             return percent(found["accuracy"]) if found else NONE
         gain = 100 * (trained["accuracy"] - base["accuracy"])
-        return f"{percent(trained['accuracy'])} ({gain:+.1f})"
+        mark = "*" if rule in self.other_form else ""
+        return f"{percent(trained['accuracy'])} ({gain:+.1f}){mark}"
 
     def markdown(self) -> list[str]:
         header = ["run", *(f"{rule} % (points)" for rule in self.rules)]
@@ -57,7 +56,7 @@ class Protocols:
 
     @property
     def notes(self) -> list[str]:
-        return [f"{rule} cannot read these answers: {why}" for rule, why in self.unreadable.items()]
+        return [f"*: {rule} {OTHER_FORM}: {why}" for rule, why in self.other_form.items()]
 
     def records(self) -> list[dict[str, Any]]:
         """One a recipe and rule."""
@@ -82,13 +81,13 @@ def protocols(comparison: Comparison, recipes: Sequence[Recipe] | None = None) -
             if recipe.index in shown:
                 line = lines.setdefault(recipe.index, Line(recipe, {}))
                 line.scores[rule] = (recipe.base, recipe.trained)
-    unreadable = {
+    other_form = {
         rule: why
         for result in results
         for rule, found in result.protocols.items()
-        if (why := found.get("unreadable"))
+        if (why := found.get("other_form"))
     }
-    return Protocols([DEFAULT, *rules], list(lines.values()), unreadable, _warnings(comparison))
+    return Protocols([DEFAULT, *rules], list(lines.values()), other_form, _warnings(comparison))
 
 
 def under(comparison: Comparison, rule: str) -> Comparison:

@@ -49,8 +49,8 @@ def _task(name: str, rule: ExtractedNumber, cfg: DictConfig, own: Task) -> Task:
     if isinstance(rule, LastInteger):
         asked = [{**question, PROMPT: question["prompt"]} for question in own.questions]
         return Task(f"{PROTOCOL}{name}", asked, rule, StopRule())
-    unreadable = _unreadable(rule, cfg.dataset.prompt.answer_prefix)
-    return Task(f"{PROTOCOL}{name}", own.questions, rule, own.stop, unreadable)
+    other_form = _other_form(rule, cfg.dataset.prompt.answer_prefix)
+    return Task(f"{PROTOCOL}{name}", own.questions, rule, own.stop, other_form)
 
 
 def _check_golds(own: Task) -> None:
@@ -63,11 +63,11 @@ def _check_golds(own: Task) -> None:
             )
 
 
-def _unreadable(rule: ExtractedNumber, answer_prefix: str) -> str | None:
+def _other_form(rule: ExtractedNumber, answer_prefix: str) -> str | None:
     if not isinstance(rule, StrictMatch) or rule.can_read(answer_prefix):
         return None
     return (
-        f"it takes the number right behind '#### ', and the prompt asks for '{answer_prefix} N' "
+        f"it takes the number right behind '#### ', the prompt asks for '{answer_prefix} N' "
         "(dataset.prompt.answer_prefix)"
     )
 
@@ -108,12 +108,12 @@ def add_gaps(
 ) -> list[str]:
     """Fill in `gap` and `warning` of each rule from rows by task; returns the warnings.
 
-    A rule that cannot read the answers has neither.
+    A rule that looks for another form of answer has neither.
     """
     pairs = {
         name: _gains([rows[task] for task in (MAIN, PROTOCOL + name) for rows in (base, trained)])
         for name, found in protocols.items()
-        if not found.get("unreadable")
+        if not found.get("other_form")
     }
     pairs = {name: pair for name, pair in pairs.items() if pair[0].base}
     tests = [paired_test(default.of_each, gain.of_each).p_value for default, gain in pairs.values()]

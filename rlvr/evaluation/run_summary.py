@@ -7,6 +7,8 @@ from typing import Any
 
 from rlvr.result import Result
 
+OTHER_FORM = "looks for answers of another form"
+
 
 def print_result(result: Result, run_dir: Path) -> None:
     """Base and trained side by side, benchmarks below, and where everything is."""
@@ -39,8 +41,8 @@ def print_result(result: Result, run_dir: Path) -> None:
             verdict = _verdict(found["base"], found["trained"], found["paired"])
             console.print(f"{benchmark}: {verdict}")
     for rule, found in result.protocols.items():
-        if found.get("unreadable"):
-            console.print(f"{rule} cannot read these answers: {found['unreadable']}", markup=False)
+        if found.get("other_form"):
+            console.print(f"*: {rule} {OTHER_FORM}: {found['other_form']}", markup=False)
         if found.get("warning"):
             console.print(f"WARNING: {found['warning']}", style="bold red", markup=False)
     console.print(f"results: {run_dir}")
@@ -69,7 +71,7 @@ def _under_rule(found: dict[str, Any], phase: str) -> str:
     """`25.0% (10.2% to 49.5%)`."""
     score = found[phase]
     interval = f"{score['low']:.1%} to {score['high']:.1%}"
-    return f"{score['accuracy']:.1%} ({'cannot read' if found.get('unreadable') else interval})"
+    return f"{score['accuracy']:.1%} ({interval}){'*' if found.get('other_form') else ''}"
 
 
 def _verdict(base: dict[str, Any] | None, trained: dict[str, Any] | None, p: dict[str, Any]) -> str:

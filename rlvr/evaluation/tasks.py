@@ -25,14 +25,14 @@ PROTOCOL = "protocol."  # before the name of another rule for it: a benchmark ma
 class Task:
     """Questions (`index`, `prompt`, `question`, `gold`, further columns), and what judges them.
 
-    `unreadable` says why a rule cannot read the answers that the prompt asks for.
+    `other_form` says what form of answer a rule looks for, where the prompt asks for another.
     """
 
     name: str
     questions: Sequence[Mapping[str, Any]]
     verifier: Verifier
     stop: StopRule
-    unreadable: str | None = None
+    other_form: str | None = None
 
     @property
     def is_rule(self) -> bool:
@@ -54,10 +54,12 @@ class Task:
 
 def tasks(cfg: DictConfig, splits: "Splits") -> list[Task]:
     """The evaluated split of the run's own data first, then `eval.benchmarks` in their order."""
-    own = Task(
-        MAIN, _chosen(cfg, getattr(splits, cfg.eval.split.value)), splits.verifier, splits.stop
-    )
-    return [own, *benchmarks(cfg)]
+    return [own_task(cfg, splits), *benchmarks(cfg)]
+
+
+def own_task(cfg: DictConfig, splits: "Splits") -> Task:
+    questions = _chosen(cfg, getattr(splits, cfg.eval.split.value))
+    return Task(MAIN, questions, splits.verifier, splits.stop)
 
 
 def benchmarks(cfg: DictConfig) -> list[Task]:

@@ -8,11 +8,11 @@ from rich.console import Console
 
 from rlvr.compare import compare, page
 from rlvr.compare.comparison import read_sweep
-from rlvr.compare.protocols import CANNOT_READ, protocols
+from rlvr.compare.protocols import protocols
 
 WARNING = "the gain of 20.0 points under reference_post is not there under the default rule (+0.0)"
 
-UNREADABLE = "it takes the number behind '####'"
+OTHER_FORM = "it takes the number behind '####'"
 
 
 def of(base, trained, **more):
@@ -20,7 +20,7 @@ def of(base, trained, **more):
         phase: {"accuracy": x, "low": x - 0.05, "high": x + 0.05, "n": 200, "correct": 200 * x}
         for phase, x in (("base", base), ("trained", trained))
     }
-    return {"unreadable": None, "warning": None, **scores, **more}
+    return {"other_form": None, "warning": None, **scores, **more}
 
 
 @pytest.fixture
@@ -31,13 +31,13 @@ def sweep(make_sweep):
     rules = [
         {
             "lm_eval_gsm8k.strict-match": of(
-                0.0, 0.0, unreadable="it takes the number behind '####'"
+                0.0, 0.0, other_form="it takes the number behind '####'"
             ),
             "reference_post": of(0.1, 0.3, warning=WARNING),
         },
         {
             "lm_eval_gsm8k.strict-match": of(
-                0.0, 0.0, unreadable="it takes the number behind '####'"
+                0.0, 0.0, other_form="it takes the number behind '####'"
             ),
             "reference_post": of(0.1, 0.4),
         },
@@ -60,9 +60,9 @@ def test_the_table_shows_each_rule_and_the_warning(sweep):
     (line,) = [x for x in below.splitlines() if x.split()[:1] == ["0"]]
     assert "30.0 (+0.0)" in line
     assert "30.0 (+20.0)" in line
-    assert CANNOT_READ in line
+    assert "0.0 (+0.0)*" in line
     whole = " ".join(below.split())
-    assert f"cannot read these answers: {UNREADABLE}" in whole
+    assert f"*: lm_eval_gsm8k.strict-match looks for answers of another form: {OTHER_FORM}" in whole
     assert f"WARNING: run 0 (shots=2): {WARNING}" in whole
     assert whole.count("WARNING") == 1
     assert "…" not in below, "nothing is cut at 80 columns"
@@ -82,7 +82,7 @@ def test_the_page_has_a_section(sweep):
     section = html.partition('id="rules"')[2].partition("</section>")[0]
     assert f"run 0 (shots=2): {WARNING}" in section
     assert "30.0 (+20.0)" in section
-    assert CANNOT_READ in section
+    assert "0.0 (+0.0)*" in section
 
 
 def test_seeds_are_one_line(make_sweep):
