@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 from rlvr.states import State
@@ -91,6 +92,11 @@ def _add_evaluate(commands: Commands) -> None:
     command.add_argument("target", metavar="RUN", help="a run, a sweep or its name, or `last`")
     command.add_argument("--shots", type=_counts, help="such as 0,2,4,8 (default: as trained)")
     command.add_argument("--n", type=int, help="questions (default: as in the run)")
+    other = command.add_argument_group("with lm-evaluation-harness (pip install 'rlvr[lm-eval]')")
+    other.add_argument("--harness", choices=["lm_eval"], help="ask its tasks instead")
+    other.add_argument("--tasks", type=_names, help="such as gsm8k,arc_easy")
+    other.add_argument("--limit", type=int, help="questions of each task (default: all)")
+    other.add_argument("--include-path", type=Path, metavar="DIR", help="tasks of your own")
     command.set_defaults(run=_evaluate)
 
 
@@ -98,11 +104,28 @@ def _counts(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
+def _names(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
 def _evaluate(chosen: argparse.Namespace) -> None:
-    from rlvr.compare import matrix
+    from rlvr.errors import UserError
     from rlvr.evaluation.command import evaluate_runs, runs_of
 
+    ours, theirs = (chosen.shots, chosen.n), (chosen.tasks, chosen.limit, chosen.include_path)
+    if any(ours if chosen.harness else theirs) or bool(chosen.harness) != bool(chosen.tasks):
+        raise UserError(
+            "--harness lm_eval needs --tasks, and takes --limit and --include-path; --shots and "
+            "--n are for the run's own questions"
+        )
     directory, runs = runs_of(chosen.target)
+    if chosen.harness:
+        from rlvr.evaluation.harness import run_lm_eval
+
+        run_lm_eval(runs, chosen.tasks, chosen.limit, chosen.include_path)
+        return
+    from rlvr.compare import matrix
+
     matrix.present(evaluate_runs(runs, chosen.shots, chosen.n), directory)
 
 
