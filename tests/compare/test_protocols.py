@@ -81,8 +81,8 @@ def test_the_page_has_a_section(sweep):
     html = page.render(read_sweep(sweep))
     section = html.partition('id="rules"')[2].partition("</section>")[0]
     assert f"run 0 (shots=2): {WARNING}" in section
-    assert "30.0 (+20.0)" in section
-    assert "0.0 (+0.0)*" in section
+    assert '<td class="n">+20.0</td>' in section
+    assert '<td class="n">+0.0*</td>' in section
 
 
 def test_seeds_are_one_line(make_sweep):
