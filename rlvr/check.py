@@ -40,6 +40,7 @@ def check(
     from rich.console import Console
 
     from rlvr.data.load import load_splits
+    from rlvr.evaluation.protocols import protocol_tasks
     from rlvr.evaluation.tasks import tasks
     from rlvr.rewards.build import build_rewards
     from rlvr.safeguards.gold_answers import check_golds
@@ -52,6 +53,7 @@ def check(
     verifier = build_verifier(cfg.dataset)
     splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
     asked = tasks(cfg, splits)
+    asked += protocol_tasks(cfg, asked[0])
     rewards = build_rewards(cfg.rewards)
     console = Console(highlight=False, soft_wrap=True)
     console.print(*describe(cfg, splits, asked), sep="\n")
@@ -130,12 +132,15 @@ def _evaluation(cfg: DictConfig, asked: "Sequence[Task]") -> str:
     times = [name for name in ("before", "after") if cfg.eval[name]]
     if not times:
         return "none"
-    own, *benchmarks = asked
+    own, *others = asked
+    benchmarks = [task for task in others if not task.is_rule]
+    unstopped = any(task.is_rule and task.stop != own.stop for task in others)
     counts = [f"{len(own.questions)} {cfg.eval.split.value}"]
     counts += [f"{len(task.questions)} {task.name}" for task in benchmarks]
     kind = "greedy" if cfg.eval.temperature == 0 else "sampled"
     answers = f"{cfg.eval.k} {kind} answer{'s' * (cfg.eval.k > 1)}"
-    return f"{', '.join(counts)} questions, {answers} each, {' and '.join(times)} training"
+    twice = f"; the {len(own.questions)} once more, unstopped" if unstopped else ""
+    return f"{', '.join(counts)} questions, {answers} each, {' and '.join(times)} training{twice}"
 
 
 def _model(cfg: DictConfig) -> str:

@@ -4,6 +4,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from rlvr import __version__
@@ -115,7 +116,12 @@ def _add_evaluate(commands: Commands) -> None:
     command.add_argument("target", metavar="RUN", help="a run, a sweep or its name, or `last`")
     command.add_argument("--shots", type=_counts, help="such as 0,2,4,8 (default: as trained)")
     command.add_argument("--n", type=int, help="questions (default: as in the run)")
-    command.set_defaults(run=_evaluate, doing="loading libraries, then asking the trained models")
+    other = command.add_argument_group("with lm-evaluation-harness (pip install 'rlvr[lm-eval]')")
+    other.add_argument("--harness", choices=["lm_eval"], help="ask its tasks instead")
+    other.add_argument("--tasks", type=_names, help="such as gsm8k,arc_easy")
+    other.add_argument("--limit", type=int, help="questions of each task (default: all)")
+    other.add_argument("--include-path", type=Path, metavar="DIR", help="tasks of your own")
+    command.set_defaults(run=_evaluate, doing="loading libraries, then asking the models")
 
 
 def _counts(text: str) -> list[int]:
@@ -125,12 +131,29 @@ def _counts(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{text!r}: expected numbers, such as 0,2,4,8") from None
 
 
-def _evaluate(chosen: argparse.Namespace) -> None:
-    from rlvr.evaluation.command import evaluate_runs, print_matrix, runs_of
+def _names(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
 
-    runs = runs_of(chosen.target)
-    cells = evaluate_runs(runs, chosen.shots, chosen.n)
-    print_matrix(cells, runs[0] if len(runs) == 1 else runs[0].parent)
+
+def _evaluate(chosen: argparse.Namespace) -> None:
+    from rlvr.errors import UserError
+    from rlvr.evaluation.command import evaluate_runs, runs_of
+
+    ours, theirs = (chosen.shots, chosen.n), (chosen.tasks, chosen.limit, chosen.include_path)
+    if any(ours if chosen.harness else theirs) or bool(chosen.harness) != bool(chosen.tasks):
+        raise UserError(
+            "--harness lm_eval needs --tasks, and takes --limit and --include-path; --shots and "
+            "--n are for the run's own questions"
+        )
+    directory, runs = runs_of(chosen.target)
+    if chosen.harness:
+        from rlvr.evaluation.harness import run_lm_eval
+
+        run_lm_eval(runs, chosen.tasks, chosen.limit, chosen.include_path)
+        return
+    from rlvr.compare import matrix
+
+    matrix.present(evaluate_runs(runs, chosen.shots, chosen.n), directory)
 
 
 def _add_report(commands: Commands) -> None:

@@ -30,6 +30,7 @@ class Result:
     trained: dict[str, Any] | None = None
     paired: dict[str, Any] | None = None
     benchmarks: dict[str, dict[str, Any]] = field(default_factory=dict)  # base, trained, paired
+    protocols: dict[str, dict[str, Any]] = field(default_factory=dict)  # and gap, warning
     seconds: float | None = None
     cost: float | None = None
     shots: int | None = None

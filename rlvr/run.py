@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -154,6 +154,7 @@ def _experiment(
     progress: Progress,
 ) -> None:
     from rlvr.data.load import data_digest, load_splits
+    from rlvr.evaluation.protocols import protocol_tasks
     from rlvr.evaluation.tasks import tasks
     from rlvr.rewards.build import build_rewards
     from rlvr.verify.build import build_verifier
@@ -171,6 +172,7 @@ def _experiment(
             "n": len(task.questions),
             "digest": data_digest(task.questions),
         }
+    asked += protocol_tasks(cfg, asked[0])
     _expect(cfg, splits, asked, progress)
     progress.begin("pre-flight")
     preflight = _check_golds(cfg, run_dir, rewards, splits, tracker)
@@ -187,7 +189,7 @@ def _experiment(
     if cfg.eval.after:
         rows["trained"] = ask("trained")
     progress.begin("saving the results")
-    _conclude(run_dir, trainer, result, rows, tracker, progress)
+    _conclude(run_dir, trainer, result, asked, rows, tracker, progress)
 
 
 def _expect(cfg: DictConfig, splits: "Splits", asked: "list[Task]", progress: Progress) -> None:
@@ -198,15 +200,15 @@ def _expect(cfg: DictConfig, splits: "Splits", asked: "list[Task]", progress: Pr
     progress.estimate.later[TRAINING] = Later(planned.count, TRAINING, 1.0)
     for task in asked if cfg.eval.after else ():
         share = cfg.eval.k / planned.completions
-        base, trained = (evaluation_phase(when, task.name) for when in ("base", "trained"))
+        base, trained = (evaluation_phase(when, task) for when in ("base", "trained"))
         progress.estimate.later[trained] = Later(len(task.questions), base, share)
 
 
-def evaluation_phase(when: str, task: str) -> str:
+def evaluation_phase(when: str, task: "Task") -> str:
     """`base evaluation`, `trained evaluation of svamp`."""
     from rlvr.evaluation.tasks import MAIN
 
-    return f"{when} evaluation" + ("" if task == MAIN else f" of {task}")
+    return f"{when} evaluation" + ("" if task.name == MAIN else f" of {task.title}")
 
 
 def _check_golds(
@@ -293,7 +295,6 @@ def _evaluate(
     """Ask the model every task; what a base model answers is shared with other runs."""
     from rlvr.evaluation.evaluate import Asker, evaluate
     from rlvr.evaluation.identity import model_identity
-    from rlvr.evaluation.tasks import MAIN
     from rlvr.training.arguments import evaluation_sampling
 
     trained = run_dir / "model" if phase == "trained" else None
@@ -313,28 +314,36 @@ def _evaluate(
     root = folder / "answers" if trained else output_dir() / "evaluations"
     rows: dict[str, Rows] = {}
     for task in asked:
-        name = phase if task.name == MAIN else f"{phase}.{task.name}"
-        file = folder / f"{name}.jsonl"
-        progress.begin(evaluation_phase(phase, task.name), len(task.questions))
+        file = folder / f"{task.file(phase)}.jsonl"
+        progress.begin(evaluation_phase(phase, task), len(task.questions))
         rows[task.name] = evaluate(asker, task, root=root, file=file, progress=progress.update)
-        _keep_score(rows[task.name], task.name, phase, result, tracker)
+        _keep_score(rows[task.name], task, phase, result, tracker)
     return rows
 
 
 def _keep_score(
-    rows: "Rows", task: str, phase: str, result: Result, tracker: tracking.Tracker
+    rows: "Rows", task: "Task", phase: str, result: Result, tracker: tracking.Tracker
 ) -> None:
-    from rlvr.evaluation.score import metrics, score
-    from rlvr.evaluation.tasks import MAIN
+    from rlvr.evaluation.score import brief, metrics, score
 
     summary = asdict(score(rows))
-    name = phase if task == MAIN else f"{phase}.{task}"
-    if task == MAIN:
-        setattr(result, phase, summary)
-    else:
-        result.benchmarks.setdefault(task, {})[phase] = summary
-    tracker.log_metrics(metrics(name.replace(".", "/"), summary))
-    tracker.log_table(rows[:TABLE_ROWS], f"{name}_completions.json")
+    if task.is_rule:
+        summary = brief(summary)
+    else:  # the answers that rules judge are mostly the same
+        tracker.log_table(rows[:TABLE_ROWS], f"{task.file(phase)}_completions.json")
+    _keep(result, task, phase, summary)
+    tracker.log_metrics(metrics(f"{phase}{task.below}", summary))
+
+
+def _keep(result: Result, task: "Task", part: str, found: dict[str, Any]) -> None:
+    from rlvr.evaluation.tasks import MAIN
+
+    if task.name == MAIN:
+        setattr(result, part, found)
+        return
+    scores = result.protocols if task.is_rule else result.benchmarks
+    kept = scores.setdefault(task.title, {"other_form": task.other_form} if task.is_rule else {})
+    kept[part] = found
 
 
 def _train(
@@ -356,26 +365,25 @@ def _conclude(
     run_dir: Path,
     trainer: "Trainer",
     result: Result,
+    asked: "list[Task]",
     rows: "dict[str, dict[str, Rows]]",
     tracker: tracking.Tracker,
     progress: Progress,
 ) -> None:
     """The paired tests, the sweeper's metric, and the table the user sees."""
+    from rlvr.evaluation.protocols import add_gaps
     from rlvr.evaluation.run_summary import print_result
     from rlvr.evaluation.score import paired
-    from rlvr.evaluation.tasks import MAIN
 
     if trainer.health is not None:
         trainer.health.log_disagreements(tracker)
     if len(rows) == 2:
-        for task, base in rows["base"].items():
-            test = paired(base, rows["trained"][task])
-            if task == MAIN:
-                result.paired = test
-                tracker.log_metrics({"trained/p_value": test["p_value"]})
-            else:
-                result.benchmarks[task]["paired"] = test
-                tracker.log_metrics({f"trained/{task}/p_value": test["p_value"]})
+        for task in asked:
+            test = paired(rows["base"][task.name], rows["trained"][task.name])
+            _keep(result, task, "paired", test)
+            tracker.log_metrics({f"trained{task.below}/p_value": test["p_value"]})
+        for warning in add_gaps(result.protocols, rows["base"], rows["trained"]):
+            log.warning(warning)
     rewards = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
     scored = result.trained or result.base
     result.metric = scored["accuracy"] if scored else rewards[-1]

@@ -70,7 +70,8 @@ def test_reward_and_every_evaluation_see_one_text(compose_config, tmp_path, reco
     assert len(SAMPLED) == trained + 2 * 12
     evaluate_runs([tmp_path], None, None)
     assert len(SAMPLED) == trained + 2 * 12, "the run's own answers are not asked for again"
-    assert sorted(JUDGED[-12:], key=str) == sorted(JUDGED[-24:-12], key=str)
+    of_the_run, again = JUDGED[-36:-24], JUDGED[-12:]  # between them, those of the base model
+    assert sorted(again, key=str) == sorted(of_the_run, key=str)
     verdicts = defaultdict(set)
     for text, verdict in JUDGED + REWARDED:
         verdicts[text].add(verdict.extracted)

@@ -10,6 +10,7 @@ from rlvr import manifest
 from rlvr.compare import chart, markup, records, table
 from rlvr.compare.comparison import Comparison, read_runs, read_sweep
 from rlvr.compare.filters import select
+from rlvr.compare.protocols import print_protocols
 from rlvr.compare.verdict import verdict
 from rlvr.result import write_atomic
 
@@ -72,6 +73,7 @@ def _present(comparison: Comparison, console: "Console | None") -> None:
         charts += [drawn] if drawn else []
         _write(scores, ending, drawn, found)
         _print_scores(scores, console)
+    print_protocols(comparison, console)
     _print_places(comparison, console, charts, found)
     _to_parent(comparison, charts)
 

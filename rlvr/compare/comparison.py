@@ -105,7 +105,7 @@ class Comparison:
     def on(self, benchmark: str) -> "Comparison":
         """The same runs with their scores on a benchmark in place of those on their own data."""
         rows = [
-            replace(row, result=_scored_on(row.result, benchmark), benchmark=benchmark)
+            replace(row, result=scored(row.result, "benchmarks", benchmark), benchmark=benchmark)
             for row in self.rows
         ]
         return replace(self, rows=rows, benchmark=benchmark)
@@ -147,10 +147,11 @@ def _difference(ours: Recipe, theirs: Recipe) -> Difference | None:
     return differences.of_seeds(seeds.difference(*sides), len(common)) if common else None
 
 
-def _scored_on(result: Result | None, benchmark: str) -> Result | None:
+def scored(result: Result | None, kind: str, name: str) -> Result | None:
+    """With the scores of one of its `benchmarks` or `protocols` in place of its own."""
     if result is None:
         return None
-    scores = result.benchmarks.get(benchmark, {})
+    scores = getattr(result, kind).get(name, {})
     base, trained, paired = (scores.get(part) for part in ("base", "trained", "paired"))
     return replace(result, base=base, trained=trained, paired=paired)
 

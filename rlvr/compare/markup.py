@@ -1,6 +1,7 @@
 """A comparison to paste elsewhere: Markdown and LaTeX."""
 
 from rlvr.compare.comparison import Comparison
+from rlvr.compare.protocols import protocols
 from rlvr.compare.table import BEST, Column, columns, notes
 from rlvr.compare.verdict import verdict
 
@@ -10,7 +11,10 @@ def markdown(comparison: Comparison) -> str:
     found = columns(comparison)
     lines = [f"## {comparison.title()}", "", *verdict(comparison).splitlines(), ""]
     lines += [*_markdown_table(comparison, found), ""]
-    return "\n".join([*lines, *(f"- {note}" for note in notes(comparison))]) + "\n"
+    lines += [f"- {note}" for note in notes(comparison)]
+    if rules := protocols(comparison):
+        lines += [*rules.markdown(), *(f"- **warning**: {text}" for text in rules.warnings)]
+    return "\n".join(lines) + "\n"
 
 
 def _markdown_table(comparison: Comparison, found: list[Column]) -> list[str]:

@@ -1,6 +1,5 @@
 """`rlvr report`: a sweep as one HTML page that can be mailed, read offline and printed."""
 
-import json
 import math
 import re
 import shlex
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr import manifest
-from rlvr.compare import curves, questions, svg, table
+from rlvr.compare import curves, matrix, questions, svg, table
 from rlvr.compare.comparison import Comparison, read_sweep
 from rlvr.compare.logs import health_warnings
+from rlvr.compare.protocols import protocols
 from rlvr.compare.records import run_records
 from rlvr.compare.runs import RunRow
 from rlvr.compare.spent import Spent, spent
@@ -90,6 +90,7 @@ def gather(comparison: Comparison) -> dict[str, Any]:
         "spent": taken,
         "priced": any(found.cost is not None for found in taken),
         "matrix": _matrix(comparison),
+        "rules": protocols(comparison, recipes),
         "warnings": warnings[:WARNINGS],
         "warned": len(warnings),
         "repeat": _repeat(comparison),
@@ -124,28 +125,15 @@ def _mean(values: Sequence[float]) -> tuple[float | None, int]:
 def _matrix(comparison: Comparison) -> dict[str, Any] | None:
     """Of what `rlvr evaluate` left in the sweep's folder and in those of its runs."""
     folders = [comparison.directory, *(row.directory for row in comparison.rows)]
-    cells = [cell for folder in folders for cell in _cells(folder / "evaluations.json")]
-    if not cells:
+    lines = matrix.read_lines(folders)
+    if not lines:
         return None
-    across = sorted({cell["eval_shots"] for cell in cells})
-    base = {curves.shots(row): row.base for row in comparison.rows if row.base}
-    lines: dict[tuple[str, str], dict[int, Any]] = {}
-    if set(base) & set(across):
-        lines["base", "not trained"] = {c: base[c] for c in across if c in base}
-    for cell in cells:
-        key = (f"run {cell['run']}", f"{cell['train_shots']} shots")
-        lines.setdefault(key, {})[cell["eval_shots"]] = cell["score"]
+    across = sorted({count for line in lines for count in line.scores})
+    own = {curves.shots(row): row.base for row in comparison.rows if row.base}
+    if set(own) & set(across) and all(line.train_shots is not None for line in lines):
+        base = {count: own[count] for count in across if count in own}
+        lines.insert(0, matrix.Line(matrix.BASE, "", None, base))
     return {"across": across, "lines": lines}
-
-
-def _cells(file: Path) -> list[dict[str, Any]]:
-    if not file.is_file():
-        return []
-    try:
-        cells = json.loads(file.read_text(encoding="utf-8"))
-        return [cell for cell in cells if cell["eval_shots"] is not None and cell["score"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{file} is not what rlvr evaluate writes: {error!r}") from error
 
 
 def _repeat(comparison: Comparison) -> dict[str, Any]:
@@ -201,7 +189,7 @@ def _data(
     """The page as data. Where the runs' files lie on a machine is not for mailing."""
     shown_runs = {row.index for row in content["rows"]}
     runs = [r for r in run_records(content["comparison"]) if r["run"] in shown_runs]
-    matrix = content["matrix"] or {"lines": {}}
+    rules = content["rules"]
     return {
         "title": content["title"],
         "verdict": content["verdict"],
@@ -218,11 +206,19 @@ def _data(
         },
         "spent": [_spent_record(found) for found in content["spent"]],
         "evaluations": [
-            {"run": run, "trained": trained, "eval_shots": count, "score": score}
-            for (run, trained), found in matrix["lines"].items()
-            for count, score in found.items()
+            {
+                "run": line.run,
+                "label": line.label,
+                "train_shots": line.train_shots,
+                "eval_shots": count,
+                "score": score,
+            }
+            for line in (content["matrix"] or {"lines": []})["lines"]
+            for count, score in line.scores.items()
         ],
         "warnings": [{"run": w.run, "steps": w.steps, "text": w.text} for w in content["warnings"]],
+        "protocols": rules.records() if rules else [],
+        "protocol_warnings": rules.warnings if rules else [],
         "question_counts": {str(run): counted for run, counted in counts.items()},
         "questions": records,
         "repeat": content["repeat"],

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from rlvr.compare.comparison import Comparison, Rival
+from rlvr.compare.protocols import protocols
 from rlvr.compare.recipes import Recipe
 from rlvr.compare.runs import RunRow
 from rlvr.compare.table import ENDED_BADLY, reason
@@ -81,7 +82,7 @@ def as_csv(comparison: Comparison) -> str:
 def as_json(
     comparison: Comparison, *, chart: str | None = None, links: dict[str, str | None] | None = None
 ) -> str:
-    best = comparison.best
+    best, rules = comparison.best, protocols(comparison)
     content = {
         "title": comparison.title(),
         "verdict": verdict(comparison).splitlines(),
@@ -89,6 +90,8 @@ def as_json(
         "differs": comparison.keys,
         "best": None if best is None else best.index,
         "runs": run_records(comparison),
+        "protocols": rules.records() if rules else [],
+        "warnings": rules.warnings if rules else [],
         "chart": chart,
         "links": links or {},
     }

@@ -35,6 +35,12 @@ class Split(StrEnum):
     validation = "validation"
 
 
+class Protocol(StrEnum):
+    default = "default"
+    lm_eval_gsm8k = "lm_eval_gsm8k"
+    reference_post = "reference_post"
+
+
 class BadGolds(StrEnum):
     refuse = "refuse"
     drop = "drop"
@@ -159,7 +165,8 @@ class TrainerConfig:
 class EvalConfig:
     """Final evaluation. `temperature: 0` is greedy; `k` samples each give pass@1 to pass@k.
 
-    `benchmarks` are other datasets to evaluate on, by name: conf/benchmark/ has some.
+    `benchmarks` are other datasets to evaluate on, by name: conf/benchmark/ has some. `protocols`
+    are rules of others that judge the answers as well; `default`, the run's own, always does.
     """
 
     split: Split = Split.test
@@ -172,6 +179,7 @@ class EvalConfig:
     before: bool = True
     after: bool = True
     benchmarks: dict[str, DatasetConfig] = field(default_factory=dict)
+    protocols: list[Protocol] = field(default_factory=lambda: [Protocol.default])
 
 
 @dataclass

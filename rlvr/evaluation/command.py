@@ -1,164 +1,160 @@
-"""`rlvr evaluate RUN --shots 0,2,4,8`: a trained model asked with other numbers of exemplars."""
+"""`rlvr evaluate RUN --shots 0,2,4,8`: trained models and their base asked with other shots."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from rlvr import config
+from rlvr.digests import digest
 from rlvr.errors import UserError
 from rlvr.evaluation.score import Score, score
-from rlvr.result import write_atomic
+from rlvr.paths import output_dir
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from rlvr.evaluation.evaluate import Asker
+    from rlvr.evaluation.saved_models import SavedModels
+    from rlvr.evaluation.tasks import Task
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run asked with one number of shots."""
+    """One model asked with one number of shots: that of a run, or the base model of several."""
 
-    run: str
-    train_shots: int
+    runs: tuple[str, ...]
+    train_shots: int | None  # None: not trained
     eval_shots: int
     score: Score
 
 
-def runs_of(target: str) -> list[Path]:
-    """A run's directory, or the finished runs of a sweep (its directory, its name, or `last`)."""
+def runs_of(target: str) -> tuple[Path, list[Path]]:
+    """The directory of a run or a sweep (by its name too, or `last`), and its finished runs."""
     from rlvr import manifest
-    from rlvr.paths import output_dir
     from rlvr.states import State
 
     directory = manifest.locate(target, output_dir() / "sweeps")
     if not (directory / manifest.FILE).is_file():
-        return [directory]
+        return directory, [directory]
     jobs = manifest.load(directory).jobs
     found = [directory / job.dir for job in jobs if job.state is State.finished]
     if not found:
         raise UserError(f"no run of {directory} is finished; see rlvr compare {directory}")
-    return found
+    return directory, found
 
 
 def evaluate_runs(runs: Sequence[Path], shots: Sequence[int] | None, n: int | None) -> list[Cell]:
-    """Every run with every number of shots (default: its own). Rows are kept below the run."""
-    prepared = [(run, _run_config(run, n)) for run in runs]
-    plans = [(run, cfg, list(shots or [cfg.shots])) for run, cfg in prepared]
-    for _, cfg, wanted in plans:
-        for count in wanted:
-            config.validate(_with_shots(cfg, count))
-    return [cell for run, cfg, wanted in plans for cell in _evaluate_run(run, cfg, wanted)]
+    """Base models, then every run, with every number of shots (default: its own).
+
+    What has been answered before is asked of no model, and no model is loaded for it: the answers
+    of base models are shared with all runs, those of trained ones are kept below their run.
+    """
+    plans = [(run, _configs(run, shots, n)) for run in runs]
+    for _, configs in plans:
+        for cfg in configs:
+            config.validate(cfg)
+    bases: dict[str, Cell] = {}
+    tasks: dict[str, Task] = {}
+    trained = []
+    for run, configs in plans:
+        asked = [(cfg, _task(cfg, tasks)) for cfg in configs]
+        trained += _evaluate_run(run, asked, bases)
+    return [*bases.values(), *trained]
 
 
-def _run_config(run: Path, n: int | None) -> DictConfig:
+def run_config(run: Path) -> DictConfig:
     if not (run / "config.yaml").is_file() or not (run / "model").is_dir():
         raise UserError(f"{run} is no finished run: expected config.yaml and model/ in it")
-    cfg = config.load(run / "config.yaml")
-    if n is not None:
-        cfg.eval.n = n
-    return cfg
+    return config.load(run / "config.yaml")
 
 
-def _with_shots(cfg: DictConfig, shots: int) -> DictConfig:
-    """The resolved config holds the number twice."""
-    changed = cfg.copy()
-    changed.shots = changed.dataset.num_shots = shots
-    return changed
+def _configs(run: Path, shots: Sequence[int] | None, n: int | None) -> list[DictConfig]:
+    """The run's configuration for each number of shots, which a resolved one holds twice."""
+    found = []
+    for count in shots or [run_config(run).shots]:
+        cfg = run_config(run)
+        cfg.shots = cfg.dataset.num_shots = count
+        cfg.eval.n = cfg.eval.n if n is None else n
+        found.append(cfg)
+    return found
 
 
-def _evaluate_run(run: Path, cfg: DictConfig, shots: Sequence[int]) -> list[Cell]:
+def _task(cfg: DictConfig, known: "dict[str, Task]") -> "Task":
+    """Runs of a sweep mostly have the same questions, read once for all."""
+    from rlvr.data.load import load_splits
+    from rlvr.evaluation.tasks import own_task
+    from rlvr.verify.build import build_verifier
+
+    asked = [config.to_yaml(cfg.dataset), cfg.seed, cfg.eval.n, cfg.eval.split.value]
+    key = digest(asked)
+    if key not in known:
+        verifier = build_verifier(cfg.dataset)
+        splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
+        known[key] = own_task(cfg, splits)
+    return known[key]
+
+
+def _evaluate_run(
+    run: Path, asked: "Sequence[tuple[DictConfig, Task]]", bases: dict[str, Cell]
+) -> list[Cell]:
+    """Cells of the trained model; those of base models that are not in `bases` yet go there."""
+    from rlvr.evaluation.saved_models import SavedModels
     from rlvr.library_noise import quiet_libraries
 
     quiet_libraries()
-    model = _load(run, cfg)
-    return [_evaluate(run, _with_shots(cfg, count), model) for count in shots]
+    models = SavedModels(run, asked[0][0])
+    for cfg, task in asked:
+        asker = _asker(models, cfg, trained=False)
+        key = digest([asker.asked(task), [[q["prompt"], q["gold"]] for q in task.questions]])
+        known = bases.get(key)
+        found = known.score if known else _ask(asker, task, cfg, run, "base")
+        names = (*(known.runs if known else ()), run.name)
+        bases[key] = Cell(names, None, cfg.shots, found)
+    shots = run_config(run).shots
+    return [
+        Cell(
+            (run.name,),
+            shots,
+            cfg.shots,
+            _ask(_asker(models, cfg, trained=True), task, cfg, run, "trained"),
+        )
+        for cfg, task in asked
+    ]
 
 
-def _load(run: Path, cfg: DictConfig) -> "PreTrainedModel":
-    """The run's model: its own weights, or the base model with its adapter."""
-    import torch
-    from peft import PeftModel
-
-    from rlvr.training.model import load_model
-
-    trained = run / "model"
-    if (trained / "adapter_config.json").exists():
-        model: Any = PeftModel.from_pretrained(load_model(cfg), str(trained))
-    else:
-        full = cfg.copy()
-        full.model.path = str(trained)
-        model = load_model(full)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-
-
-def _evaluate(run: Path, cfg: DictConfig, model: "PreTrainedModel") -> Cell:
+def _asker(models: "SavedModels", cfg: DictConfig, *, trained: bool) -> "Asker":
     """The run's own question asked again gives its own rows: the same prompts, draws and stop."""
-
-    from rlvr.data.load import load_splits
-    from rlvr.evaluation.evaluate import Asker, evaluate
+    from rlvr.evaluation.evaluate import Asker
     from rlvr.evaluation.identity import model_identity
-    from rlvr.evaluation.tasks import tasks
-    from rlvr.progress import Progress
-    from rlvr.sampling.shared import choose_engine
     from rlvr.training.arguments import evaluation_sampling
-    from rlvr.training.model import load_tokenizer
-    from rlvr.verify.build import build_verifier
 
-    verifier = build_verifier(cfg.dataset)
-    splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
-    tokenizer = load_tokenizer(cfg)
-    folder = run / "evaluations"
-    folder.mkdir(exist_ok=True)
-    asker = Asker(
-        engine=choose_engine(model, tokenizer, cfg.trainer.prefix_cache),
-        tokenizer=tokenizer,
-        inference=lambda: nullcontext(model),
-        identity=model_identity(cfg, run / "model", model.device.type),
+    return Asker(
+        engine=models.engine,
+        tokenizer=models.tokenizer,
+        inference=partial(models.lend, trained=trained),
+        identity=model_identity(cfg, models.folder if trained else None, models.device),
         sampling=evaluation_sampling(cfg),
         seed=cfg.seed,
         k=cfg.eval.k,
         batch_size=cfg.eval.batch_size,
     )
+
+
+def _ask(asker: "Asker", task: "Task", cfg: DictConfig, run: Path, phase: str) -> Score:
+    from rlvr.evaluation.evaluate import evaluate
+    from rlvr.progress import Progress
+
+    folder = run / "evaluations"
+    folder.mkdir(exist_ok=True)
     with Progress(folder) as progress:
-        progress.begin(f"{run.name} with {cfg.shots} shots")
+        progress.begin(f"{phase} of run {run.name} with {cfg.shots} shots")
         rows = evaluate(
             asker,
-            tasks(cfg, splits)[0],
-            root=folder / "answers",
-            file=folder / f"trained.shots_{cfg.shots}_n_{cfg.eval.n}.jsonl",
+            task,
+            root=output_dir() / "evaluations" if phase == "base" else folder / "answers",
+            file=folder / f"{phase}.shots_{cfg.shots}_n_{cfg.eval.n}.jsonl",
             progress=progress.update,
         )
-    trained = config.load(run / "config.yaml").shots
-    return Cell(run.name, trained, cfg.shots, score(rows))
-
-
-def print_matrix(cells: Sequence[Cell], folder: Path) -> None:
-    """Train shots down, evaluation shots across; also as `evaluations.json` in `folder`."""
-    import json
-
-    from rich.console import Console
-    from rich.table import Table
-
-    across = sorted({cell.eval_shots for cell in cells})
-    table = Table(title="accuracy [95 % interval] by evaluation shots", title_justify="left")
-    table.add_column("run")
-    table.add_column("trained with", justify="right")
-    for count in across:
-        table.add_column(f"{count} shots", justify="right")
-    for run in dict.fromkeys(cell.run for cell in cells):
-        mine = {cell.eval_shots: cell for cell in cells if cell.run == run}
-        trained = next(iter(mine.values())).train_shots
-        table.add_row(run, f"{trained} shots", *(_cell(mine.get(count)) for count in across))
-    Console().print(table)
-    text = json.dumps([asdict(cell) for cell in cells], indent=2)
-    write_atomic(folder / "evaluations.json", text + "\n")
-
-
-def _cell(cell: Cell | None) -> str:
-    if cell is None:
-        return ""
-    s = cell.score
-    return f"{100 * s.accuracy:.1f} [{100 * s.low:.1f}, {100 * s.high:.1f}]"
+    return score(rows)

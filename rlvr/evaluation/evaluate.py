@@ -79,7 +79,8 @@ def evaluate(
     size = max(1, asker.batch_size // asker.k)
     batches = _in_own_order([order[start : start + size] for start in range(0, len(order), size)])
     store.refresh()
-    if known := len(keys) - len(store.missing(keys)):
+    known = len(keys) - len(store.missing(keys))
+    if known and not task.is_rule:  # of a rule's answers most were given a moment ago
         log.info("%s: %d of %d answers are known (%s)", task.name, known, len(keys), store.folder)
     # Ranks must borrow sharded weights together, also those that find nothing left to ask.
     if asker.ranks > 1 or store.missing(keys):

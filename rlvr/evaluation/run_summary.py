@@ -7,6 +7,8 @@ from typing import Any
 
 from rlvr.result import Result
 
+OTHER_FORM = "looks for answers of another form"
+
 
 def print_result(result: Result, run_dir: Path) -> None:
     """Base and trained side by side, benchmarks below, and where everything is."""
@@ -28,6 +30,9 @@ def print_result(result: Result, run_dir: Path) -> None:
             for label in ("accuracy", "95 % interval", "questions"):
                 text = _lines(found[shown[0]])[label]
                 table.add_row(f"{benchmark}: {label}", *(text(found[name]) for name in shown))
+        table.add_section()
+        for rule, found in result.protocols.items():
+            table.add_row(rule, *(_under_rule(found, name) for name in shown))
         console.print(table)
     if result.paired:
         console.print(_verdict(result.base, result.trained, result.paired))
@@ -35,6 +40,11 @@ def print_result(result: Result, run_dir: Path) -> None:
         if "paired" in found:
             verdict = _verdict(found["base"], found["trained"], found["paired"])
             console.print(f"{benchmark}: {verdict}")
+    for rule, found in result.protocols.items():
+        if found.get("other_form"):
+            console.print(f"*: {rule} {OTHER_FORM}: {found['other_form']}", markup=False)
+        if found.get("warning"):
+            console.print(f"WARNING: {found['warning']}", style="bold red", markup=False)
     console.print(f"results: {run_dir}")
 
 
@@ -47,7 +57,7 @@ def _lines(example: dict[str, Any]) -> dict[str, Callable[[dict[str, Any]], str]
         "well-formed answers": lambda s: f"{s['format_rate']:.1%}",
         "tokens a completion": lambda s: f"{s['mean_length']:.0f}",
     }
-    for k in example["pass_at_k"]:
+    for k in example.get("pass_at_k", ()):
         if k != "1":
             lines[f"pass@{k}"] = partial(_pass_at, k)
     return lines
@@ -55,6 +65,13 @@ def _lines(example: dict[str, Any]) -> dict[str, Callable[[dict[str, Any]], str]
 
 def _pass_at(k: str, score: dict[str, Any]) -> str:
     return f"{score['pass_at_k'][k]:.1%}"
+
+
+def _under_rule(found: dict[str, Any], phase: str) -> str:
+    """`25.0% (10.2% to 49.5%)`."""
+    score = found[phase]
+    interval = f"{score['low']:.1%} to {score['high']:.1%}"
+    return f"{score['accuracy']:.1%} ({interval}){'*' if found.get('other_form') else ''}"
 
 
 def _verdict(base: dict[str, Any] | None, trained: dict[str, Any] | None, p: dict[str, Any]) -> str:

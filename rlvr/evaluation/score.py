@@ -83,11 +83,16 @@ def paired(base: Rows, trained: Rows) -> dict[str, Any]:
     return asdict(paired_test([b for b, _ in pairs], [t for _, t in pairs]))
 
 
+def brief(summary: dict[str, Any]) -> dict[str, Any]:
+    """A score without what is said of the texts and not of a rule that judges them."""
+    return {part: summary[part] for part in ("accuracy", "low", "high", "n", "correct")}
+
+
 def metrics(prefix: str, summary: dict[str, Any]) -> dict[str, float]:
     """A score as tracker metrics: `base/accuracy`, `base/pass_at_4`, `base/reason_wrong`, ..."""
     flat = dict(summary)
     named = {f"pass_at_{k}": v for k, v in flat.pop("pass_at_k", {}).items()}
-    reasons = flat.pop("reasons", {})
-    named |= {f"reason_{reason.value}": reasons.get(reason.value, 0) for reason in Reason}
+    if (reasons := flat.pop("reasons", None)) is not None:
+        named |= {f"reason_{reason.value}": reasons.get(reason.value, 0) for reason in Reason}
     known = {name: value for name, value in {**flat, **named}.items() if value is not None}
     return {f"{prefix}/{name}": float(value) for name, value in known.items()}

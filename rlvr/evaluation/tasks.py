@@ -18,24 +18,48 @@ if TYPE_CHECKING:
     from rlvr.data.load import Splits
 
 MAIN = "main"  # the dataset that is trained on
+PROTOCOL = "protocol."  # before the name of another rule for it: a benchmark may be called alike
 
 
 @dataclass(frozen=True)
 class Task:
-    """Questions (`index`, `prompt`, `question`, `gold`, further columns), and what judges them."""
+    """Questions (`index`, `prompt`, `question`, `gold`, further columns), and what judges them.
+
+    `other_form` says what form of answer a rule looks for, where the prompt asks for another.
+    """
 
     name: str
     questions: Sequence[Mapping[str, Any]]
     verifier: Verifier
     stop: StopRule
+    other_form: str | None = None
+
+    @property
+    def is_rule(self) -> bool:
+        return self.name.startswith(PROTOCOL)
+
+    @property
+    def title(self) -> str:
+        return self.name.removeprefix(PROTOCOL)
+
+    @property
+    def below(self) -> str:
+        """What stands between phase and metric in a metric's name: `base/svamp/accuracy`."""
+        return "" if self.name == MAIN else f"/{self.title.replace('.', '/')}"
+
+    def file(self, phase: str) -> str:
+        """Name of the file of rows: `base`, `base.svamp`, `base.protocol.reference_post`."""
+        return phase if self.name == MAIN else f"{phase}.{self.name}"
 
 
 def tasks(cfg: DictConfig, splits: "Splits") -> list[Task]:
     """The evaluated split of the run's own data first, then `eval.benchmarks` in their order."""
-    own = Task(
-        MAIN, _chosen(cfg, getattr(splits, cfg.eval.split.value)), splits.verifier, splits.stop
-    )
-    return [own, *benchmarks(cfg)]
+    return [own_task(cfg, splits), *benchmarks(cfg)]
+
+
+def own_task(cfg: DictConfig, splits: "Splits") -> Task:
+    questions = _chosen(cfg, getattr(splits, cfg.eval.split.value))
+    return Task(MAIN, questions, splits.verifier, splits.stop)
 
 
 def benchmarks(cfg: DictConfig) -> list[Task]:

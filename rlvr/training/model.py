@@ -6,6 +6,7 @@ import torch
 from omegaconf import DictConfig
 from peft import LoraConfig
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
@@ -78,6 +79,21 @@ def load_model(cfg: DictConfig) -> PreTrainedModel:
         )
     if cfg.peft.method is PeftMethod.qlora:
         _keep_differentiable(model)
+    return model  # type: ignore[no-any-return]
+
+
+def without_weights(cfg: DictConfig) -> PreTrainedModel:
+    """The base model's modules on no device, in no time: to ask what kind of model it is."""
+    with ReadableHubErrors(cfg):
+        config = AutoConfig.from_pretrained(
+            resolve_path(cfg.model.path),
+            revision=cfg.model.revision,
+            trust_remote_code=cfg.model.trust_remote_code,
+        )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(
+            config, trust_remote_code=cfg.model.trust_remote_code
+        )
     return model  # type: ignore[no-any-return]
 
 

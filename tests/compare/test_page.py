@@ -149,8 +149,8 @@ def test_heat_map_and_matrix(sweep):
     assert "Learning rate × shots" in text
     assert [(e["run"], e["eval_shots"]) for e in data(text)["evaluations"]] == [
         ("base", 8),
-        ("run 0", 0),
-        ("run 0", 8),
+        ("0", 0),
+        ("0", 8),
     ]
 
 

@@ -51,7 +51,8 @@ def records(directory: Path) -> Iterator[tuple[int, dict[str, float]]]:
         result: dict[str, Any] = json.loads((directory / "result.json").read_text("utf-8"))
     except (OSError, ValueError):
         return
-    for name, scores in {"": result, **result.get("benchmarks", {})}.items():
+    rules = {name.replace(".", "/"): found for name, found in result.get("protocols", {}).items()}
+    for name, scores in {"": result, **result.get("benchmarks", {}), **rules}.items():
         below = f"/{name}" if name else ""
         for phase in ("base", "trained"):
             if scores.get(phase):

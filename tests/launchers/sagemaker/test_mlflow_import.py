@@ -45,6 +45,16 @@ def test_records(run_dir, tmp_path):
     assert list(records(tmp_path)) == []
 
 
+def test_other_rules_have_the_names_that_a_run_itself_gives_them(run_dir):
+    file = run_dir / "result.json"
+    brief = {key: SCORE[key] for key in ("accuracy", "low", "high", "n", "correct")}
+    found = {"lm_eval_gsm8k.strict-match": {"other_form": None, "trained": brief, "warning": None}}
+    file.write_text(json.dumps({**json.loads(file.read_text()), "protocols": found}))
+    logged = [m for _, m in records(run_dir) if any("lm_eval" in name for name in m)]
+    prefix = "trained/lm_eval_gsm8k/strict-match"
+    assert logged == [{f"{prefix}/{part}": float(value) for part, value in brief.items()}]
+
+
 def test_an_import_can_be_repeated_and_cut_off(run_dir, mlflow_uri, tmp_path, monkeypatch):
     from mlflow import MlflowClient
 

@@ -1,0 +1,73 @@
+"""The models of a finished run, loaded when they are first asked something."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from rlvr.sampling.engine import Engine
+
+
+class SavedModels:
+    """The trained model (its own weights, or the base model with its adapter) and its base."""
+
+    def __init__(self, run: Path, cfg: DictConfig) -> None:
+        import torch
+
+        self.folder = run / "model"
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._cfg = cfg
+        self._is_adapter = (self.folder / "adapter_config.json").exists()
+        self._held: tuple[bool, PreTrainedModel] | None = None  # whether trained, one at a time
+
+    @contextmanager
+    def lend(self, *, trained: bool) -> "Iterator[PreTrainedModel]":
+        """The base model is what an adapter leaves when it is switched off."""
+        if self._is_adapter:
+            model: Any = self._model(trained=True)
+            if trained:
+                yield model
+            else:
+                with model.disable_adapter():
+                    yield model
+        else:
+            yield self._model(trained=trained)
+
+    def _model(self, *, trained: bool) -> "PreTrainedModel":
+        if self._held is None or self._held[0] != trained:
+            self._held = None
+            self._held = trained, self._load(trained).to(self.device).eval()
+        return self._held[1]
+
+    def _load(self, trained: bool) -> Any:
+        from peft import PeftModel
+
+        from rlvr.training.model import load_model
+
+        if self._is_adapter:
+            return PeftModel.from_pretrained(load_model(self._cfg), str(self.folder))
+        cfg = self._cfg.copy()
+        if trained:
+            cfg.model.path = str(self.folder)
+        return load_model(cfg)
+
+    @cached_property
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        from rlvr.training.model import load_tokenizer
+
+        return load_tokenizer(self._cfg)
+
+    @cached_property
+    def engine(self) -> "Engine":
+        """Its class is part of what an answer is looked up by: known without the weights."""
+        from rlvr.sampling.shared import choose_engine
+        from rlvr.training.model import without_weights
+
+        skeleton = without_weights(self._cfg)
+        return choose_engine(skeleton, self.tokenizer, self._cfg.trainer.prefix_cache)
