@@ -1,6 +1,7 @@
 """One run, top to bottom: data, base evaluation, GRPO, trained evaluation, result."""
 
 import logging
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from rlvr import config, ranks, tracking
+from rlvr.compare.names import run_names
 from rlvr.errors import UserError
 from rlvr.library_noise import quiet_libraries
 from rlvr.paths import PROJECT, output_dir
 from rlvr.progress import Progress
 from rlvr.result import Result, code_state, read, versions, write_atomic
 from rlvr.states import State
+from rlvr.tracking.files import INPUTS, OUTPUTS, TABLE_ROWS, artifacts
 
 if TYPE_CHECKING:
     from rlvr.data.load import Splits
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
     from rlvr.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
-TABLE_ROWS = 200  # of an evaluation, shown in MLflow; the JSONL file has them all
 
 
 def run(cfg: DictConfig, run_dir: Path) -> float:
@@ -69,10 +71,10 @@ def _run_here(cfg: DictConfig, run_dir: Path) -> float:
     try:
         tracker = tracking.open_run(
             cfg.tracking,
-            name=run_dir.name,
+            name=" ".join([run_dir.name, *run_names([result.overrides])]).strip(),
+            directory=run_dir,
             params=tracking.params(cfg, result.overrides),
-            tags={"shots": str(cfg.shots), "seed": str(cfg.seed)},
-            log_system_metrics=cfg.tracking.system_metrics,
+            tags={"shots": cfg.shots, "seed": cfg.seed, **tracking.code_tags(git)},
         )
         result.run_id = tracker.run_id
         _log_inputs(cfg, run_dir, tracker, diff)
@@ -87,6 +89,8 @@ def _run_here(cfg: DictConfig, run_dir: Path) -> float:
             _write(result, run_dir)
         finally:
             if tracker is not None:
+                for path in artifacts(run_dir, OUTPUTS) if ranks.is_main() else []:
+                    tracker.log_artifact(path)
                 tracker.finish(result.status)
     assert result.metric is not None
     return result.metric
@@ -119,8 +123,8 @@ def _log_inputs(cfg: DictConfig, run_dir: Path, tracker: tracking.Tracker, diff:
     write_atomic(run_dir / "config.yaml", config.to_yaml(cfg))
     write_atomic(run_dir / "requirements.txt", "\n".join(packages) + "\n")
     write_atomic(run_dir / "git.diff", diff)
-    for name in ("config.yaml", "requirements.txt", "git.diff"):
-        tracker.log_artifact(run_dir / name)
+    for path in artifacts(run_dir, INPUTS):
+        tracker.log_artifact(path)
 
 
 def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: tracking.Tracker) -> None:
@@ -301,7 +305,7 @@ def _conclude(
 ) -> None:
     """The paired tests, the sweeper's metric, and the table the user sees."""
     from rlvr.evaluation.run_summary import print_result
-    from rlvr.evaluation.score import paired
+    from rlvr.evaluation.score import headline, paired
     from rlvr.evaluation.tasks import MAIN
 
     if trainer.health is not None:
@@ -318,6 +322,7 @@ def _conclude(
     rewards = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
     scored = result.trained or result.base
     result.metric = scored["accuracy"] if scored else rewards[-1]
-    tracker.log_metrics({"metric": result.metric})
+    tracker.log_metrics(headline(result.base, result.trained))
     if trainer.is_world_process_zero():
-        print_result(result, run_dir)
+        of_a_sweep = tracking.RUN_NAME_VARIABLE in os.environ
+        print_result(result, run_dir, {} if of_a_sweep else tracker.places)

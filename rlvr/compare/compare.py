@@ -120,8 +120,8 @@ def _print_places(
 def best_metric(comparison: Comparison) -> str:
     """The metric to sort by in MLflow: the one that chose the best run."""
     if any(row.trained for row in comparison.rows):
-        return "trained/accuracy"
-    return "base/accuracy" if any(row.base for row in comparison.rows) else "metric"
+        return "accuracy/trained"
+    return "accuracy/base" if any(row.base for row in comparison.rows) else "reward/total"
 
 
 def _links(comparison: Comparison) -> dict[str, str | None]:
@@ -153,7 +153,7 @@ def _to_parent(comparison: Comparison, charts: list[Path]) -> None:
         note=markup.markdown(comparison),
         metrics={
             "best/accuracy": best.trained["accuracy"] if best and best.trained else None,
-            "best/points": best.points if best else None,
+            "best/accuracy_gain": best.points / 100 if best and best.points is not None else None,
         },
         artifacts=[*files, *charts],
     )

@@ -18,6 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from rlvr import manifest, tracking
+from rlvr.compare.names import run_names
 from rlvr.errors import UserError
 from rlvr.manifest import Job, Manifest
 from rlvr.result import Result
@@ -201,6 +202,9 @@ class Sweep:
         added.update({str(k): str(v) for k, v in job.config.hydra.job.env_set.items()})
         if job.run_id is not None:
             added[tracking.RUN_ID_VARIABLE] = job.run_id
+        names = run_names([other.overrides for other in self.record.jobs])
+        if name := names[self.record.jobs.index(job)]:
+            added[tracking.RUN_NAME_VARIABLE] = name
         return added
 
     def result(self, job: Job) -> Result | None:

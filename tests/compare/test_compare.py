@@ -77,7 +77,7 @@ def test_the_links_and_the_parent_run(make_sweep, grid, mlflow_uri, tmp_path: Pa
     directory = make_sweep(with_runs, tracking=made.tracking)
     text = printed(directory)
     assert f"mlflow ui --backend-store-uri {made.tracking.uri} --port 5000" in text
-    assert "metrics.%60trained%2Faccuracy%60&orderByAsc=false" in text
+    assert "metrics.%60accuracy%2Ftrained%60&orderByAsc=false" in text
     assert all(run_id in text for run_id in run_ids)
     long = [line for line in text.splitlines() if len(line) > 80]
     assert all(
@@ -89,7 +89,10 @@ def test_the_links_and_the_parent_run(make_sweep, grid, mlflow_uri, tmp_path: Pa
 
     client = MlflowClient(made.tracking.uri)
     parent = client.get_run(made.tracking.parent_run_id)
-    assert parent.data.metrics == {"best/accuracy": 0.87, "best/points": pytest.approx(54.0)}
+    assert parent.data.metrics == {
+        "best/accuracy": 0.87,
+        "best/accuracy_gain": pytest.approx(0.54),
+    }
     assert "| ★ 0 | 2 | 2e-4 |" in parent.data.tags["mlflow.note.content"]
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert files == {"chart.png", "comparison.csv", "comparison.json"}
