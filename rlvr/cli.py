@@ -129,6 +129,30 @@ def _report(chosen: argparse.Namespace) -> None:
     print(f"report: {report(chosen.target)}")
 
 
+def _add_ui(commands: Commands) -> None:
+    command = commands.add_parser(
+        "ui",
+        help="the MLflow pages of a sweep or a run, in the browser",
+        description="Start MLflow's server for this machine on the store that a sweep or run is "
+        "recorded in, print the address of its page and open it. Ctrl-C ends the server.",
+    )
+    command.add_argument(
+        "target",
+        nargs="?",
+        metavar="SWEEP|RUN",
+        help="a directory, a sweep's name, or `last` (the default)",
+    )
+    command.add_argument("--port", type=int, default=5000, help="another one if it is taken")
+    command.add_argument("--no-open", action="store_true", help="only print the address")
+    command.set_defaults(run=_ui)
+
+
+def _ui(chosen: argparse.Namespace) -> None:
+    from rlvr.tracking.ui import show
+
+    show(chosen.target, port=chosen.port, open_browser=not chosen.no_open)
+
+
 def _add_check(commands: Commands) -> None:
     command = commands.add_parser(
         "check",
@@ -164,5 +188,6 @@ COMMANDS: list[Callable[[Commands], None]] = [
     _add_compare,
     _add_report,
     _add_evaluate,
+    _add_ui,
     _add_jobs,
 ]

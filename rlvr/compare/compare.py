@@ -74,6 +74,7 @@ def _present(comparison: Comparison, console: "Console | None") -> None:
         _print_scores(scores, console)
     _print_places(comparison, console, charts, found)
     _to_parent(comparison, charts)
+    _register_best(comparison, console)
 
 
 def _write(
@@ -157,3 +158,19 @@ def _to_parent(comparison: Comparison, charts: list[Path]) -> None:
         },
         artifacts=[*files, *charts],
     )
+
+
+def _register_best(comparison: Comparison, console: "Console") -> None:
+    """Only a model that is better than the base by more than the draw of the questions explains."""
+    from rlvr.tracking.registry import register_model
+
+    best, uri = comparison.best, comparison.tracking.uri
+    if uri is None or best is None or best.gain is None or best.gain.low <= 0:
+        return
+    run = max(best.runs, key=lambda run: run.score or 0.0)
+    name, folder = run.settings.get("tracking.registered_model"), run.directory / "model"
+    if not name or run.run_id is None or not folder.is_dir():
+        return
+    tags = {"accuracy": run.score, "gain": best.gain.mean, "gain_low": best.gain.low}
+    if version := register_model(uri, run.run_id, folder, name, tags):
+        console.print(f"model of run {run.index} registered: {name} version {version}")

@@ -176,10 +176,16 @@ class EvalConfig:
 
 @dataclass
 class TrackingConfig:
+    """`experiment` is the project of W&B and Trackio; the rest is MLflow's alone.
+
+    `registered_model` names what the best run's model is registered as, where it beats the base.
+    """
+
     name: str = "mlflow"
     uri: str | None = None
     experiment: str = "grpo-rlvr"
     system_metrics: bool = False
+    registered_model: str | None = "grpo-rlvr"
 
 
 @dataclass
