@@ -88,7 +88,6 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("eval.top_p", lambda v: 0 < v <= 1, "above 0 and at most 1"),
     ("eval.batch_size", lambda v: v >= 1, "at least 1"),
     ("eval.max_completion_length", lambda v: v >= 1, "at least 1"),
-    ("tracking.name", lambda v: v in ("mlflow", "none"), "mlflow or none"),
 )
 
 
@@ -234,6 +233,22 @@ def _peft(config: DictConfig) -> Iterator[str]:
         yield f"peft.quant_type={config.peft.quant_type}: must be nf4 or fp4"
 
 
+def _tracking(config: DictConfig) -> Iterator[str]:
+    name = str(config.tracking.name.value)
+    if name in ("mlflow", "none"):
+        return
+    if config.launcher.get("name") == "sagemaker":
+        yield (
+            f"tracking={name}: jobs on SageMaker report to MLflow alone, because they get no "
+            "account of yours; use tracking=mlflow, or tracking=none"
+        )
+    elif importlib.util.find_spec(name) is None:
+        yield (
+            f"tracking={name}: {name} is not installed; run pip install 'rlvr[{name}]' "
+            f"(in a clone: pip install -e '.[{name}]'), or use tracking=mlflow"
+        )
+
+
 def _launcher(config: DictConfig) -> Iterator[str]:
     name = config.launcher.get("name")
     if name is not None and name not in LAUNCHERS:
@@ -269,6 +284,7 @@ CHECKS = (
     _extra,
     _attention,
     _peft,
+    _tracking,
     _launcher,
     _output,
 )

@@ -54,6 +54,14 @@ class SharedPrefix(StrEnum):
     off = "off"
 
 
+class TrackingName(StrEnum):
+    mlflow = "mlflow"
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+    trackio = "trackio"
+    none = "none"
+
+
 @dataclass
 class ModelConfig:
     """`path` is a hub name, a local directory, or `package:tiny` for the embedded model."""
@@ -181,7 +189,7 @@ class TrackingConfig:
     `registered_model` names what the best run's model is registered as, where it beats the base.
     """
 
-    name: str = "mlflow"
+    name: TrackingName = TrackingName.mlflow
     uri: str | None = None
     experiment: str = "grpo-rlvr"
     system_metrics: bool = False

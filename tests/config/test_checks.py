@@ -96,7 +96,6 @@ def test_what_is_recorded_holds_no_secret(compose_config, key, value):
         ("+dataset.verifier.answer_prefx=x", "did you mean answer_prefix? It takes: answer_prefix"),
         ("peft.quant_type=int8", "peft.quant_type=int8: must be nf4 or fp4"),
         ("output_dir=/proc/version", "/proc/version is a file, not a directory"),
-        ("tracking.name=wandb", "tracking.name=wandb: must be mlflow or none"),
     ],
 )
 def test_a_mistake_is_named_with_its_mend(compose_config, override, expected):
