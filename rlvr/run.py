@@ -130,6 +130,7 @@ def _log_inputs(cfg: DictConfig, run_dir: Path, tracker: tracking.Tracker, diff:
 def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: tracking.Tracker) -> None:
     from rlvr.data.load import data_digest, load_splits
     from rlvr.evaluation.tasks import tasks
+    from rlvr.hub.card import write_card
     from rlvr.rewards.build import build_rewards
     from rlvr.verify.build import build_verifier
 
@@ -156,6 +157,8 @@ def _experiment(cfg: DictConfig, run_dir: Path, result: Result, tracker: trackin
     if cfg.eval.after:
         rows["trained"] = _evaluate(cfg, run_dir, trainer, asked, "trained", result, tracker)
     _conclude(run_dir, trainer, result, rows, tracker)
+    if trainer.is_world_process_zero():
+        write_card(cfg, run_dir / "model", result)
 
 
 def _check_golds(
@@ -285,6 +288,7 @@ def _keep_score(
 
 
 def _train(cfg: DictConfig, run_dir: Path, trainer: "Trainer", result: Result) -> None:
+    from rlvr.hub.card import forget_machine
     from rlvr.training.checkpoints import last_checkpoint
 
     last = last_checkpoint(run_dir) if cfg.trainer.resume else None
@@ -292,6 +296,8 @@ def _train(cfg: DictConfig, run_dir: Path, trainer: "Trainer", result: Result) -
         log.info("going on from %s", last)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     trainer.save_model(str(run_dir / "model"))
+    if trainer.is_world_process_zero():
+        forget_machine(run_dir / "model", cfg.model.path)
     trainer.accelerator.wait_for_everyone()  # every rank looks into the folder
     result.paths["model"] = "model"
 

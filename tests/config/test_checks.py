@@ -107,6 +107,20 @@ def test_all_problems_are_listed_at_once(compose_config):
     assert len(text.splitlines()) == 4
 
 
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "trackio"])
+def test_a_tracker_that_is_not_installed_says_how_to_get_it(compose_config, monkeypatch, name):
+    monkeypatch.setattr("importlib.util.find_spec", lambda asked: None if asked == name else True)
+    text = problems(compose_config(f"tracking={name}"))
+    assert f"tracking={name}: {name} is not installed; run pip install 'rlvr[{name}]'" in text
+
+
+def test_jobs_on_sagemaker_report_to_mlflow_alone(compose_config):
+    cfg = compose_config("tracking=tensorboard")
+    with open_dict(cfg):
+        cfg.launcher.name = "sagemaker"
+    assert "jobs on SageMaker report to MLflow alone" in problems(cfg)
+
+
 def test_an_unknown_launcher_name_is_refused(compose_config):
     cfg = compose_config()
     with open_dict(cfg):

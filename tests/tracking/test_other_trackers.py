@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -84,11 +83,10 @@ def test_trackio(tmp_path: Path):
     places = recorded("trackio", tmp_path / "run")
     assert "trackio show --project project" in places
     assert places.count("\n") == 1, "it prints nothing of its own"
-    (file,) = (tmp_path / "run" / "trackio").glob("*.db")
-    kept = "\n".join(sqlite3.connect(file).iterdump())
+    kept = b"".join(file.read_bytes() for file in (tmp_path / "run" / "trackio").glob("*.db*"))
     for name in (*METRICS, "trainer.learning_rate", "shots=2 lr=3e-4", "trained_completions"):
-        assert name in kept, name
-    assert "hf_canary" not in kept
+        assert name.encode() in kept, name
+    assert b"hf_canary" not in kept
 
 
 def test_the_controller_makes_no_mlflow_runs_for_them(tracking):
