@@ -69,7 +69,7 @@ def hub():
 def rlvr_push(hub, run_dir: Path, *options: str) -> subprocess.CompletedProcess:
     """In a process of its own: huggingface_hub reads its address when it is imported."""
     own = {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_test", "HF_HUB_DISABLE_XET": "1"}
-    command = [sys.executable, "-m", "rlvr.cli", "push", str(run_dir), *options]
+    command = [sys.executable, "-m", "rlvr", "push", str(run_dir), *options]
     environment = {**os.environ, **own, "HF_HUB_OFFLINE": "0"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 

@@ -30,7 +30,7 @@ def sweep(tracking, tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_page_of_a_sweep_is_served_until_ctrl_c(sweep):
-    command = [sys.executable, "-m", "rlvr.cli", "ui", str(sweep), "--no-open", "--port", "0"]
+    command = [sys.executable, "-m", "rlvr", "ui", str(sweep), "--no-open", "--port", "0"]
     shown = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         assert shown.stdout
