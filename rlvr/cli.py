@@ -179,6 +179,50 @@ def _report(chosen: argparse.Namespace) -> None:
     print(f"report: {report(chosen.target)}")
 
 
+def _add_ui(commands: Commands) -> None:
+    command = commands.add_parser(
+        "ui",
+        help="the MLflow pages of a sweep or a run, in the browser",
+        description="Start MLflow's server for this machine on the store that a sweep or run is "
+        "recorded in, print the address of its page and open it. Ctrl-C ends the server.",
+    )
+    command.add_argument(
+        "target",
+        nargs="?",
+        metavar="SWEEP|RUN",
+        help="a directory, a sweep's name, or `last` (the default)",
+    )
+    command.add_argument("--port", type=int, default=5000, help="another one if it is taken")
+    command.add_argument("--no-open", action="store_true", help="only print the address")
+    command.set_defaults(run=_ui)
+
+
+def _ui(chosen: argparse.Namespace) -> None:
+    from rlvr.tracking.ui import show
+
+    show(chosen.target, port=chosen.port, open_browser=not chosen.no_open)
+
+
+def _add_push(commands: Commands) -> None:
+    command = commands.add_parser(
+        "push",
+        help="a run's model and its card to the Hugging Face hub",
+        description="Write the model card from the run's result, look for secrets in what would be "
+        "sent, and upload the run's model. The token is HF_TOKEN's, or that of hf auth login.",
+    )
+    command.add_argument("target", metavar="RUN", help="a run's directory, such as SWEEP/0")
+    command.add_argument("--repo", metavar="ORG/NAME", help="default: named after the recipe")
+    command.add_argument("--private", action="store_true", help="not to be seen by others")
+    command.add_argument("--dry-run", action="store_true", help="list the files, send nothing")
+    command.set_defaults(run=_push)
+
+
+def _push(chosen: argparse.Namespace) -> None:
+    from rlvr.hub.push import push
+
+    push(chosen.target, chosen.repo, private=chosen.private, dry_run=chosen.dry_run)
+
+
 def _add_check(commands: Commands) -> None:
     command = commands.add_parser(
         "check",
@@ -248,5 +292,7 @@ COMMANDS: list[Callable[[Commands], None]] = [
     _add_compare,
     _add_report,
     _add_evaluate,
+    _add_ui,
+    _add_push,
     _add_jobs,
 ]

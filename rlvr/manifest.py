@@ -95,6 +95,11 @@ class Manifest:
         record = {**vars(self), "tracking": vars(self.tracking), "jobs": jobs}
         write_atomic(directory / FILE, json.dumps(record, indent=2) + "\n")
 
+    def run_name(self, job: Job) -> str:
+        """In trackers: the job's name, with its number where another job has the same."""
+        alike = sum(other.name == job.name for other in self.jobs) > 1
+        return f"{job.name} #{job.index}" if alike else job.name
+
     def next_index(self) -> int:
         return max((job.index for job in self.jobs), default=-1) + 1
 

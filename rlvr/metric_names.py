@@ -1,4 +1,6 @@
-"""What we call the metrics that TRL and transformers log."""
+"""What we call the metrics that TRL and transformers log, and which of them a tracker shows."""
+
+from collections.abc import Mapping
 
 # TRL's and transformers' names on the left. Loss, learning rate and the like get `train/`.
 NAMES = {
@@ -19,6 +21,14 @@ NAMES = {
     "train_loss": "train/loss_mean",
     "completions/clipped_ratio": "train/clipped_ratio",
 }
+# In `metrics.jsonl` alone: they follow from others, or say nothing about one learner's batches.
+UNTRACKED = frozenset(
+    "perf/flos perf/samples_per_second perf/steps_per_second perf/seconds train/epoch "
+    "train/loss_mean train/length_min train/length_terminated_min train/length_terminated_max "
+    "train/clip_ratio/low_min train/clip_ratio/high_max train/clip_ratio/low_mean "
+    "train/clip_ratio/high_mean".split()
+)
+REASON = "reward/reason_"
 OWN_PREFIXES = ("train/", "eval/", "base/", "trained/", "reward/", "health/", "perf/")
 
 
@@ -39,3 +49,10 @@ def metric_name(logged: str) -> str:
             statistic, *terminated = length.removesuffix("_length").split("_")
             return "train/" + "_".join(["length", *terminated, statistic])
     return f"train/{logged}"
+
+
+def worth_tracking(metrics: Mapping[str, float], seen: set[str]) -> dict[str, float]:
+    """What a tracker is told of a step's metrics: a reason for a verdict only from the step on at
+    which it first occurs. `seen` is kept by the caller from step to step."""
+    seen |= {name for name, value in metrics.items() if value or not name.startswith(REASON)}
+    return {k: v for k, v in metrics.items() if k in seen and k not in UNTRACKED}

@@ -1,6 +1,7 @@
 """One run, top to bottom: data, base evaluation, GRPO, trained evaluation, result."""
 
 import logging
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from rlvr import config, ranks, reachable, tracking
-from rlvr.compare.names import model_name
+from rlvr.compare.names import model_name, named
+from rlvr.dotted_keys import is_of_the_run, split_overrides
 from rlvr.errors import UserError
 from rlvr.formatting import number
 from rlvr.library_noise import quiet_libraries
@@ -19,6 +21,7 @@ from rlvr.paths import PROJECT, output_dir
 from rlvr.progress import TRAINING, Later, Progress
 from rlvr.result import Result, code_state, read, versions, write_atomic
 from rlvr.states import State
+from rlvr.tracking.files import INPUTS, OUTPUTS, TABLE_ROWS, artifacts
 
 if TYPE_CHECKING:
     from rlvr.data.load import Splits
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 RUN_ID_FILE = "mlflow_run_id"  # a run that is killed cannot say it later
-TABLE_ROWS = 200  # of an evaluation, shown in MLflow; the JSONL file has them all
 
 
 def run(cfg: DictConfig, run_dir: Path) -> float:
@@ -92,10 +94,10 @@ def _run_here(cfg: DictConfig, run_dir: Path, progress: Progress) -> float:
             progress.begin("opening MLflow")
         tracker = tracking.open_run(
             cfg.tracking,
-            name=run_dir.name,
+            name=f"{run_dir.name} {named(_settings(result.overrides), cfg)}".strip(),
+            directory=run_dir,
             params=tracking.params(cfg, result.overrides),
-            tags={"shots": str(cfg.shots), "seed": str(cfg.seed)},
-            log_system_metrics=cfg.tracking.system_metrics,
+            tags={"shots": cfg.shots, "seed": cfg.seed, **tracking.code_tags(git)},
         )
         result.run_id = tracker.run_id
         if tracker.run_id is not None:
@@ -112,6 +114,8 @@ def _run_here(cfg: DictConfig, run_dir: Path, progress: Progress) -> float:
             _write(result, run_dir)
         finally:
             if tracker is not None:
+                for path in artifacts(run_dir, OUTPUTS) if ranks.is_main() else []:
+                    tracker.log_artifact(path)
                 tracker.finish(result.status)
     assert result.metric is not None
     return result.metric
@@ -120,6 +124,10 @@ def _run_here(cfg: DictConfig, run_dir: Path, progress: Progress) -> float:
 def _overrides(run_dir: Path) -> list[str]:
     file = run_dir / "overrides.yaml"
     return list(map(str, OmegaConf.load(file))) if file.exists() else []
+
+
+def _settings(overrides: list[str]) -> dict[str, str]:
+    return {key: typed for key, typed in split_overrides(overrides).items() if is_of_the_run(key)}
 
 
 def _write(result: Result, run_dir: Path) -> None:
@@ -142,8 +150,8 @@ def _log_inputs(cfg: DictConfig, run_dir: Path, tracker: tracking.Tracker, diff:
     write_atomic(run_dir / "config.yaml", config.to_yaml(cfg))
     write_atomic(run_dir / "requirements.txt", "\n".join(packages) + "\n")
     write_atomic(run_dir / "git.diff", diff)
-    for name in ("config.yaml", "requirements.txt", "git.diff"):
-        tracker.log_artifact(run_dir / name)
+    for path in artifacts(run_dir, INPUTS):
+        tracker.log_artifact(path)
 
 
 def _experiment(
@@ -156,6 +164,7 @@ def _experiment(
     from rlvr.data.load import data_digest, load_splits
     from rlvr.evaluation.protocols import protocol_tasks
     from rlvr.evaluation.tasks import tasks
+    from rlvr.hub.card import write_card
     from rlvr.rewards.build import build_rewards
     from rlvr.verify.build import build_verifier
 
@@ -190,6 +199,8 @@ def _experiment(
         rows["trained"] = ask("trained")
     progress.begin("saving the results")
     _conclude(run_dir, trainer, result, asked, rows, tracker, progress)
+    if trainer.is_world_process_zero():
+        write_card(cfg, run_dir / "model", result)
 
 
 def _expect(cfg: DictConfig, splits: "Splits", asked: "list[Task]", progress: Progress) -> None:
@@ -349,6 +360,7 @@ def _keep(result: Result, task: "Task", part: str, found: dict[str, Any]) -> Non
 def _train(
     cfg: DictConfig, run_dir: Path, trainer: "Trainer", result: Result, progress: Progress
 ) -> None:
+    from rlvr.hub.card import forget_machine
     from rlvr.training.checkpoints import last_checkpoint
 
     last = last_checkpoint(run_dir) if cfg.trainer.resume else None
@@ -357,6 +369,8 @@ def _train(
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     progress.begin("saving the model")
     trainer.save_model(str(run_dir / "model"))
+    if trainer.is_world_process_zero():
+        forget_machine(run_dir / "model", cfg.model.path)
     trainer.accelerator.wait_for_everyone()  # every rank looks into the folder
     result.paths["model"] = "model"
 
@@ -373,7 +387,7 @@ def _conclude(
     """The paired tests, the sweeper's metric, and the table the user sees."""
     from rlvr.evaluation.protocols import add_gaps
     from rlvr.evaluation.run_summary import print_result
-    from rlvr.evaluation.score import paired
+    from rlvr.evaluation.score import headline, paired
 
     if trainer.health is not None:
         trainer.health.log_disagreements(tracker)
@@ -387,7 +401,8 @@ def _conclude(
     rewards = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
     scored = result.trained or result.base
     result.metric = scored["accuracy"] if scored else rewards[-1]
-    tracker.log_metrics({"metric": result.metric})
+    tracker.log_metrics(headline(result.base, result.trained))
     progress.end()
     if trainer.is_world_process_zero():
-        print_result(result, run_dir)
+        of_a_sweep = tracking.RUN_NAME_VARIABLE in os.environ
+        print_result(result, run_dir, {} if of_a_sweep else tracker.places)

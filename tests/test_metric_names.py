@@ -1,6 +1,6 @@
 import pytest
 
-from rlvr.metric_names import metric_name
+from rlvr.metric_names import metric_name, worth_tracking
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,18 @@ from rlvr.metric_names import metric_name
 )
 def test_names(logged, ours):
     assert metric_name(logged) == ours
+
+
+def test_a_reason_is_tracked_from_when_it_first_occurs():
+    seen: set[str] = set()
+    steps = [{"reward/reason_spray": value, "reward/total": 0.0} for value in (0, 0.5, 0)]
+    found = [worth_tracking(metrics, seen) for metrics in steps]
+    assert [list(metrics) for metrics in found] == [
+        ["reward/total"],
+        ["reward/reason_spray", "reward/total"],
+        ["reward/reason_spray", "reward/total"],
+    ]
+
+
+def test_what_nobody_reads_is_not_tracked():
+    assert worth_tracking({"perf/flos": 1.0, "train/kl": 1.0}, set()) == {"train/kl": 1.0}

@@ -68,11 +68,14 @@ def test_a_run_leaves_everything_it_promises(small, tmp_path):
 
 
 def test_an_adapter_is_saved_that_peft_loads(small, tmp_path):
-    from peft import AutoPeftModelForCausalLM
+    from peft import PeftModel
 
-    run(small("peft=lora", "rewards=random", "eval=none"), tmp_path / "run")
+    from rlvr.training.model import load_model
+
+    cfg = small("peft=lora", "rewards=random", "eval=none")
+    run(cfg, tmp_path / "run")
     assert (tmp_path / "run/model/adapter_model.safetensors").stat().st_size > 1000
-    model = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "run/model")
+    model = PeftModel.from_pretrained(load_model(cfg), tmp_path / "run/model")
     moved = [p for n, p in model.named_parameters() if "lora_B" in n and p.abs().sum() > 0]
     assert moved, "training must have changed the adapter"
 

@@ -76,6 +76,7 @@ def _present(comparison: Comparison, console: "Console | None") -> None:
     print_protocols(comparison, console)
     _print_places(comparison, console, charts, found)
     _to_parent(comparison, charts)
+    _register_best(comparison, console)
 
 
 def _write(
@@ -122,8 +123,8 @@ def _print_places(
 def best_metric(comparison: Comparison) -> str:
     """The metric to sort by in MLflow: the one that chose the best run."""
     if any(row.trained for row in comparison.rows):
-        return "trained/accuracy"
-    return "base/accuracy" if any(row.base for row in comparison.rows) else "metric"
+        return "accuracy/trained"
+    return "accuracy/base" if any(row.base for row in comparison.rows) else "reward/total"
 
 
 def _links(comparison: Comparison) -> dict[str, str | None]:
@@ -155,7 +156,23 @@ def _to_parent(comparison: Comparison, charts: list[Path]) -> None:
         note=markup.markdown(comparison),
         metrics={
             "best/accuracy": best.trained["accuracy"] if best and best.trained else None,
-            "best/points": best.points if best else None,
+            "best/accuracy_gain": best.points / 100 if best and best.points is not None else None,
         },
         artifacts=[*files, *charts],
     )
+
+
+def _register_best(comparison: Comparison, console: "Console") -> None:
+    """Only a model that is better than the base by more than the draw of the questions explains."""
+    from rlvr.tracking.registry import register_model
+
+    best, uri = comparison.best, comparison.tracking.uri
+    if uri is None or best is None or best.gain is None or best.gain.low <= 0:
+        return
+    run = max(best.runs, key=lambda run: run.score or 0.0)
+    name, folder = run.settings.get("tracking.registered_model"), run.directory / "model"
+    if not name or run.run_id is None or not folder.is_dir():
+        return
+    tags = {"accuracy": run.score, "gain": best.gain.mean, "gain_low": best.gain.low}
+    if version := register_model(uri, run.run_id, folder, name, tags):
+        console.print(f"model of run {run.index} registered: {name} version {version}")

@@ -1,8 +1,10 @@
 """How settings and models are written, the same in tables, charts, reports and progress lines."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from rlvr import formatting
 
@@ -30,6 +32,20 @@ def shown(value: Any) -> str:
     if isinstance(value, bool) or value is None or isinstance(value, list | dict):
         return json.dumps(value)
     return formatting.number(value) if isinstance(value, int | float) else str(value)
+
+
+def named(typed: Mapping[str, str], config: DictConfig) -> str:
+    """`shots=2 lr=3e-4` for overrides as they were typed: a group's option is shown as it is there,
+    a value as the table shows it."""
+    names = short_names(list(typed))
+    return " ".join(f"{names[key]}={_value(config, key, text)}" for key, text in typed.items())
+
+
+def _value(config: DictConfig, key: str, typed: str) -> str:
+    value = OmegaConf.select(config, key, throw_on_missing=False)
+    if value is None or OmegaConf.is_dict(value):
+        return typed
+    return shown(OmegaConf.to_container(value) if OmegaConf.is_list(value) else value)
 
 
 def model_name(path: str) -> str:

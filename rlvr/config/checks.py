@@ -99,7 +99,6 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("eval.top_p", lambda v: 0 < v <= 1, "above 0 and at most 1"),
     ("eval.batch_size", lambda v: v >= 1, "at least 1"),
     ("eval.max_completion_length", lambda v: v >= 1, "at least 1"),
-    ("tracking.name", lambda v: v in ("mlflow", "none"), "mlflow or none"),
 )
 
 
@@ -200,15 +199,6 @@ def _model(config: DictConfig) -> Iterator[str]:
         yield f"model.path={path}: no such directory (it must hold config.json and weights)"
 
 
-def _tracking(config: DictConfig) -> Iterator[str]:
-    from rlvr.tracking.store import resolve_uri
-
-    try:
-        resolve_uri(config.tracking.uri)
-    except UserError as error:
-        yield str(error)
-
-
 def _targets(config: DictConfig) -> Iterator[str]:
     from rlvr.rewards.build import reward_problems
     from rlvr.verify.build import OFFERED
@@ -273,6 +263,29 @@ def _peft(config: DictConfig) -> Iterator[str]:
         yield f"peft.quant_type={config.peft.quant_type}: must be nf4 or fp4"
 
 
+def _tracking(config: DictConfig) -> Iterator[str]:
+    name = str(config.tracking.name.value)
+    if name == "mlflow":
+        from rlvr.tracking.store import resolve_uri
+
+        try:
+            resolve_uri(config.tracking.uri)
+        except UserError as error:
+            yield str(error)
+    elif name == "none":
+        return
+    elif config.launcher.get("name") == "sagemaker":
+        yield (
+            f"tracking={name}: jobs on SageMaker report to MLflow alone, because they get no "
+            "account of yours; use tracking=mlflow, or tracking=none"
+        )
+    elif importlib.util.find_spec(name) is None:
+        yield (
+            f"tracking={name}: {name} is not installed; run pip install 'rlvr[{name}]' "
+            f"(in a clone: pip install -e '.[{name}]'), or use tracking=mlflow"
+        )
+
+
 def _launcher(config: DictConfig) -> Iterator[str]:
     name = config.launcher.get("name")
     if name is not None and name not in LAUNCHERS:
@@ -312,11 +325,11 @@ CHECKS = (
     _shots,
     _files,
     _model,
-    _tracking,
     _targets,
     _extra,
     _attention,
     _peft,
+    _tracking,
     _launcher,
     _output,
     _run,

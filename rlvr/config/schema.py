@@ -60,6 +60,14 @@ class SharedPrefix(StrEnum):
     off = "off"
 
 
+class TrackingName(StrEnum):
+    mlflow = "mlflow"
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+    trackio = "trackio"
+    none = "none"
+
+
 @dataclass
 class ModelConfig:
     """`path` is a hub name, a local directory, or `package:tiny` for the embedded model."""
@@ -184,10 +192,16 @@ class EvalConfig:
 
 @dataclass
 class TrackingConfig:
-    name: str = "mlflow"
+    """`experiment` is the project of W&B and Trackio; the rest is MLflow's alone.
+
+    `registered_model` names what the best run's model is registered as, where it beats the base.
+    """
+
+    name: TrackingName = TrackingName.mlflow
     uri: str | None = None
     experiment: str = "grpo-rlvr"
     system_metrics: bool = False
+    registered_model: str | None = "grpo-rlvr"
 
 
 @dataclass

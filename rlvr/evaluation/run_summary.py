@@ -1,6 +1,6 @@
 """The table at the end of a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ from rlvr.result import Result
 OTHER_FORM = "looks for answers of another form"
 
 
-def print_result(result: Result, run_dir: Path) -> None:
-    """Base and trained side by side, benchmarks below, and where everything is."""
+def print_result(result: Result, run_dir: Path, places: Mapping[str, str] | None = None) -> None:
+    """Base and trained side by side, benchmarks below, and where everything is; `places` are what
+    the tracker names."""
     from rich.console import Console
     from rich.table import Table
 
@@ -46,6 +47,8 @@ def print_result(result: Result, run_dir: Path) -> None:
         if found.get("warning"):
             console.print(f"WARNING: {found['warning']}", style="bold red", markup=False)
     console.print(f"results: {run_dir}")
+    for what, where in (places or {}).items():  # one line whatever the width: it can be clicked
+        console.print(f"{what}: {where}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _lines(example: dict[str, Any]) -> dict[str, Callable[[dict[str, Any]], str]]:

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rlvr.evaluation.statistics import paired_test, pass_at_k, wilson
-from rlvr.verify.verdict import Reason
 
 Rows = list[dict[str, Any]]
 
@@ -88,11 +87,23 @@ def brief(summary: dict[str, Any]) -> dict[str, Any]:
     return {part: summary[part] for part in ("accuracy", "low", "high", "n", "correct")}
 
 
+def headline(
+    base: dict[str, Any] | None, trained: dict[str, Any] | None
+) -> dict[str, float | None]:
+    """What one looks for first, under names that sort before all others: the accuracy after
+    training, that of the base model, and the gain as a share of one. MLflow shows the metrics
+    without a prefix last, so these have one."""
+    before, after = ((score or {}).get("accuracy") for score in (base, trained))
+    gain = None if before is None or after is None else after - before
+    return {"accuracy/trained": after, "accuracy/gain": gain, "accuracy/base": before}
+
+
 def metrics(prefix: str, summary: dict[str, Any]) -> dict[str, float]:
-    """A score as tracker metrics: `base/accuracy`, `base/pass_at_4`, `base/reason_wrong`, ..."""
-    flat = dict(summary)
-    named = {f"pass_at_{k}": v for k, v in flat.pop("pass_at_k", {}).items()}
-    if (reasons := flat.pop("reasons", None)) is not None:
-        named |= {f"reason_{reason.value}": reasons.get(reason.value, 0) for reason in Reason}
+    """A score as tracker metrics: `base/accuracy`, `base/pass_at_4`, `base/reason_wrong`, ...;
+    of the reasons those that occurred, and nothing twice."""
+    flat = {key: value for key, value in summary.items() if key != "correct"}
+    several = {k: v for k, v in flat.pop("pass_at_k", {}).items() if k != "1"}
+    named = {f"pass_at_{k}": v for k, v in several.items()}
+    named |= {f"reason_{reason}": n for reason, n in flat.pop("reasons", {}).items() if n}
     known = {name: value for name, value in {**flat, **named}.items() if value is not None}
     return {f"{prefix}/{name}": float(value) for name, value in known.items()}

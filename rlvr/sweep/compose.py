@@ -16,7 +16,7 @@ from hydra.core.utils import filter_overrides
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr.compare.names import short_names, shown
+from rlvr.compare.names import named
 from rlvr.dotted_keys import is_of_the_run, override_key, split_overrides
 from rlvr.errors import UserError
 from rlvr.manifest import Job
@@ -66,14 +66,7 @@ def _name(overrides: list[str], swept: set[str], config: DictConfig) -> str:
     """What varies, as in the final table: `shots=2 lr=3e-4`."""
     typed = split_overrides(overrides)
     keys = [key for key in typed if key in swept] or [key for key in typed if is_of_the_run(key)]
-    names = short_names(keys)
-    return " ".join(f"{names[key]}={_value(config, key, typed[key])}" for key in keys)
-
-
-def _value(config: DictConfig, key: str, typed: str) -> str:
-    """A group's option as it was typed, a value as the table shows it."""
-    value = OmegaConf.select(config, key, throw_on_missing=False)
-    return typed if value is None or OmegaConf.is_dict(value) else shown(plain(value))
+    return named({key: typed[key] for key in keys}, config)
 
 
 def sweep_name(loader: ConfigLoader, master: DictConfig) -> str:

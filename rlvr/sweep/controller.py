@@ -260,7 +260,7 @@ class Sweep:
         added.update({str(k): str(v) for k, v in job.config.hydra.job.env_set.items()})
         if job.run_id is not None:
             added[tracking.RUN_ID_VARIABLE] = job.run_id
-        return added
+        return added | {tracking.RUN_NAME_VARIABLE: self.record.run_name(job)}
 
     def result(self, job: Job) -> Result | None:
         """What the job itself left, if anything."""

@@ -18,10 +18,13 @@ def links(
     parent_run_id: str | None,
     run_ids: Sequence[str],
     metric: str,
+    base: str | None = None,
 ) -> dict[str, str | None]:
     """`command` starts (or signs in to) the UI where needed; `runs_url` lists the runs, best first,
-    with charts; `compare_url` opens parallel coordinates of `run_ids` (None for a single run)."""
-    command, base = _interface(uri)
+    with charts; `compare_url` opens parallel coordinates of `run_ids` (None for a single run).
+    `base` is where the UI is, if that is known."""
+    command, usual = _interface(uri)
+    base = base or usual
     return {
         "command": command,
         "runs_url": base + _runs_page(experiment_id, parent_run_id, run_ids, metric),

@@ -2,12 +2,15 @@
 
 import colorsys
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr.errors import UserError
 from rlvr.manifest import Job, Manifest, Tracking
+from rlvr.paths import PROJECT
+from rlvr.result import code_state
 from rlvr.secret_patterns import without_secrets
 from rlvr.states import State
 from rlvr.tracking.names import chunks, clean_name, clean_params, finite_metrics
@@ -37,8 +40,8 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#
 
 def create_runs(record: Manifest, tracking: "TrackingConfig | None") -> None:
     """Give the sweep its parent run (RUNNING) and every job its child (SCHEDULED); those that an
-    earlier call made are used again. `tracking` may be None or `none`: then nothing is made."""
-    if tracking is None or tracking.name == "none":
+    earlier call made are used again. Where `tracking` is not MLflow's, nothing is made."""
+    if tracking is None or tracking.name != "mlflow":
         return
     uri = resolve_uri(tracking.uri)
     client, experiment = open_experiment(uri, tracking.experiment)
@@ -52,12 +55,28 @@ def create_runs(record: Manifest, tracking: "TrackingConfig | None") -> None:
 
 
 def create_run(client: "MlflowClient", experiment: str, name: str, tags: Mapping[str, Any]) -> str:
-    """A run with the tags MLflow's UI shows as its user and source."""
+    """A run with the tags MLflow's UI shows as its user, source and version."""
     from mlflow.tracking.context import default_context
 
     own = {clean_name(key): without_secrets(str(value)) for key, value in tags.items()}
-    known = default_context.DefaultRunContext().tags()
+    known = {**default_context.DefaultRunContext().tags(), **code_tags(code_state(PROJECT)[0])}
     return str(client.create_run(experiment, run_name=name, tags={**known, **own}).info.run_id)
+
+
+def code_tags(git: Mapping[str, Any] | None) -> dict[str, str]:
+    """MLflow's own tag for a commit, and whether there were changes to it; none outside git."""
+    if git is None:
+        return {}
+    return {"mlflow.source.git.commit": git["commit"], "git.dirty": str(git["dirty"]).lower()}
+
+
+def announce(client: "MlflowClient", run_id: str, settings: Mapping[str, Any]) -> None:
+    """MLflow's page of several runs opens on the metric that a run had first: log the trained
+    accuracy and the gain as not yet known, before the run logs anything."""
+    if not settings.get("eval.after"):
+        return
+    for name in ("accuracy/trained", "accuracy/gain")[: 1 + bool(settings["eval.before"])]:
+        client.log_metric(run_id, name, math.nan, step=0)
 
 
 def log_params(client: "MlflowClient", run_id: str, values: Mapping[str, Any]) -> None:
@@ -91,7 +110,8 @@ def describe_sweep(
     metrics: Mapping[str, float | None] | None = None,
     artifacts: Sequence[Path] = (),
 ) -> None:
-    """Put a sweep's result on its parent run: description (Markdown), best values, files."""
+    """Put a sweep's result on its parent run: description (Markdown), best values, files; a folder
+    goes with all it holds."""
     if uri is None or parent_run_id is None or not reachable(uri):
         return
     try:
@@ -101,7 +121,8 @@ def describe_sweep(
         for name, value in finite_metrics(metrics or {}).items():
             client.log_metric(parent_run_id, name, value)
         for path in artifacts:
-            client.log_artifact(parent_run_id, str(path))
+            send = client.log_artifacts if path.is_dir() else client.log_artifact
+            send(parent_run_id, str(path))
     except server_errors() as error:
         log.warning("The result of the sweep could not be logged to MLflow: %s", error)
 
@@ -139,8 +160,10 @@ def _child(client: "MlflowClient", experiment: str, record: Manifest, job: Job, 
         "sweep_id": record.sweep_id,
         "job_index": job.index,
     }
-    run_id = create_run(client, experiment, job.name, tags)
-    log_params(client, run_id, params(job.config, job.overrides))
+    run_id = create_run(client, experiment, record.run_name(job), tags)
+    settings = params(job.config, job.overrides)
+    announce(client, run_id, settings)
+    log_params(client, run_id, settings)
     client.update_run(run_id, status=State.pending.mlflow)
     return run_id
 

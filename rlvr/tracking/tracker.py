@@ -1,42 +1,29 @@
 """The job's side: one tracker per run, which writes from rank 0 and never kills the run."""
 
-import logging
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rlvr import ranks
-from rlvr.errors import UserError
-from rlvr.secret_patterns import without_secrets
 from rlvr.states import State
-from rlvr.tracking.names import chunks, clean_name, finite_metrics
-from rlvr.tracking.store import (
-    open_experiment,
-    resolve_uri,
-    server_errors,
-    unreachable,
-)
-from rlvr.tracking.sweep_runs import create_run, log_params
 
 if TYPE_CHECKING:
     import datasets
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric
 
     from rlvr.config.schema import TrackingConfig
 
-log = logging.getLogger(__name__)
-
 RUN_ID_VARIABLE = "RLVR_RUN_ID"  # MLFLOW_RUN_ID would make transformers' callback rename the run
-METRICS_PER_CALL = 1000
-FIRST_PAUSE_SECONDS = 10.0
-LONGEST_PAUSE_SECONDS = 600.0
+RUN_NAME_VARIABLE = "RLVR_RUN_NAME"
 
 
 class Tracker(Protocol):
-    """Where a run reports to. No method raises because a tracking server is in trouble."""
+    """Where a run reports to. No method raises because a tracking server is in trouble.
+
+    `places` says what to open, as label and address or command."""
+
+    places: dict[str, str]
 
     @property
     def run_id(self) -> str | None: ...
@@ -51,9 +38,13 @@ class Tracker(Protocol):
 
 
 class NullTracker:
-    """Reports nowhere: `tracking=none`, and every process but the main one."""
+    """Reports nowhere: `tracking=none`, and every process but the main one. Other trackers inherit
+    from it what they have no place for."""
 
     run_id: str | None = None
+
+    def __init__(self) -> None:
+        self.places: dict[str, str] = {}
 
     def log_metrics(self, metrics: Mapping[str, float | None], step: int | None = None) -> None:
         pass
@@ -75,130 +66,46 @@ class NullTracker:
 
     def finish(self, state: State = State.finished) -> None:
         pass
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """What a tracker is told when its run begins. `directory` is where the run's files are."""
+
+    name: str
+    directory: Path
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, Any] = field(default_factory=dict)
 
 
 def open_run(
     tracking: "TrackingConfig",
     *,
     name: str,
+    directory: Path,
     params: Mapping[str, Any],
     tags: Mapping[str, Any],
-    run_id: str | None = None,
-    log_system_metrics: bool = False,
 ) -> Tracker:
-    """Attach to the run `run_id` or $RLVR_RUN_ID, or create one called `name`.
+    """The tracker of this run. A job of a sweep has its name and MLflow run from the controller
+    ($RLVR_RUN_NAME, $RLVR_RUN_ID); any other run is created, called `name`.
 
-    Raises UserError at once if the store cannot be used."""
+    Raises UserError at once if the tracker cannot be used."""
     if tracking.name == "none" or not ranks.is_main():
         return NullTracker()
-    uri = resolve_uri(tracking.uri)
-    client, experiment = open_experiment(uri, tracking.experiment)
-    run_id = run_id or os.environ.get(RUN_ID_VARIABLE)
-    try:
-        if run_id:
-            client.update_run(run_id, status=State.running.mlflow)
-        else:
-            run_id = create_run(client, experiment, name, {})
-    except server_errors() as error:
-        raise UserError(unreachable(uri, error)) from error
-    tracker = MlflowTracker(client, run_id)
-    tracker.log_params(params)
-    tracker.set_tags(tags)
-    if log_system_metrics:
-        tracker.watch_system(uri)
-    return tracker
+    run = NewRun(os.environ.get(RUN_NAME_VARIABLE, name), directory, params, tags)
+    match tracking.name:
+        case "tensorboard":
+            from rlvr.tracking.tensorboard_tracker import TensorboardTracker
 
+            return TensorboardTracker(run)
+        case "wandb":
+            from rlvr.tracking.wandb_tracker import WandbTracker
 
-class MlflowTracker:
-    """Writes to one MLflow run. While the store is in trouble, metrics wait and the rest is
-    dropped; the run's files have it all."""
+            return WandbTracker(run, tracking.experiment)
+        case "trackio":
+            from rlvr.tracking.trackio_tracker import TrackioTracker
 
-    def __init__(self, client: "MlflowClient", run_id: str) -> None:
-        self.run_id: str | None = run_id
-        self._client = client
-        self._id = run_id
-        self._waiting: list[Metric] = []
-        self._failures = 0
-        self._quiet_until = 0.0
-        self._system: Any = None
+            return TrackioTracker(run, tracking.experiment)
+    from rlvr.tracking import mlflow_tracker
 
-    def log_metrics(self, metrics: Mapping[str, float | None], step: int | None = None) -> None:
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self._waiting += [Metric(k, v, now, step or 0) for k, v in finite_metrics(metrics).items()]
-        self._send("metrics", self._send_waiting)
-
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        self._send("parameters", lambda: log_params(self._client, self._id, params))
-
-    def set_tags(self, tags: Mapping[str, Any]) -> None:
-        from mlflow.entities import RunTag
-
-        clean = [RunTag(clean_name(k), without_secrets(str(v))) for k, v in tags.items()]
-        self._send("tags", lambda: self._client.log_batch(self._id, tags=clean))
-
-    def log_table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None:
-        """Rows as the table `<name>.json`, which the run's page renders; a missing cell is None."""
-        file = f"{clean_name(name.removesuffix('.json'))}.json"
-        columns = dict.fromkeys(key for row in rows for key in row)
-        table = {column: [row.get(column) for row in rows] for column in columns}
-        self._send("a table", lambda: self._client.log_table(self._id, table, file))
-
-    def log_artifact(self, path: Path | str, folder: str | None = None) -> None:
-        """A file, or a directory with all it holds."""
-        send = self._client.log_artifacts if Path(path).is_dir() else self._client.log_artifact
-        self._send("a file", lambda: send(self._id, str(path), folder))
-
-    def log_dataset(self, dataset: "datasets.Dataset", name: str, context: str) -> None:
-        """Name, digest, schema and size of a dataset; `context` says its use, such as training."""
-        from mlflow.data import from_huggingface  # type: ignore[attr-defined]
-        from mlflow.entities import DatasetInput, InputTag
-
-        described = from_huggingface(dataset, name=name)._to_mlflow_entity()
-        used = DatasetInput(described, [InputTag("mlflow.data.context", context)])
-        self._send("a dataset", lambda: self._client.log_inputs(self._id, [used]))
-
-    def watch_system(self, uri: str) -> None:
-        """Log CPU, memory, disk and GPU use every ten seconds until `finish`."""
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-        self._system = SystemMetricsMonitor(self._id, resume_logging=True, tracking_uri=uri)
-        self._system.start()
-
-    def finish(self, state: State = State.finished) -> None:
-        """End the run as finished, failed or killed; what waited for the store is tried again."""
-        if self._system is not None:
-            self._system.finish()
-            self._system = None
-        self._quiet_until = 0.0
-        self._send("the last metrics", self._send_waiting)
-        self._send("the end", lambda: self._client.set_terminated(self._id, state.mlflow))
-
-    def _send_waiting(self) -> None:
-        for batch in chunks(list(self._waiting), METRICS_PER_CALL):
-            self._client.log_batch(self._id, metrics=batch)
-        self._waiting.clear()
-
-    def _send(self, what: str, call: Callable[[], object]) -> None:
-        if time.monotonic() < self._quiet_until:
-            return
-        try:
-            call()
-        except server_errors() as error:
-            self._wait(what, error)
-        else:
-            if self._failures:
-                log.info("MLflow answers again.")
-            self._failures = 0
-
-    def _wait(self, what: str, error: Exception) -> None:
-        if not self._failures:
-            log.warning(
-                "MLflow did not take %s (%s). The run goes on; its files have everything.",
-                what,
-                without_secrets(str(error))[:300],
-            )
-        pause = min(FIRST_PAUSE_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS)
-        self._quiet_until = time.monotonic() + pause
-        self._failures += 1
+    return mlflow_tracker.attach(tracking, run, os.environ.get(RUN_ID_VARIABLE))

@@ -16,7 +16,7 @@ from transformers import (
 )
 from trl import GRPOTrainer
 
-from rlvr.metric_names import metric_name
+from rlvr.metric_names import metric_name, worth_tracking
 from rlvr.progress import TRAINING, Progress
 from rlvr.tracking import Tracker
 
@@ -31,6 +31,7 @@ class TrackerCallback(TrainerCallback):
         self.progress = progress
         self.completions = CompletionTables(tracker)
         self.reward: dict[str, float] = {}
+        self.seen: set[str] = set()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -64,7 +65,7 @@ class TrackerCallback(TrainerCallback):
         record = json.dumps({"step": state.global_step, **metrics})
         with (self.run_dir / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(record + "\n")
-        self.tracker.log_metrics(metrics, state.global_step)
+        self.tracker.log_metrics(worth_tracking(metrics, self.seen), state.global_step)
         if "loss" in logs:
             if "reward/total" in metrics:
                 self.reward = {"reward": metrics["reward/total"]}

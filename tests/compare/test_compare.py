@@ -66,6 +66,32 @@ def test_an_unreadable_result_does_not_hide_the_others(make_sweep, grid):
     assert text.count("<0.001") == 3
 
 
+@pytest.mark.parametrize(("won", "registered"), [(60, True), (3, False)])
+def test_the_best_model_is_registered_where_it_beats_the_base(
+    make_sweep, answer, mlflow_uri, won, registered
+):
+    """Three questions more of 100 may be chance, sixty are not."""
+    store = SimpleNamespace(name="mlflow", uri=mlflow_uri, experiment="test")
+    made = Manifest("s", "n", "2026", "local", [], "m", jobs=[Job(0, "shots=2", "h", [], "0")])
+    tracking.create_runs(made, store)
+    run = {"base": 0.2, "trained": 0.2 + won / 100, "n": 100, "run_id": made.jobs[0].run_id}
+    overrides = "shots=2 tracking.registered_model=ours"
+    directory = make_sweep([(overrides, run)], tracking=made.tracking)
+    lucky = [number < won for number in range(80)]
+    answer(directory / "0", "base", [True] * 20 + [False, True] * 5 + [False] * 70)
+    answer(directory / "0", "trained", [True] * 20 + [True, False] * 5 + lucky[:70])
+    (directory / "0" / "model").mkdir()
+    (directory / "0" / "model" / "weights.safetensors").write_bytes(b"x")
+    text = printed(directory)
+    assert ("model of run 0 registered: ours version 1" in text) is registered
+    printed(directory)
+
+    from mlflow import MlflowClient
+
+    found = MlflowClient(mlflow_uri).search_model_versions("name='ours'")
+    assert len(found) == registered, "and once"
+
+
 def test_the_links_and_the_parent_run(make_sweep, grid, mlflow_uri, tmp_path: Path):
     """The sweep's page in MLflow shows table, chart and best value."""
     store = SimpleNamespace(name="mlflow", uri=mlflow_uri, experiment="test")
@@ -77,7 +103,7 @@ def test_the_links_and_the_parent_run(make_sweep, grid, mlflow_uri, tmp_path: Pa
     directory = make_sweep(with_runs, tracking=made.tracking)
     text = printed(directory)
     assert f"mlflow ui --backend-store-uri {made.tracking.uri} --port 5000" in text
-    assert "metrics.%60trained%2Faccuracy%60&orderByAsc=false" in text
+    assert "metrics.%60accuracy%2Ftrained%60&orderByAsc=false" in text
     assert all(run_id in text for run_id in run_ids)
     long = [line for line in text.splitlines() if len(line) > 80]
     assert all(
@@ -89,7 +115,10 @@ def test_the_links_and_the_parent_run(make_sweep, grid, mlflow_uri, tmp_path: Pa
 
     client = MlflowClient(made.tracking.uri)
     parent = client.get_run(made.tracking.parent_run_id)
-    assert parent.data.metrics == {"best/accuracy": 0.87, "best/points": pytest.approx(54.0)}
+    assert parent.data.metrics == {
+        "best/accuracy": 0.87,
+        "best/accuracy_gain": pytest.approx(0.54),
+    }
     assert "| ★ 0 | 2 | 2e-4 |" in parent.data.tags["mlflow.note.content"]
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert files == {"chart.png", "comparison.csv", "comparison.json"}

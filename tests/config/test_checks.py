@@ -1,5 +1,6 @@
 """Every option of `conf/` composes and validates; every mistake gets one message that mends it."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,10 @@ def problems(cfg):
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_validates(compose_config, option):
+    if option in ("tracking=trackio", "tracking=wandb"):
+        package = option.partition("=")[2]
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is an extra that is not installed")
     cfg = compose_config(option, *NEEDED.get(option, []))
     config.validate(cfg)
 
@@ -113,7 +118,6 @@ def test_what_is_recorded_holds_no_secret(compose_config, key, value):
         ("+dataset.verifier.answer_prefx=x", "did you mean answer_prefix? It takes: answer_prefix"),
         ("peft.quant_type=int8", "peft.quant_type=int8: must be nf4 or fp4"),
         ("output_dir=/proc/version", "/proc/version is a file, not a directory"),
-        ("tracking.name=wandb", "tracking.name=wandb: must be mlflow or none"),
     ],
 )
 def test_a_mistake_is_named_with_its_mend(compose_config, override, expected):
@@ -123,6 +127,20 @@ def test_a_mistake_is_named_with_its_mend(compose_config, override, expected):
 def test_all_problems_are_listed_at_once(compose_config):
     text = problems(compose_config("shots=-1", "trainer.num_generations=7", "eval.batch_size=0"))
     assert len(text.splitlines()) == 4
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "trackio"])
+def test_a_tracker_that_is_not_installed_says_how_to_get_it(compose_config, monkeypatch, name):
+    monkeypatch.setattr("importlib.util.find_spec", lambda asked: None if asked == name else True)
+    text = problems(compose_config(f"tracking={name}"))
+    assert f"tracking={name}: {name} is not installed; run pip install 'rlvr[{name}]'" in text
+
+
+def test_jobs_on_sagemaker_report_to_mlflow_alone(compose_config):
+    cfg = compose_config("tracking=tensorboard")
+    with open_dict(cfg):
+        cfg.launcher.name = "sagemaker"
+    assert "jobs on SageMaker report to MLflow alone" in problems(cfg)
 
 
 def test_an_unknown_launcher_name_is_refused(compose_config):

@@ -4,7 +4,8 @@ from dataclasses import asdict
 
 import pytest
 
-from rlvr.evaluation.score import metrics, paired, score, shares
+from rlvr.evaluation.score import headline, metrics, paired, score, shares
+from rlvr.metric_names import OWN_PREFIXES
 
 
 def row(*correct, reward=None):
@@ -43,9 +44,17 @@ def test_pairs_leave_out_what_either_side_could_not_verify():
     assert (test["n"], test["trained_only"], test["base_only"]) == (2, 1, 0)
 
 
-def test_metrics_name_every_reason():
+def test_the_headline_sorts_first_and_has_what_is_known():
+    base, trained = {"accuracy": 0.25}, {"accuracy": 0.75}
+    both = headline(base, trained)
+    assert both == {"accuracy/trained": 0.75, "accuracy/gain": 0.5, "accuracy/base": 0.25}
+    assert list(headline(base, None).values()) == [None, None, 0.25]
+    others = [*metrics("base", asdict(score([row(1)]))), *OWN_PREFIXES]
+    assert sorted([*both, *others])[:3] == sorted(both)
+
+
+def test_metrics_name_the_reasons_that_occurred():
     named = metrics("base", asdict(score([row(1), row(0)])))
     assert named["base/accuracy"] == 0.5
     assert named["base/reason_wrong"] == 1
-    assert named["base/reason_timeout"] == 0
-    assert named["base/pass_at_1"] == 0.5
+    assert not {"base/reason_timeout", "base/correct", "base/pass_at_1"} & set(named)

@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
@@ -28,8 +29,11 @@ def in_child(job: Callable[[], None]) -> int:
 
 
 def log(uri: str, run_id: str, end: str) -> None:
-    tracking = SimpleNamespace(name="mlflow", uri=uri, experiment="test")
-    tracker = open_run(tracking, name="n", params={"pid": os.getpid()}, tags={}, run_id=run_id)
+    tracking = SimpleNamespace(name="mlflow", uri=uri, experiment="test", system_metrics=False)
+    os.environ["RLVR_RUN_ID"] = run_id
+    tracker = open_run(
+        tracking, name="n", directory=Path("run"), params={"pid": os.getpid()}, tags={}
+    )
     for step in range(10):
         tracker.log_metrics({f"train/m{n}": float(step) for n in range(10)}, step=step)
     if end == "killed":

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
 
 import pytest
@@ -6,8 +7,10 @@ from omegaconf import OmegaConf
 
 from rlvr.errors import UserError
 from rlvr.manifest import Job, Manifest, Tracking
+from rlvr.paths import PROJECT
+from rlvr.result import code_state
 from rlvr.states import State
-from rlvr.tracking import create_runs, describe_sweep, end_run, open_run
+from rlvr.tracking import code_tags, create_runs, describe_sweep, end_run, open_run
 from rlvr.tracking.sweep_runs import colour
 
 
@@ -90,6 +93,43 @@ def test_resume_creates_what_the_store_has_lost(tracking, sweep, client):
     assert run_ids(sweep)[1:] == earlier[1:]
 
 
+def test_names_are_short_and_each_is_another(tracking, client):
+    record = manifest(*[job(index, shots) for index, shots in enumerate((0, 2, 2))])
+    for at, rate in zip(record.jobs, ("0.0003", "1e-05", "1e-05"), strict=True):
+        at.overrides += ["experiment=quickstart", f"trainer.learning_rate={rate}", "launcher=local"]
+    create_runs(record, tracking)
+    names = [client.get_run(run_id).info.run_name for run_id in run_ids(record)]
+    assert names == ["shots=0 lr=3e-4", "shots=2 lr=1e-5 #1", "shots=2 lr=1e-5 #2"]
+
+
+def test_the_accuracy_is_the_first_metric_of_a_run(tracking, client):
+    """MLflow's compare page opens on it."""
+    record = manifest(job(0, 0), job(1, 2))
+    record.jobs[0].config = OmegaConf.create({"eval": {"before": True, "after": True}})
+    record.jobs[1].config = OmegaConf.create({"eval": {"before": False, "after": True}})
+    create_runs(record, tracking)
+    for run_id in run_ids(record):
+        client.log_metric(run_id, "base/accuracy", 0.25)
+        client.log_metric(run_id, "accuracy/trained", 0.5)
+    metrics = [client.get_run(run_id).data.metrics for run_id in run_ids(record)]
+    assert list(metrics[0]) == ["accuracy/trained", "accuracy/gain", "base/accuracy"]
+    assert list(metrics[1]) == ["accuracy/trained", "base/accuracy"]
+    assert metrics[0]["accuracy/trained"] == 0.5
+    assert isnan(metrics[0]["accuracy/gain"])
+
+
+def test_runs_say_which_commit_they_are_of(sweep, client):
+    commit, _ = code_state(PROJECT)
+    for run_id in (sweep.tracking.parent_run_id, *run_ids(sweep)):
+        tags = client.get_run(run_id).data.tags
+        assert tags.get("mlflow.source.git.commit") == (commit or {}).get("commit")
+    assert code_tags({"commit": "abc", "dirty": True, "diff_sha256": "x"}) == {
+        "mlflow.source.git.commit": "abc",
+        "git.dirty": "true",
+    }
+    assert code_tags(None) == {}
+
+
 def test_a_sweep_on_a_server_that_is_down(tracking):
     with pytest.raises(UserError, match=r"tracking\.uri"):
         create_runs(manifest(job(0, 0)), replace(tracking, uri="http://127.0.0.1:9"))
@@ -107,22 +147,34 @@ def test_ending_a_run_never_raises_nor_creates_a_store(tmp_path: Path, monkeypat
 def test_the_parent_shows_the_result(sweep, client, tmp_path: Path):
     chart = tmp_path / "chart.png"
     chart.write_bytes(b"image")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "page.html").write_text("page")
     describe_sweep(
         sweep.tracking.uri,
         sweep.tracking.parent_run_id,
         note="| a |",
         metrics={"best/accuracy": 0.5, "best/points": None},
-        artifacts=[chart],
+        artifacts=[chart, folder],
     )
     parent = client.get_run(sweep.tracking.parent_run_id)
     assert parent.data.metrics == {"best/accuracy": 0.5}
     assert parent.data.tags["mlflow.note.content"] == "| a |"
-    assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["chart.png"]
+    assert [file.path for file in client.list_artifacts(parent.info.run_id)] == [
+        "chart.png",
+        "page.html",
+    ]
 
 
 def test_the_job_finds_its_run(tracking, sweep, client, monkeypatch):
     monkeypatch.setenv("RLVR_RUN_ID", sweep.jobs[1].run_id)
-    tracker = open_run(tracking, name="other", params={"shots": 99, "seed": 1}, tags={"a": "b"})
+    tracker = open_run(
+        tracking,
+        name="other",
+        directory=Path("run"),
+        params={"shots": 99, "seed": 1},
+        tags={"a": "b"},
+    )
     assert tracker.run_id == sweep.jobs[1].run_id
     run = client.get_run(tracker.run_id)
     assert (run.info.status, run.info.run_name) == ("RUNNING", "shots=2")

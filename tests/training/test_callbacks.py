@@ -15,6 +15,7 @@ from datasets import Dataset
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
+from rlvr.metric_names import UNTRACKED
 from rlvr.progress import Progress
 from rlvr.tracking import NullTracker
 from rlvr.training.callbacks import CompletionTables, TrackerCallback, silence
@@ -140,7 +141,11 @@ def test_every_name_has_one_of_our_prefixes(run):
 def test_the_file_has_what_the_tracker_got_and_had_it_first(run):
     run_dir, recorder, _ = run
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    assert [(line.pop("step"), line) for line in lines] == recorder.metrics
+    for line, (step, tracked) in zip(lines, recorder.metrics, strict=True):
+        assert line.pop("step") == step
+        assert tracked.items() <= line.items()
+        assert not set(tracked) & UNTRACKED
+    assert "train/loss" in recorder.metrics[0][1]
     assert recorder.lines_before == list(range(1, len(lines) + 1))
     assert all(math.isfinite(value) for line in lines for value in line.values())
 

@@ -1,19 +1,22 @@
 """Puts a run's own record into MLflow when the job itself could not reach the store."""
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlvr.evaluation.score import headline
 from rlvr.evaluation.score import metrics as score_metrics
+from rlvr.metric_names import worth_tracking
+from rlvr.tracking.files import INPUTS, OUTPUTS, TABLE_ROWS, artifacts
 from rlvr.tracking.names import chunks, finite_metrics
+from rlvr.tracking.tables import flat_rows
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-ARTIFACTS = ("config.yaml", "requirements.txt", "git.diff", "result.json")
-TABLE_ROWS = 200
 PER_CALL = 1000
 
 
@@ -44,9 +47,10 @@ def import_run(uri: str, run_id: str, directory: Path) -> int:
 def records(directory: Path) -> Iterator[tuple[int, dict[str, float]]]:
     """What a tracker would have been told: each step's metrics, then the scores."""
     file = directory / "metrics.jsonl"
+    seen: set[str] = set()
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
         values = json.loads(line)
-        yield int(values.pop("step")), values
+        yield int(values.pop("step")), worth_tracking(values, seen)
     try:
         result: dict[str, Any] = json.loads((directory / "result.json").read_text("utf-8"))
     except (OSError, ValueError):
@@ -59,28 +63,32 @@ def records(directory: Path) -> Iterator[tuple[int, dict[str, float]]]:
                 yield 0, score_metrics(f"{phase}{below}", scores[phase])
         if scores.get("paired"):
             yield 0, {f"trained{below}/p_value": scores["paired"]["p_value"]}
-    if result.get("metric") is not None:
-        yield 0, {"metric": result["metric"]}
+    known = headline(result.get("base"), result.get("trained"))
+    yield 0, {name: value for name, value in known.items() if value is not None}
 
 
 def _known(client: "MlflowClient", run_id: str) -> set[tuple[str, int]]:
     names = client.get_run(run_id).data.metrics
     return {
-        (name, point.step) for name in names for point in client.get_metric_history(run_id, name)
+        (name, point.step)
+        for name in names
+        for point in client.get_metric_history(run_id, name)
+        if not math.isnan(point.value)  # announced, not known
     }
 
 
 def _log_files(client: "MlflowClient", run_id: str, directory: Path) -> None:
     present = {item.path for item in client.list_artifacts(run_id)}
-    for name in ARTIFACTS:
-        if (directory / name).is_file() and name not in present:
-            client.log_artifact(run_id, str(directory / name))
+    for path in artifacts(directory, INPUTS + OUTPUTS):
+        if path.name not in present:
+            client.log_artifact(run_id, str(path))
     for rows in sorted(directory.glob("evaluations/*.jsonl")):
         if f"{rows.stem}_completions.json" not in present:
             client.log_table(run_id, _table(rows), f"{rows.stem}_completions.json")
 
 
 def _table(file: Path) -> dict[str, list[Any]]:
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()[:TABLE_ROWS]]
+    lines = file.read_text(encoding="utf-8").splitlines()[:TABLE_ROWS]
+    rows = flat_rows([json.loads(line) for line in lines])
     columns = dict.fromkeys(key for row in rows for key in row)
     return {column: [row.get(column) for row in rows] for column in columns}

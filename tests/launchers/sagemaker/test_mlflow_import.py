@@ -41,7 +41,7 @@ def test_records(run_dir, tmp_path):
     assert [step for step, _ in found] == [1, 2, 3, 0, 0, 0, 0]
     assert found[3][1]["trained/accuracy"] == found[5][1]["trained/svamp/accuracy"] == 0.5
     assert found[1][1]["reward/total"] == 0.2
-    assert found[-1][1] == {"metric": 0.5}
+    assert found[-1][1] == {"accuracy/trained": 0.5}
     assert list(records(tmp_path)) == []
 
 
@@ -62,6 +62,7 @@ def test_an_import_can_be_repeated_and_cut_off(run_dir, mlflow_uri, tmp_path, mo
     client = MlflowClient(uri)
     experiment = client.create_experiment("x", artifact_location=str(tmp_path / "artifacts"))
     run_id = client.create_run(experiment).info.run_id
+    client.log_metric(run_id, "accuracy/trained", float("nan"), step=0)  # as the controller does
     monkeypatch.setattr(mlflow_import, "PER_CALL", 2)
     log_batch, calls = MlflowClient.log_batch, []
 
@@ -80,9 +81,9 @@ def test_an_import_can_be_repeated_and_cut_off(run_dir, mlflow_uri, tmp_path, mo
     points = client.get_metric_history(run_id, "reward/total")
     assert [(p.step, p.value) for p in points] == [(1, 0.1), (2, 0.2), (3, 0.3)]
     values = client.get_run(run_id).data.metrics
-    assert (values["trained/accuracy"], values["metric"]) == (0.5, 0.5)
+    assert (values["trained/accuracy"], values["accuracy/trained"]) == (0.5, 0.5)
     assert values["trained/p_value"] == 0.04
     assert "train/nan" not in values
     files = {item.path for item in client.list_artifacts(run_id)}
     tables = {"trained_completions.json", "trained.svamp_completions.json"}
-    assert files == {"config.yaml", "result.json", *tables}
+    assert files == {"config.yaml", "result.json", "metrics.jsonl", *tables}

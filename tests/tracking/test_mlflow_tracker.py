@@ -13,8 +13,13 @@ import pytest
 from rlvr.errors import UserError
 from rlvr.manifest import Job, Manifest
 from rlvr.states import State
-from rlvr.tracking import NullTracker, create_runs, end_run, open_run
-from rlvr.tracking.tracker import MlflowTracker
+from rlvr.tracking import NullTracker, create_runs, end_run
+from rlvr.tracking import open_run as open_run_in
+from rlvr.tracking.mlflow_tracker import MlflowTracker
+
+
+def open_run(tracking, **run):
+    return open_run_in(tracking, directory=Path("run"), **run)
 
 
 @pytest.fixture
@@ -61,7 +66,7 @@ def test_tables_files_and_datasets(tracker, client, tmp_path: Path):
     tracker.log_dataset(rows, "gsm8k", "training")
     path = client.download_artifacts(tracker.run_id, "completions/step_00010.json")
     table = json.loads(Path(path).read_text())
-    assert table == {"columns": ["a", "b", "c"], "data": [[1, "x", None], [2, None, [1]]]}
+    assert table == {"columns": ["a", "b", "c"], "data": [[1, "x", None], [2, None, 1]]}
     assert {f.path for f in client.list_artifacts(tracker.run_id)} == {
         "all",
         "base_completions.json",
@@ -105,7 +110,7 @@ def test_a_store_in_trouble_costs_one_warning_and_no_metric(
     database = sqlite3.connect(tmp_path / "mlflow.db")
     tracker.log_metrics({"reward/total": 1.0}, step=1)
     database.execute("alter table metrics rename to away")
-    monkeypatch.setattr("rlvr.tracking.tracker.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("rlvr.tracking.mlflow_tracker.FIRST_PAUSE_SECONDS", 0.05)
     for step in (2, 3, 4):
         tracker.log_metrics({"reward/total": float(step)}, step=step)
         time.sleep(0.06)
@@ -168,7 +173,7 @@ def test_a_store_that_is_gone_does_not_stop_the_run(tracker, tmp_path: Path, cap
 
 def test_system_metrics(tracking, client, monkeypatch):
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
-    tracker = open_run(tracking, name="n", params={}, tags={}, log_system_metrics=True)
+    tracker = open_run(replace(tracking, system_metrics=True), name="n", params={}, tags={})
     deadline = time.monotonic() + 20
     found: set[str] = set()
     while not found and time.monotonic() < deadline:
