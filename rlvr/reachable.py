@@ -20,7 +20,7 @@ def check(cfg: DictConfig) -> None:
 
     Each is asked once in a process, whatever the number of runs.
     """
-    if cfg.tracking.name != "none":
+    if cfg.tracking.name == "mlflow":
         probe(resolve_uri(cfg.tracking.uri))
     if problem := model_problem(cfg.model.path, cfg.model.revision):
         raise UserError(f"model.path={cfg.model.path}: {problem}. {WAYS_OUT}.")

@@ -90,7 +90,7 @@ def _run_here(cfg: DictConfig, run_dir: Path, progress: Progress) -> float:
     )
     tracker: tracking.Tracker | None = None
     try:
-        if cfg.tracking.name != "none":
+        if cfg.tracking.name == "mlflow":
             progress.begin("opening MLflow")
         tracker = tracking.open_run(
             cfg.tracking,
