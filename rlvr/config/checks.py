@@ -91,6 +91,7 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("trainer.logging_steps", lambda v: v >= 1, "at least 1"),
     ("trainer.eval_steps", lambda v: v is None or v >= 1, "null or at least 1"),
     ("trainer.save_steps", lambda v: v is None or v >= 1, "null or at least 1"),
+    ("trainer.save_minutes", lambda v: v is None or v > 0, "null or above 0"),
     ("trainer.token_budget", lambda v: v is None or v >= 1, "null (no limit) or at least 1"),
     ("trainer.num_processes", lambda v: v is None or v >= 1, "null or at least 1"),
     ("eval.n", lambda v: v is None or v >= 1, "null (all) or at least 1"),

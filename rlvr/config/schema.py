@@ -158,6 +158,7 @@ class TrainerConfig:
     eval_steps: int | None = None
     eval_examples: int = 64
     save_steps: int | None = None
+    save_minutes: float | None = 10.0
     resume: bool = True
     shared_prefix: SharedPrefix = SharedPrefix.auto
     prefix_cache: bool = True

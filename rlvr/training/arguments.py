@@ -1,5 +1,6 @@
 """From our few settings to TRL's GRPOConfig."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,9 @@ def _files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     t = cfg.trainer
     return {
         "output_dir": str(run_dir / "checkpoints"),
-        "save_strategy": "steps" if t.save_steps else "no",
-        "save_steps": t.save_steps or 500,
-        "save_total_limit": 2,
+        # One at the end in any case; `save_minutes` and old ones are the trainer's own affair.
+        "save_strategy": "steps",
+        "save_steps": t.save_steps or sys.maxsize,
         "eval_strategy": "steps" if t.eval_steps else "no",
         "eval_steps": t.eval_steps,
         "per_device_eval_batch_size": t.per_device_train_batch_size,

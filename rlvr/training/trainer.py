@@ -20,6 +20,7 @@ from rlvr.sampling.engine import Completions
 from rlvr.sampling.shared import choose_engine
 from rlvr.sampling.stop import StopRule
 from rlvr.training.arguments import rollout_sampling
+from rlvr.training.resumable import ResumableTrainer
 from rlvr.training.shared_prefix.update import SharedPrefixGRPOTrainer, Sharing
 from rlvr.verify.judge import judge
 from rlvr.verify.verdict import Reason, Verdict, Verifier
@@ -30,7 +31,7 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 TEXT = "completion_text"  # what an engine returned, on its way through TRL to the rewards
 
 
-class Trainer(SharedPrefixGRPOTrainer):
+class Trainer(ResumableTrainer, SharedPrefixGRPOTrainer):
     """GRPO on a few-shot dataset.
 
     TRL's own generation path takes no stop strings (huggingface/trl#2820), so a base model would
@@ -52,9 +53,10 @@ class Trainer(SharedPrefixGRPOTrainer):
         peft_config: LoraConfig | None = None,
         callbacks: Sequence[TrainerCallback] = (),
         health: HealthMonitor | None = None,
+        save_minutes: float | None = None,
     ) -> None:
         self.verifier, self.stop = verifier, stop
-        self.health = health
+        self.health, self.save_minutes = health, save_minutes
         super().__init__(
             model=model,
             reward_funcs=rewards,

@@ -20,13 +20,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from rlvr.launchers.sagemaker.checkpoints import (
-    Sealer,
-    discard_torn,
-    forget_after,
-    last_step,
-    write_json,
-)
 from rlvr.launchers.sagemaker.shared_answers import SharedAnswers
 
 ML = Path("/opt/ml")
@@ -69,7 +62,7 @@ def main() -> int:
     prepare(container)
     answers = SharedAnswers(OUTPUTS / "evaluations", **container.job["answers"])
     answers.start()
-    code = supervise(start(container), Sealer(container.run_dir / "checkpoints"))
+    code = supervise(start(container))
     answers.end()
     finish(container, code)
     say(f"{END_OF_LOG} {code}")
@@ -81,21 +74,17 @@ def say(text: str) -> None:
 
 
 def prepare(container: Container) -> None:
-    """Give the worker a directory that holds its files and a record that ends at its checkpoint."""
+    """Give the worker a directory that holds its files, and what an earlier life left."""
     run_dir, work_dir = container.run_dir, container.work_dir
     for folder in (run_dir, work_dir):
         folder.mkdir(parents=True, exist_ok=True)
     lives = run_dir / "lives.json"
     life = 1 + (json.loads(lives.read_text()) if lives.is_file() else 0)
-    write_json(lives, life)
+    lives.write_text(json.dumps(life), encoding="utf-8")
     for stale in ("result.json", "progress.json", "return.pkl"):
         (run_dir / stale).unlink(missing_ok=True)
-    for torn in discard_torn(run_dir / "checkpoints"):
-        say(f"{torn} is incomplete, it is not used")
-    step = last_step(run_dir / "checkpoints")
-    forgotten = forget_after(run_dir / "metrics.jsonl", step)
     if life > 1:
-        say(f"start number {life}, going on after step {step}; {forgotten} later records dropped")
+        say(f"start number {life}")
     for path in (container.ml / "input/data/job").iterdir():
         shutil.copy(path, work_dir / path.name)
     say(
@@ -157,7 +146,7 @@ def fetch_secret(arn: str) -> str:
     return text.strip()
 
 
-def supervise(child: "subprocess.Popen[bytes]", sealer: Sealer) -> int:
+def supervise(child: "subprocess.Popen[bytes]") -> int:
     """Wait for the worker, as PID 1 must; its exit code, 128 + n for signal n."""
     stop_requests: list[float] = []
 
@@ -171,7 +160,6 @@ def supervise(child: "subprocess.Popen[bytes]", sealer: Sealer) -> int:
         signal.signal(number, on_term)
     while (code := _reaped(child.pid)) is None:
         time.sleep(0.2)
-        sealer.seal()
         if stop_requests and time.monotonic() - stop_requests[0] > TERM_TO_KILL:
             os.killpg(child.pid, signal.SIGKILL)
     return code if code >= 0 else 128 - code
