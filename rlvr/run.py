@@ -73,8 +73,11 @@ def describe(cfg: DictConfig) -> str:
 def _run_in_ranks(cfg: DictConfig, run_dir: Path, count: int) -> float:
     from rlvr.training import torchrun
 
-    write_atomic(run_dir / "config.yaml", config.to_yaml(cfg))
+    if ranks.is_main():
+        write_atomic(run_dir / "config.yaml", config.to_yaml(cfg))
     code = torchrun.launch(cfg, run_dir, count)
+    if code == 0 and not ranks.is_main():
+        return float("nan")  # the first machine has the result
     result = read(run_dir)
     if code != 0 or result is None or result.metric is None:
         why = result.error if result and result.error else f"exit code {code}"
@@ -113,7 +116,7 @@ def _recorded(
             name=f"{run_dir.name} {named(_settings(result.overrides), cfg)}".strip(),
             directory=run_dir,
             params=tracking.params(cfg, result.overrides),
-            tags={"shots": cfg.shots, "seed": cfg.seed, **tracking.code_tags(git)},
+            tags={"shots": cfg.shots, "seed": cfg.seed, **tracking.code_tags(result.git)},
         )
         result.run_id = tracker.run_id
         if tracker.run_id is not None:
@@ -384,6 +387,7 @@ def _train(
         log.info("going on from %s", last)
     # What came before draws as much as it finds to do, and training must not depend on that.
     set_seed(cfg.seed, device_specific=True)
+    trainer.draws.manual_seed(cfg.seed)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     progress.begin("saving the model")
     trainer.save_model(str(run_dir / "model"))

@@ -26,7 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     directory = Path((arguments or sys.argv[1:])[0]).resolve()
     end_on_signals()
     try:
-        if not ranks.is_rank():  # another rank may have failed already and said so
+        if (
+            ranks.is_main() and not ranks.is_rank()
+        ):  # another rank may have failed already and said so
             _result(directory, State.running).write(directory)
         end_with_parent()
         logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stdout)

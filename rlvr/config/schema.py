@@ -50,7 +50,13 @@ class Distributed(StrEnum):
     auto = "auto"
     none = "none"
     ddp = "ddp"
+    zero2 = "zero2"
     zero3 = "zero3"
+    fsdp2 = "fsdp2"
+
+    @property
+    def is_deepspeed(self) -> bool:
+        return self in (Distributed.zero2, Distributed.zero3)
 
 
 class SharedPrefix(StrEnum):

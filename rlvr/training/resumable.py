@@ -55,6 +55,7 @@ class ResumableTrainer(GRPOTrainer):
 
     save_minutes: float | None = None
     health: Any = None
+    draws: torch.Generator  # seeds of the completions
     _last_end: dict[str, Any] | None = None  # of a step: what `_kept` returned
     _left: dict[str, Any] | None = None  # of the last step, where it was cut off
     _from: Path | None = None  # the checkpoint whose state is still to be taken
@@ -193,6 +194,7 @@ class ResumableTrainer(GRPOTrainer):
             "buffer": getattr(self, BUFFER),
             "numbers": {name: getattr(self, name) for name in NUMBERS},
             "containers": {name: _plain(getattr(self, name)) for name in CONTAINERS},
+            "draws": self.draws.get_state(),
             "health": pickle.dumps(health),
             "random": _random_state(),
         }
@@ -210,6 +212,7 @@ class ResumableTrainer(GRPOTrainer):
             _refill(getattr(self, name), value)
         if self.health is not None:
             vars(self.health).update(pickle.loads(kept["health"]))
+        self.draws.set_state(kept["draws"].cpu())
         _set_random_state(kept["random"])
 
     def _get_output_dir(self, trial: Any) -> str:

@@ -20,6 +20,7 @@ from rlvr.sampling.engine import Completions
 from rlvr.sampling.shared import choose_engine
 from rlvr.sampling.stop import StopRule
 from rlvr.training.arguments import rollout_sampling
+from rlvr.training.fsdp2 import gathered
 from rlvr.training.resumable import ResumableTrainer
 from rlvr.training.shared_prefix.update import SharedPrefixGRPOTrainer, Sharing
 from rlvr.verify.judge import judge
@@ -69,14 +70,18 @@ class Trainer(ResumableTrainer, SharedPrefixGRPOTrainer):
             rollout_func=rollout,
             sharing=sharing,
         )
+        self.draws = torch.Generator().manual_seed(self.args.seed)
         self.engine = choose_engine(self.model, tokenizer, prefix_cache)
 
     def sample(self, model: PreTrainedModel, prompt_ids: list[list[int]]) -> Completions:
-        """A completion to each prompt, drawn as training draws them from torch's random state."""
-        drawn = torch.randint(2**40, (len(prompt_ids),)).tolist()
-        # Two ranks never share a seed, whatever state their generators are in.
+        """A completion to each prompt.
+
+        All ranks draw the seeds of all rows and take their own: what a row says does not depend on
+        how many processes share the batch.
+        """
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
-        seeds = [seed * ranks + rank for seed in drawn]
+        drawn = torch.randint(2**40, (ranks, len(prompt_ids)), generator=self.draws)
+        seeds = drawn[rank].tolist()
         return self.engine.sample(model, prompt_ids, rollout_sampling(self.args), self.stop, seeds)
 
     def _calculate_rewards(
@@ -132,7 +137,7 @@ class Trainer(ResumableTrainer, SharedPrefixGRPOTrainer):
             gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
         ) as model:
             model.eval()
-            with _without_lockstep(model):
+            with gathered(model), _without_lockstep(model):
                 yield model
             model.train(training)
 

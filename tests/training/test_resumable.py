@@ -40,9 +40,7 @@ def in_child(cfg, folder, prepare=lambda: None):
     if process == 0:
         code = 1
         try:
-            output = os.open(f"{folder}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-            os.dup2(output, 1), os.dup2(output, 2)
-            logging.basicConfig(level=logging.INFO, force=True)
+            logging.basicConfig(filename=f"{folder}.log", level=logging.INFO, force=True)
             interruptions.end_on_signals()
             prepare()
             run(cfg, folder)

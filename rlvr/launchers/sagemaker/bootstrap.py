@@ -29,7 +29,6 @@ OUTPUTS = Path("/tmp/rlvr")  # what the run shares with others; its own is in it
 TERM_TO_KILL = 100.0  # SageMaker kills 120 s after SIGTERM
 FAILURE_LENGTH = 1024
 END_OF_LOG = "[rlvr] the job has ended with exit code"
-MASTER_PORT = 7777
 SECRET_VARIABLE = "RLVR_HF_TOKEN_ARN"
 
 
@@ -97,25 +96,24 @@ def gpus() -> int:
 
 
 def command(container: Container) -> list[str]:
-    """One worker, which makes its own ranks; on several hosts torchrun must join them."""
-    worker = ["-m", container.job["module"], str(container.work_dir)]
-    hosts = sorted(container.resources["hosts"], key=lambda host: int(host.rpartition("-")[2]))
-    if len(hosts) == 1:
-        return [sys.executable, *worker]
-    return [
-        *(sys.executable, "-m", "torch.distributed.run"),
-        *("--nnodes", str(len(hosts))),
-        *("--node-rank", str(hosts.index(container.resources["current_host"]))),
-        *("--master-addr", hosts[0], "--master-port", str(MASTER_PORT)),
-        *("--nproc-per-node", str(max(1, gpus()))),
-        *worker,
-    ]
+    """One worker, which makes its own ranks and meets those of other hosts."""
+    return [sys.executable, "-m", container.job["module"], str(container.work_dir)]
+
+
+def hosts(container: Container) -> dict[str, str]:
+    """As `rlvr.ranks` reads them; nothing where there is one."""
+    names = sorted(container.resources["hosts"], key=lambda host: int(host.rpartition("-")[2]))
+    if len(names) == 1:
+        return {}
+    here = names.index(container.resources["current_host"])
+    return {"RLVR_HOSTS": ",".join(names), "RLVR_HOST": str(here)}
 
 
 def start(container: Container) -> "subprocess.Popen[bytes]":
     cwd = Path(container.job.get("cwd", CODE))
     cwd.mkdir(parents=True, exist_ok=True)
-    return subprocess.Popen(command(container), cwd=cwd, env=environment(), start_new_session=True)
+    env = {**environment(), **hosts(container)}
+    return subprocess.Popen(command(container), cwd=cwd, env=env, start_new_session=True)
 
 
 def environment() -> dict[str, str]:

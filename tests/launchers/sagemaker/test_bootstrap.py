@@ -15,6 +15,7 @@ from rlvr.launchers.sagemaker.bootstrap import (
     command,
     failure,
     finish,
+    hosts,
     prepare,
     supervise,
 )
@@ -37,12 +38,11 @@ def test_one_host_starts_one_worker(tmp_path):
     assert command(made) == [sys.executable, "-m", "rlvr.worker", str(tmp_path / "checkpoints/run")]
 
 
-def test_several_hosts_are_joined_by_torchrun(tmp_path, monkeypatch):
-    monkeypatch.setenv("SM_NUM_GPUS", "8")
-    hosts = [f"algo-{i}" for i in range(1, 12)]
-    words = " ".join(command(container(tmp_path, hosts=hosts, host="algo-11")))
-    assert "--nnodes 11 --node-rank 10 --master-addr algo-1 --master-port 7777" in words
-    assert "--nproc-per-node 8 -m rlvr.worker" in words
+def test_each_of_several_hosts_knows_the_others(tmp_path):
+    names = [f"algo-{i}" for i in range(1, 12)]
+    made = hosts(container(tmp_path, hosts=sorted(names), host="algo-11"))
+    assert made == {"RLVR_HOSTS": ",".join(names), "RLVR_HOST": "10"}
+    assert hosts(container(tmp_path)) == {}
 
 
 def test_a_second_life_keeps_what_the_first_has_left(tmp_path, capsys):

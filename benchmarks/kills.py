@@ -1,0 +1,184 @@
+"""Does a run that is killed end as one that is not? `python benchmarks/kills.py [--kills 20]`
+
+Kills (SIGKILL, and SIGTERM every third time) at random moments: a run by itself, gone on with after
+each kill until it is finished; and a sweep of two jobs, of which now a job, now the controller is
+killed. What they leave is compared with what the same run and sweep leave undisturbed: losses and
+all other metrics but times, each completion, both evaluations, and the weights, to the bit.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+
+ROOT = Path(__file__).resolve().parent.parent
+SETTINGS = [
+    *("model=tiny", "dataset=word_problems", "shots=2", "peft=lora", "eval=sampled", "eval.n=12"),
+    *("trainer.max_steps=24", "trainer.per_device_train_batch_size=8", "eval.batch_size=4"),
+    *("trainer.gradient_accumulation_steps=2", "trainer.num_generations=4"),
+    *("trainer.max_completion_length=48", "trainer.gradient_checkpointing=false"),
+    *("+trainer.extra.steps_per_generation=4", "+trainer.extra.num_iterations=2"),
+    *("trainer.logging_steps=2", "trainer.eval_steps=6", "trainer.eval_examples=8"),
+    *("trainer.learning_rate=5e-4", "trainer.save_minutes=0.01", "dataset.train_examples=40"),
+]
+SWEEP = ["trainer.learning_rate=5e-4,1e-3", "launcher.n_jobs=2", "-m"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20, help="of the run, and of the sweep")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=["run", "sweep"])
+    chosen = parser.parse_args()
+    rng = random.Random(chosen.seed)
+    print("| what | killed | in which phases | compared | equal |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for what in (Run, Sweep):
+            if chosen.only in (None, what.__name__.lower()):
+                print(what(Path(folder)).try_out(chosen.kills, rng), flush=True)
+
+
+class Run:
+    """A run by itself. `place` is told by `hydra.run.dir`, which resuming takes up again."""
+
+    jobs = ("",)
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / type(self).__name__
+
+    def try_out(self, kills: int, rng: random.Random) -> str:
+        """A line of the table."""
+        quiet, seconds = self.undisturbed()
+        tempted = self.folder / "killed"
+        moments = []
+        while len(moments) < kills:
+            process = self.start(tempted)
+            time.sleep(rng.uniform(0.1, seconds))
+            if process.poll() is not None:  # finished before its time: one more from the start
+                assert process.returncode == 0, (tempted / "log").read_text()[-3000:]
+                tempted = self.folder / f"killed-{len(moments)}"
+                continue
+            moments.append(self.phase(tempted))
+            self.kill(process, tempted, rng, signal.SIGTERM if len(moments) % 3 == 0 else None)
+        process = self.start(tempted)
+        assert process.wait() == 0, (tempted / "log").read_text()[-3000:]
+        compared, different = self.compare(quiet, tempted)
+        counted = ", ".join(f"{moments.count(m)} {m}" for m in sorted(set(moments)))
+        verdict = "all" if not different else f"NOT: {', '.join(different)}"
+        return f"| {type(self).__name__.lower()} | {kills} | {counted} | {compared} | {verdict} |"
+
+    def undisturbed(self) -> tuple[Path, float]:
+        """Where it was left, and how long it took."""
+        place, began = self.folder / "undisturbed", time.monotonic()
+        assert self.start(place).wait() == 0, (place / "log").read_text()[-3000:]
+        return place, time.monotonic() - began
+
+    def arguments(self, place: Path) -> list[str]:
+        return [f"hydra.run.dir={place}"]
+
+    def start(self, place: Path) -> "subprocess.Popen[bytes]":
+        place.mkdir(parents=True, exist_ok=True)
+        # Answers of the base model are shared below the output directory: each has its own.
+        command = [
+            sys.executable,
+            "train.py",
+            *SETTINGS,
+            f"output_dir={place}/out",
+            "tracking=none",
+        ]
+        with (place / "log").open("ab") as log:
+            return subprocess.Popen(
+                [*command, *self.arguments(place)],
+                cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def phase(self, place: Path) -> str:
+        files = list(place.rglob("progress.json"))
+        states = [json.loads(file.read_text())["phase"] for file in files]
+        return str(states[0]).split(" (")[0] if states else "start"
+
+    def kill(
+        self,
+        process: "subprocess.Popen[bytes]",
+        place: Path,
+        rng: random.Random,
+        gently: signal.Signals | None,
+    ) -> None:
+        os.killpg(process.pid, gently or signal.SIGKILL)
+        process.wait()
+
+    def compare(self, quiet: Path, tempted: Path) -> tuple[str, list[str]]:
+        count, different = 0, []
+        for job in self.jobs:
+            first, second = left(quiet / job), left(tempted / job)
+            count += sum(map(len, first.values()))
+            different += [f"{job} {name}" for name in first if first[name] != second[name]]
+        return f"{count} records, tables, answers and weights", different
+
+
+class Sweep(Run):
+    """Two jobs at a time; resumed by `launcher.resume`."""
+
+    jobs = ("sweep/0", "sweep/1")
+
+    def arguments(self, place: Path) -> list[str]:
+        sweep = place / "sweep"
+        known = (sweep / "sweep.json").is_file()
+        return [*SWEEP, f"launcher.resume={sweep}" if known else f"hydra.sweep.dir={sweep}"]
+
+    def kill(
+        self,
+        process: "subprocess.Popen[bytes]",
+        place: Path,
+        rng: random.Random,
+        gently: signal.Signals | None,
+    ) -> None:
+        """A job, or the controller, with which its jobs must end."""
+        record = place / "sweep/sweep.json"
+        jobs = json.loads(record.read_text())["jobs"] if record.is_file() else []
+        pids = [job["pid"] for job in jobs if job["pid"] and Path(f"/proc/{job['pid']}").exists()]
+        if pids and rng.random() < 0.5:
+            os.kill(rng.choice(pids), gently or signal.SIGKILL)
+            process.wait()  # the other job goes on to its end
+        else:
+            os.kill(process.pid, gently or signal.SIGKILL)
+            process.wait()
+        deadline = time.monotonic() + 60
+        while any(Path(f"/proc/{pid}").exists() for pid in pids):
+            assert time.monotonic() < deadline, "a job outlives its controller"
+            time.sleep(0.1)
+
+
+def left(folder: Path) -> dict[str, list[Any]]:
+    """What a finished run leaves, but for times."""
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    tables = sorted((folder / "checkpoints/completions").glob("*.parquet"))
+    weights = sorted((folder / "model").glob("*.safetensors"))
+    result = json.loads((folder / "result.json").read_text())
+    assert result["status"] == "finished", result
+    return {
+        "metrics": [{k: v for k, v in r.items() if "perf/" not in k} for r in records],
+        "completions": [pyarrow.parquet.read_table(table).to_pylist() for table in tables],
+        "answers": [
+            json.loads(line)
+            for phase in ("base", "trained")
+            for line in (folder / f"evaluations/{phase}.jsonl").read_text().splitlines()
+        ],
+        "weights": [hashlib.sha256(file.read_bytes()).hexdigest() for file in weights],
+        "scores": [result["base"], result["trained"], result["paired"]],
+    }
+
+
+if __name__ == "__main__":
+    main()
