@@ -1,9 +1,9 @@
 """Does a run that is killed end as one that is not? `python benchmarks/kills.py [--kills 20]`
 
 Kills (SIGKILL, and SIGTERM every third time) at random moments: a run by itself, gone on with after
-each kill until it is finished; and a sweep of two jobs, of which now a job, now the controller is
-killed. What they leave is compared with what the same run and sweep leave undisturbed: losses and
-all other metrics but times, each completion, both evaluations, and the weights, to the bit.
+each kill until it is finished, then the next; and a sweep of two jobs, of which now a job, now the
+controller is killed. What they leave is compared, to the bit, with what the same run and sweep leave
+undisturbed: losses and all other metrics but times, each completion, both evaluations, the weights.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import pyarrow.parquet
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = [
     *("model=tiny", "dataset=word_problems", "shots=2", "peft=lora", "eval=sampled", "eval.n=12"),
-    *("trainer.max_steps=24", "trainer.per_device_train_batch_size=8", "eval.batch_size=4"),
+    *("trainer.max_steps=14", "trainer.per_device_train_batch_size=8", "eval.batch_size=4"),
     *("trainer.gradient_accumulation_steps=2", "trainer.num_generations=4"),
     *("trainer.max_completion_length=48", "trainer.gradient_checkpointing=false"),
     *("+trainer.extra.steps_per_generation=4", "+trainer.extra.num_iterations=2"),
@@ -51,7 +51,7 @@ def main() -> None:
 class Run:
     """A run by itself. `place` is told by `hydra.run.dir`, which resuming takes up again."""
 
-    jobs = ("",)
+    jobs: tuple[str, ...] = ("",)
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / type(self).__name__
@@ -59,23 +59,40 @@ class Run:
     def try_out(self, kills: int, rng: random.Random) -> str:
         """A line of the table."""
         quiet, seconds = self.undisturbed()
-        tempted = self.folder / "killed"
-        moments = []
+        moments: list[str] = []
+        compared = 0
+        different: list[str] = []
         while len(moments) < kills:
-            process = self.start(tempted)
-            time.sleep(rng.uniform(0.1, seconds))
-            if process.poll() is not None:  # finished before its time: one more from the start
-                assert process.returncode == 0, (tempted / "log").read_text()[-3000:]
-                tempted = self.folder / f"killed-{len(moments)}"
-                continue
-            moments.append(self.phase(tempted))
-            self.kill(process, tempted, rng, signal.SIGTERM if len(moments) % 3 == 0 else None)
-        process = self.start(tempted)
-        assert process.wait() == 0, (tempted / "log").read_text()[-3000:]
-        compared, different = self.compare(quiet, tempted)
+            place, ended = self.folder / f"killed-{len(moments)}", False
+            while not ended:
+                ended = self.attempt(place, seconds if len(moments) < kills else None, rng, moments)
+            found = self.compare(quiet, place)
+            compared, different = compared + found[0], different + found[1]
         counted = ", ".join(f"{moments.count(m)} {m}" for m in sorted(set(moments)))
         verdict = "all" if not different else f"NOT: {', '.join(different)}"
         return f"| {type(self).__name__.lower()} | {kills} | {counted} | {compared} | {verdict} |"
+
+    def attempt(
+        self, place: Path, seconds: float | None, rng: random.Random, moments: list[str]
+    ) -> bool:
+        """Go on until it is killed, or finished: which of the two. Every fourth kill may fall into
+        the start, the others come once the work has begun."""
+        began, process = time.time(), self.start(place)
+        patience = rng.uniform(0.1, seconds) if seconds else None
+        if patience and len(moments) % 4:
+            while process.poll() is None and not self.works(place, began):
+                time.sleep(0.02)
+            patience *= 0.2
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            moments.append(self.phase(place, began))
+            print(f"  {moments[-1]}", file=sys.stderr, flush=True)
+            self.kill(process, place, rng, signal.SIGTERM if len(moments) % 3 == 0 else None)
+            return False
+        if process.returncode:
+            raise RuntimeError((place / "log").read_text()[-3000:])
+        return True
 
     def undisturbed(self) -> tuple[Path, float]:
         """Where it was left, and how long it took."""
@@ -89,24 +106,22 @@ class Run:
     def start(self, place: Path) -> "subprocess.Popen[bytes]":
         place.mkdir(parents=True, exist_ok=True)
         # Answers of the base model are shared below the output directory: each has its own.
-        command = [
-            sys.executable,
-            "train.py",
-            *SETTINGS,
-            f"output_dir={place}/out",
-            "tracking=none",
-        ]
+        own = [f"output_dir={place}/out", "tracking=none", *self.arguments(place)]
         with (place / "log").open("ab") as log:
             return subprocess.Popen(
-                [*command, *self.arguments(place)],
+                [sys.executable, "train.py", *SETTINGS, *own],
                 cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
                 stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
-    def phase(self, place: Path) -> str:
-        files = list(place.rglob("progress.json"))
-        states = [json.loads(file.read_text())["phase"] for file in files]
-        return str(states[0]).split(" (")[0] if states else "start"
+    def works(self, place: Path, began: float) -> bool:
+        return any(file.stat().st_mtime > began for file in place.rglob("progress.json"))
+
+    def phase(self, place: Path, began: float) -> str:
+        if not self.works(place, began):
+            return "start"
+        newest = max(place.rglob("progress.json"), key=lambda file: file.stat().st_mtime)
+        return str(json.loads(newest.read_text())["phase"])
 
     def kill(
         self,
@@ -118,13 +133,15 @@ class Run:
         os.killpg(process.pid, gently or signal.SIGKILL)
         process.wait()
 
-    def compare(self, quiet: Path, tempted: Path) -> tuple[str, list[str]]:
-        count, different = 0, []
+    def compare(self, quiet: Path, tempted: Path) -> tuple[int, list[str]]:
+        """How many things were compared, and which are not equal."""
+        count = 0
+        different: list[str] = []
         for job in self.jobs:
             first, second = left(quiet / job), left(tempted / job)
             count += sum(map(len, first.values()))
             different += [f"{job} {name}" for name in first if first[name] != second[name]]
-        return f"{count} records, tables, answers and weights", different
+        return count, different
 
 
 class Sweep(Run):

@@ -1,4 +1,4 @@
-"""Two processes on gloo with torch's own FSDP2, which runs on a processor; accelerate's does not."""
+"""Two processes on gloo with torch's own FSDP2. Through accelerate it does not run on a CPU."""
 
 import copy
 
@@ -33,7 +33,9 @@ def work(rank, folder, model):
 
 
 def test_ranks_sample_as_often_as_they_like_and_train_on(random_model, tmp_path):
-    torch.multiprocessing.spawn(work, (tmp_path, random_model), nprocs=2)
+    torch.multiprocessing.start_processes(
+        work, (tmp_path, random_model), nprocs=2, start_method="fork"
+    )
     assert len(list(tmp_path.glob("done_*"))) == 2
 
 
