@@ -3,7 +3,7 @@
 Kills (SIGKILL, and SIGTERM every third time) at random moments: a run by itself, gone on with after
 each kill until it is finished, then the next; and a sweep of two jobs, of which now a job, now the
 controller is killed. What they leave is compared, to the bit, with that of the same run and sweep
-left undisturbed: losses and all other metrics but times, completions, both evaluations, the weights.
+left undisturbed: losses and all other metrics but times, completions, evaluations, weights.
 """
 
 import argparse

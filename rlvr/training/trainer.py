@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
@@ -103,10 +104,10 @@ class Trainer(ResumableTrainer, SharedPrefixGRPOTrainer):
             judged, prompts, texts, completion_ids_list
         )
         if self.health is not None and self.model.training:
-            start = self.accelerator.process_index * len(prompts)
-            local = rewards[start : start + len(prompts)].double().cpu().numpy()
             lengths = [len(ids) for ids in completion_ids_list]
-            batch = self.health.batch(inputs, completions, texts, lengths, verdicts, local)
+            seen = zip(inputs, completions, texts, lengths, verdicts, strict=True)
+            columns = zip(*gather_object(list(seen)), strict=True)  # every rank sees all rows
+            batch = self.health.batch(*columns, rewards.double().cpu().numpy())
             self.health.observe(batch, self.state.global_step + 1, self._log_metric)
         return rewards
 
