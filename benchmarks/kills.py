@@ -24,13 +24,14 @@ import pyarrow.parquet
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = [
     *("model=tiny", "dataset=word_problems", "shots=2", "peft=lora", "eval=sampled", "eval.n=12"),
-    *("trainer.max_steps=14", "trainer.per_device_train_batch_size=8", "eval.batch_size=4"),
+    *("trainer.max_steps=60", "trainer.per_device_train_batch_size=8", "eval.batch_size=4"),
     *("trainer.gradient_accumulation_steps=2", "trainer.num_generations=4"),
     *("trainer.max_completion_length=48", "trainer.gradient_checkpointing=false"),
     *("+trainer.extra.steps_per_generation=4", "+trainer.extra.num_iterations=2"),
     *("trainer.logging_steps=2", "trainer.eval_steps=6", "trainer.eval_examples=8"),
     *("trainer.learning_rate=5e-4", "trainer.save_minutes=0.01", "dataset.train_examples=40"),
 ]
+STARTING = ("start", "loading libraries", "data", "pre-flight", "loading the model")
 SWEEP = ["trainer.learning_rate=5e-4,1e-3", "launcher.n_jobs=2", "-m"]
 
 
@@ -52,6 +53,7 @@ class Run:
     """A run by itself. `place` is told by `hydra.run.dir`, which resuming takes up again."""
 
     jobs: tuple[str, ...] = ("",)
+    working = 0.0  # seconds from the first evaluation on, undisturbed
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / type(self).__name__
@@ -76,13 +78,14 @@ class Run:
         self, place: Path, seconds: float | None, rng: random.Random, moments: list[str]
     ) -> bool:
         """Go on until it is killed, or finished: which of the two. Every fourth kill may fall into
-        the start, the others come once the work has begun."""
+        the start, the others come while it works."""
         began, process = time.time(), self.start(place)
-        patience = rng.uniform(0.1, seconds) if seconds else None
-        if patience and len(moments) % 4:
-            while process.poll() is None and not self.works(place, began):
-                time.sleep(0.02)
-            patience *= 0.2
+        patience = None
+        if seconds and len(moments) % 4 == 0:
+            patience = rng.uniform(0.1, seconds)
+        elif seconds:
+            self.await_work(process, place, began)
+            patience = rng.uniform(0, self.working)
         try:
             process.wait(patience)
         except subprocess.TimeoutExpired:
@@ -96,9 +99,18 @@ class Run:
 
     def undisturbed(self) -> tuple[Path, float]:
         """Where it was left, and how long it took."""
-        place, began = self.folder / "undisturbed", time.monotonic()
-        assert self.start(place).wait() == 0, (place / "log").read_text()[-3000:]
-        return place, time.monotonic() - began
+        place, began = self.folder / "undisturbed", time.time()
+        process = self.start(place)
+        self.await_work(process, place, began)
+        self.working = time.time()
+        if process.wait():
+            raise RuntimeError((place / "log").read_text()[-3000:])
+        self.working = time.time() - self.working
+        return place, time.time() - began
+
+    def await_work(self, process: "subprocess.Popen[bytes]", place: Path, began: float) -> None:
+        while process.poll() is None and self.phase(place, began) in STARTING:
+            time.sleep(0.02)
 
     def arguments(self, place: Path) -> list[str]:
         return [f"hydra.run.dir={place}"]
@@ -114,13 +126,11 @@ class Run:
                 stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
-    def works(self, place: Path, began: float) -> bool:
-        return any(file.stat().st_mtime > began for file in place.rglob("progress.json"))
-
     def phase(self, place: Path, began: float) -> str:
-        if not self.works(place, began):
-            return "start"
-        newest = max(place.rglob("progress.json"), key=lambda file: file.stat().st_mtime)
+        files = [file for file in place.rglob("progress.json") if file.stat().st_mtime > began]
+        if not files:
+            return STARTING[0]
+        newest = max(files, key=lambda file: file.stat().st_mtime)
         return str(json.loads(newest.read_text())["phase"])
 
     def kill(
