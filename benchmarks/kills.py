@@ -9,6 +9,8 @@ left undisturbed: losses and all other metrics but times, completions, evaluatio
 import argparse
 import hashlib
 import json
+import logging
+import multiprocessing
 import os
 import random
 import signal
@@ -19,7 +21,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
+
+import hydra  # noqa: E402
+import pyarrow.parquet  # noqa: E402
+
+import rlvr.training.trainer  # noqa: E402, F401
+from rlvr import config, single_run  # noqa: E402
+from rlvr.interruptions import end_on_signals  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = [
@@ -49,8 +59,46 @@ def main() -> None:
                 print(what(Path(folder)).try_out(chosen.kills, rng), flush=True)
 
 
+class Forked:
+    """A run in a process that need not load the libraries again; as a Popen to who kills it."""
+
+    def __init__(self, place: Path) -> None:
+        self._process = multiprocessing.get_context("fork").Process(target=work, args=(place,))
+        self._process.start()
+        self.pid = self._process.pid or 0
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    returncode = property(poll)
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("the run", timeout or 0)
+        return self._process.exitcode
+
+
+def work(place: Path) -> None:
+    """What `python train.py` does, from the composed configuration on."""
+    os.setsid()
+    with (place / "log").open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, force=True)
+    os.environ["RLVR_OUTPUT_DIR"] = str(place / "out")
+    config.register()
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = hydra.compose("config", [*SETTINGS, "tracking=none"])
+    end_on_signals()
+    single_run.start(cfg, place, SETTINGS)
+
+
+Process = Forked | subprocess.Popen[bytes]
+
+
 class Run:
-    """A run by itself. `place` is told by `hydra.run.dir`, which resuming takes up again."""
+    """A run by itself, begun anew in its directory after each kill."""
 
     jobs: tuple[str, ...] = ("",)
     working = 0.0  # seconds from the first evaluation on, undisturbed
@@ -108,23 +156,13 @@ class Run:
         self.working = time.time() - self.working
         return place, time.time() - began
 
-    def await_work(self, process: "subprocess.Popen[bytes]", place: Path, began: float) -> None:
+    def await_work(self, process: Process, place: Path, began: float) -> None:
         while process.poll() is None and self.phase(place, began) in STARTING:
             time.sleep(0.02)
 
-    def arguments(self, place: Path) -> list[str]:
-        return [f"hydra.run.dir={place}"]
-
-    def start(self, place: Path) -> "subprocess.Popen[bytes]":
+    def start(self, place: Path) -> Process:
         place.mkdir(parents=True, exist_ok=True)
-        # Answers of the base model are shared below the output directory: each has its own.
-        own = [f"output_dir={place}/out", "tracking=none", *self.arguments(place)]
-        with (place / "log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "train.py", *SETTINGS, *own],
-                cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
-                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+        return Forked(place)
 
     def phase(self, place: Path, began: float) -> str:
         files = [file for file in place.rglob("progress.json") if file.stat().st_mtime > began]
@@ -135,7 +173,7 @@ class Run:
 
     def kill(
         self,
-        process: "subprocess.Popen[bytes]",
+        process: Process,
         place: Path,
         rng: random.Random,
         gently: signal.Signals | None,
@@ -159,14 +197,22 @@ class Sweep(Run):
 
     jobs = ("sweep/0", "sweep/1")
 
-    def arguments(self, place: Path) -> list[str]:
+    def start(self, place: Path) -> Process:
         sweep = place / "sweep"
+        sweep.parent.mkdir(parents=True, exist_ok=True)
         known = (sweep / "sweep.json").is_file()
-        return [*SWEEP, f"launcher.resume={sweep}" if known else f"hydra.sweep.dir={sweep}"]
+        own = [f"launcher.resume={sweep}" if known else f"hydra.sweep.dir={sweep}"]
+        # Answers of the base model are shared below the output directory: each has its own.
+        own += ["tracking=none", f"output_dir={place}/out"]
+        with (place / "log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "train.py", *SETTINGS, *SWEEP, *own],
+                cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
 
     def kill(
         self,
-        process: "subprocess.Popen[bytes]",
+        process: Process,
         place: Path,
         rng: random.Random,
         gently: signal.Signals | None,
