@@ -50,6 +50,7 @@ class Job:
     ended: str | None = None
     value: float | None = None
     error: str | None = None
+    spent: float = 0.0  # US dollars, for attempts before the one in `remote`
     config: DictConfig = field(default_factory=lambda: NOT_COMPOSED, repr=False, compare=False)
     directory: Path = field(default=Path(), repr=False, compare=False)
 

@@ -1,4 +1,7 @@
-"""What a run leaves behind: `result.json`, truthful whatever happened."""
+"""What a run leaves behind: `result.json`, from its first second on, truthful whatever happens.
+
+A run that was killed cannot change its `running`: it is over where no process works on it.
+"""
 
 import hashlib
 import importlib.metadata
@@ -22,7 +25,8 @@ PACKAGES = ("rlvr", "torch", "transformers", "trl", "peft", "accelerate", "datas
 
 @dataclass
 class Result:
-    """One run. Scores are `rlvr.evaluation.score.Score` as mappings; `seconds` is wall time."""
+    """One run. Scores are `rlvr.evaluation.score.Score` as mappings; `seconds` is wall time,
+    of all attempts."""
 
     status: State = State.failed
     metric: float | None = None
@@ -72,6 +76,12 @@ def read(run_dir: Path) -> Result | None:
         return Result(**{**record, "status": State(record["status"])})
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path} is not a result of rlvr: {error}") from error
+
+
+def ended(run_dir: Path) -> Result | None:
+    """A run's result once it has one; None while its last word is that it runs."""
+    found = read(run_dir)
+    return found if found is not None and found.status.ended else None
 
 
 def write_atomic(path: Path, text: str) -> None:

@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from rlvr import config, ranks, reachable, tracking
+from rlvr.attempts import Attempt
 from rlvr.compare.names import model_name, named
 from rlvr.dotted_keys import is_of_the_run, split_overrides
 from rlvr.errors import UserError
@@ -49,8 +49,8 @@ def run(cfg: DictConfig, run_dir: Path) -> float:
     try:
         progress.begin("loading libraries")
         quiet_libraries(run_dir)
+        from rlvr.run_directory import claim_directory
         from rlvr.training import torchrun
-        from rlvr.training.checkpoints import claim_directory
 
         count = torchrun.processes(cfg)
         if ranks.is_main():
@@ -73,8 +73,11 @@ def describe(cfg: DictConfig) -> str:
 def _run_in_ranks(cfg: DictConfig, run_dir: Path, count: int) -> float:
     from rlvr.training import torchrun
 
-    write_atomic(run_dir / "config.yaml", config.to_yaml(cfg))
+    if ranks.is_main():
+        write_atomic(run_dir / "config.yaml", config.to_yaml(cfg))
     code = torchrun.launch(cfg, run_dir, count)
+    if code == 0 and not ranks.is_main():
+        return float("nan")  # the first machine has the result
     result = read(run_dir)
     if code != 0 or result is None or result.metric is None:
         why = result.error if result and result.error else f"exit code {code}"
@@ -83,11 +86,27 @@ def _run_in_ranks(cfg: DictConfig, run_dir: Path, count: int) -> float:
 
 
 def _run_here(cfg: DictConfig, run_dir: Path, progress: Progress) -> float:
-    started = time.monotonic()
     git, diff = code_state(PROJECT)
     result = Result(
-        shots=cfg.shots, seed=cfg.seed, overrides=_overrides(run_dir), versions=versions(), git=git
+        status=State.running,
+        shots=cfg.shots,
+        seed=cfg.seed,
+        overrides=_overrides(run_dir),
+        versions=versions(),
+        git=git,
     )
+    with Attempt(run_dir) as attempt:
+        result.seconds = attempt.seconds
+        _write(result, run_dir)
+        _recorded(cfg, run_dir, result, attempt, diff, progress)
+    assert result.metric is not None
+    return result.metric
+
+
+def _recorded(
+    cfg: DictConfig, run_dir: Path, result: Result, attempt: Attempt, diff: str, progress: Progress
+) -> None:
+    """Run the experiment; whatever happens, `result.json` and the tracker say how it ended."""
     tracker: tracking.Tracker | None = None
     try:
         if cfg.tracking.name == "mlflow":
@@ -97,7 +116,7 @@ def _run_here(cfg: DictConfig, run_dir: Path, progress: Progress) -> float:
             name=f"{run_dir.name} {named(_settings(result.overrides), cfg)}".strip(),
             directory=run_dir,
             params=tracking.params(cfg, result.overrides),
-            tags={"shots": cfg.shots, "seed": cfg.seed, **tracking.code_tags(git)},
+            tags={"shots": cfg.shots, "seed": cfg.seed, **tracking.code_tags(result.git)},
         )
         result.run_id = tracker.run_id
         if tracker.run_id is not None:
@@ -109,7 +128,7 @@ def _run_here(cfg: DictConfig, run_dir: Path, progress: Progress) -> float:
         result.fail(error)
         raise
     finally:
-        result.seconds = round(time.monotonic() - started, 3)
+        result.seconds = attempt.seconds
         try:
             _write(result, run_dir)
         finally:
@@ -117,8 +136,6 @@ def _run_here(cfg: DictConfig, run_dir: Path, progress: Progress) -> float:
                 for path in artifacts(run_dir, OUTPUTS) if ranks.is_main() else []:
                     tracker.log_artifact(path)
                 tracker.finish(result.status)
-    assert result.metric is not None
-    return result.metric
 
 
 def _overrides(run_dir: Path) -> list[str]:
@@ -288,6 +305,7 @@ def build_trainer(
         ),
         prefix_cache=cfg.trainer.prefix_cache,
         health=HealthMonitor(rewards, prefix, run_dir) if cfg.trainer.health else None,
+        save_minutes=cfg.trainer.save_minutes,
     )
     silence(trainer)
     return trainer
@@ -360,12 +378,16 @@ def _keep(result: Result, task: "Task", part: str, found: dict[str, Any]) -> Non
 def _train(
     cfg: DictConfig, run_dir: Path, trainer: "Trainer", result: Result, progress: Progress
 ) -> None:
-    from rlvr.hub.card import forget_machine
-    from rlvr.training.checkpoints import last_checkpoint
+    from accelerate.utils import set_seed
 
-    last = last_checkpoint(run_dir) if cfg.trainer.resume else None
-    if last:
+    from rlvr.hub.card import forget_machine
+
+    last = trainer.newest_checkpoint() if cfg.trainer.resume else None
+    if last and ranks.is_main():
         log.info("going on from %s", last)
+    # What came before draws as much as it finds to do, and training must not depend on that.
+    set_seed(cfg.seed, device_specific=True)
+    trainer.draws.manual_seed(cfg.seed)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     progress.begin("saving the model")
     trainer.save_model(str(run_dir / "model"))

@@ -14,7 +14,7 @@ from rlvr import config, manifest, tracking
 from rlvr.dotted_keys import flatten, is_of_the_run
 from rlvr.errors import UserError
 from rlvr.formatting import percent
-from rlvr.result import Result, read, write_atomic
+from rlvr.result import Result, ended, read, write_atomic
 from rlvr.states import State
 
 CONFIG = "config.yaml"
@@ -70,7 +70,7 @@ def is_run(directory: Path) -> bool:
 
 def state(directory: Path) -> State:
     """How the run ended; `lost` where it has not said so."""
-    result = read(directory)
+    result = ended(directory)
     return State.lost if result is None else result.status
 
 

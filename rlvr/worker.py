@@ -5,38 +5,36 @@ Exit codes: 0 finished, 1 failed, 143 ended by a signal. A `result.json` is left
 
 import logging
 import os
-import signal
 import sys
 import traceback
 from pathlib import Path
-from types import FrameType
 
 from omegaconf import OmegaConf
 
 from rlvr import ranks, result
 from rlvr.errors import UserError
+from rlvr.interruptions import end_on_signals
 from rlvr.processes import end_own_group, end_with_parent
+from rlvr.states import State
 from rlvr.tracking import RUN_ID_VARIABLE
 
 TERMINATED = 143
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
 
 
-class Terminated(KeyboardInterrupt):
-    """A signal to end. Code that ends well on Ctrl-C ends well on this."""
-
-
 def main(arguments: list[str] | None = None) -> int:
     directory = Path((arguments or sys.argv[1:])[0]).resolve()
     end_on_signals()
-    if not ranks.is_rank():  # another rank may have failed already and said so
-        (directory / result.FILE).unlink(missing_ok=True)
     try:
+        if (
+            ranks.is_main() and not ranks.is_rank()
+        ):  # another rank may have failed already and said so
+            _result(directory, State.running).write(directory)
         end_with_parent()
         logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stdout)
         run_job(directory)
         # other ranks may end before the main one has written
-        if ranks.is_main() and not (directory / result.FILE).is_file():
+        if ranks.is_main() and result.ended(directory) is None:
             raise RuntimeError(f"the run returned and left no {result.FILE}")
         return 0
     except KeyboardInterrupt as error:
@@ -52,17 +50,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def end_on_signals() -> None:
-    """SIGTERM ends a job; so does SIGUSR2, by which Slurm says that the time is nearly up."""
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGUSR2, _terminate)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    why = " (time limit or preemption)" if number == signal.SIGUSR2 else ""
-    raise Terminated(f"ended by {signal.Signals(number).name}{why}")
-
-
 def run_job(directory: Path) -> None:
     from rlvr import config
     from rlvr.run import run
@@ -72,13 +59,16 @@ def run_job(directory: Path) -> None:
 
 def ensure_result(directory: Path, error: BaseException) -> None:
     """Keep the run's own result; write one where it could not."""
-    if (directory / result.FILE).is_file():
-        return
+    if result.ended(directory) is None:
+        record = _result(directory, State.failed)
+        record.fail(error)
+        record.write(directory)
+
+
+def _result(directory: Path, state: State) -> result.Result:
     overrides = directory / "overrides.yaml"
     listed = [str(o) for o in OmegaConf.load(overrides)] if overrides.is_file() else []
-    record = result.Result(overrides=listed, run_id=os.environ.get(RUN_ID_VARIABLE))
-    record.fail(error)
-    record.write(directory)
+    return result.Result(state, overrides=listed, run_id=os.environ.get(RUN_ID_VARIABLE))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from rlvr.processes import (
     group_exists,
     is_alive,
     run_command,
+    slurm_nodes,
     start_time,
 )
 
@@ -103,3 +104,25 @@ def test_a_job_whose_parent_is_gone_already_ends():
     environment = {**os.environ, "RLVR_PARENT_PID": "1"}
     job = subprocess.run([sys.executable, "-c", CHILD], env=environment, timeout=20)
     assert job.returncode == -signal.SIGTERM
+
+
+def test_each_node_of_a_slurm_job_knows_the_others(tmp_path, monkeypatch):
+    for name in ("SLURM_JOB_NUM_NODES", "SLURM_NODEID"):
+        monkeypatch.delenv(name, raising=False)
+    assert slurm_nodes() == {}
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(
+        "#!/bin/sh\n[ \"$*\" = 'show hostnames gpu[3-4]' ] && echo gpu3; echo gpu4\n"
+    )
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "gpu[3-4]")
+    monkeypatch.setenv("SLURM_NODEID", "1")
+    assert slurm_nodes() == {"RLVR_HOSTS": "gpu3,gpu4", "RLVR_HOST": "1"}
+    log = tmp_path / "train.log"
+    code = run_command(
+        ["sh", "-c", "echo $RLVR_HOST of $RLVR_HOSTS"], {}, str(log), str(tmp_path / "started")
+    )
+    assert code == 0
+    assert (tmp_path / "train.log.1").read_text() == "1 of gpu3,gpu4\n"

@@ -32,3 +32,14 @@ def test_asking_loads_nothing():
         "print(len(set(sys.modules) - before))"
     )
     assert int(subprocess.check_output([sys.executable, "-c", code])) < 5
+
+
+def test_the_first_of_several_machines_is_the_main_one(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert (ranks.hosts(), ranks.host(), ranks.is_main()) == (["localhost"], 0, True)
+    monkeypatch.setenv("RLVR_HOSTS", "a,b")
+    monkeypatch.setenv("RLVR_HOST", "1")
+    assert (ranks.hosts(), ranks.host(), ranks.is_main()) == (["a", "b"], 1, False)
+    monkeypatch.setenv("RANK", "0")  # as torchrun says
+    assert ranks.is_main()

@@ -167,9 +167,21 @@ NEEDS_COMPILER = pytest.mark.skipif(
 )
 
 
+def first_step(folder):
+    """Completions, and metrics but times, of the first step."""
+    import pyarrow.parquet
+
+    table = folder / "checkpoints/completions/completions_00001.parquet"
+    record = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
+    values = {k: pytest.approx(v, abs=1e-4) for k, v in record.items() if "perf/" not in k}
+    return pyarrow.parquet.read_table(table).to_pylist(), values
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # the first ZeRO-3 run on a machine compiles for a minute or two
-@pytest.mark.parametrize("strategy", ["ddp", pytest.param("zero3", marks=NEEDS_COMPILER)])
+@pytest.mark.parametrize(
+    "strategy", ["ddp", *(pytest.param(z, marks=NEEDS_COMPILER) for z in ("zero2", "zero3"))]
+)
 def test_two_processes_train_one_model(small, tmp_path, strategy, monkeypatch):
     cfg = small("trainer.num_processes=2", f"trainer.distributed={strategy}", "eval.k=1")
     process = job(tmp_path / "run", cfg)
@@ -180,10 +192,15 @@ def test_two_processes_train_one_model(small, tmp_path, strategy, monkeypatch):
     assert result.base["n"] == 6
     rows = (tmp_path / "run/evaluations/base.jsonl").read_text().splitlines()
     assert len(rows) == 6, "one file, whoever answered"
-    alone = small("eval.k=1", "eval.after=false", "trainer.max_steps=1")
+    alone = small(
+        *("eval.k=1", "eval.after=false", "trainer.max_steps=1"),
+        "trainer.per_device_train_batch_size=16",
+    )
     monkeypatch.setenv("RLVR_OUTPUT_DIR", str(tmp_path / "elsewhere"))
     run(alone, tmp_path / "alone")
     assert (tmp_path / "alone/evaluations/base.jsonl").read_text().splitlines() == rows
+    first = [first_step(tmp_path / name) for name in ("run", "alone")]
+    assert first[0] == first[1], "the same batch, whoever samples it"
     assert (tmp_path / "run/model/model.safetensors").stat().st_size > 100_000
 
 

@@ -98,6 +98,7 @@ def test_a_signal_ends_the_run_as_killed(job, number, error):
     while not (job / "ready").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    assert read(job)["status"] == "running"
     process.send_signal(number)
     assert end(process)[0] == 143
     assert (read(job)["status"], read(job)["error"]) == ("killed", error)

@@ -110,7 +110,7 @@ def read_job(sweep: Path, job: Job) -> RunRow:
 
 def read_run(directory: Path) -> RunRow:
     """A run that belongs to no sweep, or is looked at without it."""
-    found = result.read(directory)
+    found = result.ended(directory)
     settings = _settings(directory)
     if found is None and not settings:
         raise UserError(

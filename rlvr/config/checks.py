@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr.config.schema import Attention, Config, PeftMethod, TrainerConfig
+from rlvr.config.schema import Attention, Config, Distributed, PeftMethod, TrainerConfig
 from rlvr.dotted_keys import flatten
 from rlvr.errors import UserError, nearest
 from rlvr.paths import find
@@ -91,6 +91,7 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("trainer.logging_steps", lambda v: v >= 1, "at least 1"),
     ("trainer.eval_steps", lambda v: v is None or v >= 1, "null or at least 1"),
     ("trainer.save_steps", lambda v: v is None or v >= 1, "null or at least 1"),
+    ("trainer.save_minutes", lambda v: v is None or v > 0, "null or above 0"),
     ("trainer.token_budget", lambda v: v is None or v >= 1, "null (no limit) or at least 1"),
     ("trainer.num_processes", lambda v: v is None or v >= 1, "null or at least 1"),
     ("eval.n", lambda v: v is None or v >= 1, "null (all) or at least 1"),
@@ -286,6 +287,23 @@ def _tracking(config: DictConfig) -> Iterator[str]:
         )
 
 
+OUR_FILES = {
+    *("output_dir", "save_strategy", "save_total_limit", "save_only_model", "ignore_data_skip"),
+    *("load_best_model_at_end", "push_to_hub", "hub_strategy", "resume_from_checkpoint"),
+}  # what exact resume rests on
+
+
+def _distributed(config: DictConfig) -> Iterator[str]:
+    chosen = config.trainer.distributed
+    if chosen is Distributed.fsdp2 and config.peft.method is PeftMethod.qlora:
+        yield (
+            "trainer.distributed=fsdp2 does not shard the 4-bit weights of peft=qlora: use "
+            "peft=lora, or trainer.distributed=ddp"
+        )
+    for name in OUR_FILES & set(config.trainer.extra):
+        yield f"trainer.extra.{name}: checkpoints are rlvr's own affair (trainer.save_minutes)"
+
+
 def _launcher(config: DictConfig) -> Iterator[str]:
     name = config.launcher.get("name")
     if name is not None and name not in LAUNCHERS:
@@ -330,6 +348,7 @@ CHECKS = (
     _attention,
     _peft,
     _tracking,
+    _distributed,
     _launcher,
     _output,
     _run,

@@ -50,7 +50,13 @@ class Distributed(StrEnum):
     auto = "auto"
     none = "none"
     ddp = "ddp"
+    zero2 = "zero2"
     zero3 = "zero3"
+    fsdp2 = "fsdp2"
+
+    @property
+    def is_deepspeed(self) -> bool:
+        return self in (Distributed.zero2, Distributed.zero3)
 
 
 class SharedPrefix(StrEnum):
@@ -158,6 +164,7 @@ class TrainerConfig:
     eval_steps: int | None = None
     eval_examples: int = 64
     save_steps: int | None = None
+    save_minutes: float | None = 10.0
     resume: bool = True
     shared_prefix: SharedPrefix = SharedPrefix.auto
     prefix_cache: bool = True

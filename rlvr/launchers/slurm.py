@@ -23,7 +23,7 @@ LATE = 20.0  # seconds that a result may take to show up on the shared file syst
 CANCEL_GRACE = 40.0  # Slurm itself kills 30 s after scancel
 COMMANDS = ("sbatch", "srun", "sacct", "scancel")
 STARTED = "started"
-COMMON = ("gpus_per_node", "cpus_per_task", "mem_gb", "timeout_min")
+COMMON = ("nodes", "gpus_per_node", "cpus_per_task", "mem_gb", "timeout_min")
 SLURM_ONLY = ("partition", "account", "qos", "setup", "array_parallelism", "additional_parameters")
 
 
@@ -45,8 +45,6 @@ class SlurmRunner:
                 f"launcher=slurm needs {', '.join(missing)} on the PATH: start the sweep on a "
                 "login node of the cluster, or use launcher=local"
             )
-        if settings.get("nodes", 1) != 1:
-            raise UserError(f"launcher.nodes={settings['nodes']}: one run uses one node, set 1")
 
     def attachable(self, job: Job) -> bool:
         slurm = self._of(job)
@@ -68,7 +66,8 @@ class SlurmRunner:
             self._cancel(running, sweep, interrupts)
 
     def _of(self, job: Job) -> "submitit.SlurmJob[int]":
-        """Made once: a new one makes submitit ask the accounting again."""
+        """The job's first node, which has the result. Made once: a new one makes submitit ask the
+        accounting again."""
         import submitit
 
         if job.index not in self._slurm:
@@ -86,7 +85,6 @@ class SlurmRunner:
         with executor.batch():
             submitted = [executor.submit(run_command, *_arguments(job, sweep)) for job in jobs]
         for job, slurm in zip(jobs, submitted, strict=True):
-            self._slurm[job.index] = slurm
             sweep.submitted(job, {"job_id": slurm.job_id, "folder": str(folder)})
 
     def _over(self, job: Job, sweep: Sweep) -> bool:

@@ -1,7 +1,6 @@
 """Watches the rewards while training: metrics under `health/`, and warnings when they look bad.
 
-docs/health.md explains every metric and rule. A process sees its own completions; TRL averages what
-it reports over processes. The table of disagreements is that of the main process.
+docs/health.md explains every metric and rule. Each of several processes sees what all have sampled.
 """
 
 import json
@@ -58,7 +57,7 @@ class HealthMonitor:
         verdicts: Sequence[Verdict],
         rewards: np.ndarray,
     ) -> Batch:
-        """What one process sampled, with its rewards (n, rewards), None as nan."""
+        """What was sampled, with its rewards (n, rewards), None as nan."""
         return Batch(
             prompts=[row["prompt"] for row in inputs],
             questions=[str(row.get("question", row["prompt"])) for row in inputs],

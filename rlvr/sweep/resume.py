@@ -108,6 +108,7 @@ class Resume:
         else:
             state = State.lost if state is State.finished else state
             self._end(old, state)
+            old.spent += (old.remote or {}).get("cost") or 0.0
             old.state, old.remote, old.value, old.error = State.pending, None, None, None
             self._say(AGAIN, f"{old.label} ({state})")
 

@@ -10,7 +10,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import OmegaConf
 
-from rlvr import progress, result
+from rlvr import attempts, progress, result
 from rlvr.errors import UserError
 from rlvr.manifest import Job
 from rlvr.result import Result
@@ -74,13 +74,17 @@ class ResolvedConfig:
 
     def result(self, directory: Path) -> Result | None:
         try:
-            return result.read(directory)
+            return result.ended(directory)
         except UserError as error:
             return Result(State.failed, error=str(error))
 
     def write_result(self, directory: Path, found: Result) -> None:
-        """For a job that died before it could write its own."""
-        found.write(directory)
+        """For a job that died before it could write its own: what it had said is kept."""
+        said = result.read(directory)
+        if said is not None:
+            said.status, said.error, said.traceback = found.status, found.error, found.traceback
+            said.seconds = attempts.seconds(directory) or said.seconds
+        (said or found).write(directory)
 
     def job_return(self, job: Job, found: Result) -> JobReturn:
         returned = empty_return(job)

@@ -1,6 +1,8 @@
 """One MLflow run, written by its job. A server in trouble never kills the run."""
 
+import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,12 +26,13 @@ from rlvr.tracking.tracker import NewRun
 if TYPE_CHECKING:
     import datasets
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, RunData
 
     from rlvr.config.schema import TrackingConfig
 
 log = logging.getLogger(__name__)
 
+TABLES_TAG = "mlflow.loggedArtifacts"
 METRICS_PER_CALL = 1000
 FIRST_PAUSE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 600.0
@@ -42,12 +45,14 @@ def attach(tracking: "TrackingConfig", run: NewRun, run_id: str | None) -> "Mlfl
     try:
         if run_id:
             client.update_run(run_id, status=State.running.mlflow)
+            earlier = client.get_run(run_id).data
         else:
+            earlier = None
             run_id = create_run(client, experiment, run.name, {})
             announce(client, run_id, run.params)
     except server_errors() as error:
         raise UserError(unreachable(uri, error)) from error
-    tracker = MlflowTracker(client, run_id)
+    tracker = MlflowTracker(client, run_id, earlier)
     found = links(uri, experiment, parent_run_id=None, run_ids=[run_id], metric="accuracy/trained")
     labels = {"command": "MLflow UI", "runs_url": "run in MLflow"}
     tracker.places = {label: text for key, label in labels.items() if (text := found[key])}
@@ -60,9 +65,21 @@ def attach(tracking: "TrackingConfig", run: NewRun, run_id: str | None) -> "Mlfl
 
 class MlflowTracker:
     """Writes to one MLflow run. While the store is in trouble, metrics wait and the rest is
-    dropped; the run's files have it all."""
+    dropped; the run's files have it all.
 
-    def __init__(self, client: "MlflowClient", run_id: str) -> None:
+    `earlier` is what the run has from attempts that were cut off: a step that is trained again, to
+    the same numbers, is not logged twice, and a table takes the place of its former self.
+    """
+
+    def __init__(
+        self, client: "MlflowClient", run_id: str, earlier: "RunData | None" = None
+    ) -> None:
+        metrics = earlier.metrics if earlier else {}
+        # Announced ones have no number yet.
+        self._begun = {name for name, value in metrics.items() if not math.isnan(value)}
+        self._known: dict[str, dict[int, float]] = {}
+        tables = (earlier.tags if earlier else {}).get(TABLES_TAG, "[]")
+        self._tables = {table["path"] for table in json.loads(tables)}
         self.run_id: str | None = run_id
         self.places: dict[str, str] = {}
         self._client = client
@@ -94,7 +111,12 @@ class MlflowTracker:
         flat = flat_rows(rows)
         columns = dict.fromkeys(key for row in flat for key in row)
         table = {column: [row.get(column) for row in flat] for column in columns}
-        self._send("a table", lambda: self._client.log_table(self._id, table, file))
+        if file in self._tables:  # MLflow would append to it
+            data = [[row.get(column) for column in columns] for row in flat]
+            text = json.dumps({"columns": [*columns], "data": data})
+            self._send("a table", lambda: self._client.log_text(self._id, text, file))
+        else:
+            self._send("a table", lambda: self._client.log_table(self._id, table, file))
 
     def log_artifact(self, path: Path | str, folder: str | None = None) -> None:
         """A file, or a directory with all it holds."""
@@ -127,9 +149,18 @@ class MlflowTracker:
         self._send("the end", lambda: self._client.set_terminated(self._id, state.mlflow))
 
     def _send_waiting(self) -> None:
-        for batch in chunks(list(self._waiting), METRICS_PER_CALL):
+        for batch in chunks([m for m in self._waiting if self._is_new(m)], METRICS_PER_CALL):
             self._client.log_batch(self._id, metrics=batch)
         self._waiting.clear()
+
+    def _is_new(self, metric: "Metric") -> bool:
+        if metric.key in self._begun:
+            points = self._client.get_metric_history(self._id, metric.key)
+            self._known[metric.key] = {p.step: p.value for p in points if not math.isnan(p.value)}
+            self._begun.remove(metric.key)
+        value = self._known.get(metric.key, {}).get(metric.step)
+        # What has no step, such as a score, may have been asked for in another way meanwhile.
+        return value is None or (metric.step == 0 and value != metric.value)
 
     def _send(self, what: str, call: Callable[[], object]) -> None:
         if time.monotonic() < self._quiet_until:

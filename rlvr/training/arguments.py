@@ -1,5 +1,6 @@
 """From our few settings to TRL's GRPOConfig."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ from omegaconf import DictConfig, OmegaConf
 from trl import GRPOConfig
 
 from rlvr import ranks
-from rlvr.config.schema import Distributed
 from rlvr.errors import UserError
 from rlvr.sampling.engine import Sampling
 from rlvr.training.model import bf16_available
@@ -49,9 +49,9 @@ def _files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     t = cfg.trainer
     return {
         "output_dir": str(run_dir / "checkpoints"),
-        "save_strategy": "steps" if t.save_steps else "no",
-        "save_steps": t.save_steps or 500,
-        "save_total_limit": 2,
+        # One at the end in any case; `save_minutes` and old ones are the trainer's own affair.
+        "save_strategy": "steps",
+        "save_steps": t.save_steps or sys.maxsize,
         "eval_strategy": "steps" if t.eval_steps else "no",
         "eval_steps": t.eval_steps,
         "per_device_eval_batch_size": t.per_device_train_batch_size,
@@ -61,10 +61,10 @@ def _files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
 
 def _device(cfg: DictConfig) -> dict[str, Any]:
     cuda = torch.cuda.is_available()
-    zero3 = cfg.trainer.distributed is Distributed.zero3
+    deepspeed = cfg.trainer.distributed.is_deepspeed
     return {
         # DeepSpeed asks accelerate for a device; on a CPU it needs `use_cpu` off and gloo.
-        "use_cpu": not cuda and not zero3,
+        "use_cpu": not cuda and not deepspeed,
         "ddp_backend": "gloo" if ranks.is_rank() and not cuda else None,
         "bf16": bf16_available() if cfg.trainer.bf16 is None else cfg.trainer.bf16,
         "dataloader_pin_memory": cuda,

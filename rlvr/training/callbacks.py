@@ -18,7 +18,10 @@ from trl import GRPOTrainer
 
 from rlvr.metric_names import metric_name, worth_tracking
 from rlvr.progress import TRAINING, Progress
+from rlvr.result import write_atomic
 from rlvr.tracking import Tracker
+
+METRICS = "metrics.jsonl"
 
 
 class TrackerCallback(TrainerCallback):
@@ -36,6 +39,11 @@ class TrackerCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        if state.is_world_process_zero:  # steps after the checkpoint will be trained again
+            lines = [_line(entry, entry["step"]) for entry in state.log_history]
+            write_atomic(self.run_dir / METRICS, "".join(lines))
+        for entry in state.log_history:
+            worth_tracking(_metrics(entry), self.seen)
         self.progress.begin(TRAINING, state.max_steps, state.global_step)
 
     def on_step_begin(
@@ -61,10 +69,9 @@ class TrackerCallback(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero or not logs:
             return
-        metrics = {metric_name(k): v for k, v in logs.items() if _is_number(v)}
-        record = json.dumps({"step": state.global_step, **metrics})
-        with (self.run_dir / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(record + "\n")
+        metrics = _metrics(logs)
+        with (self.run_dir / METRICS).open("a", encoding="utf-8") as file:
+            file.write(_line(logs, state.global_step))
         self.tracker.log_metrics(worth_tracking(metrics, self.seen), state.global_step)
         if "loss" in logs:
             if "reward/total" in metrics:
@@ -118,6 +125,14 @@ def silence(trainer: GRPOTrainer) -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     trainer.num_completions_to_print = 0
+
+
+def _metrics(logs: Mapping[str, Any]) -> dict[str, float]:
+    return {metric_name(k): v for k, v in logs.items() if k != "step" and _is_number(v)}
+
+
+def _line(logs: Mapping[str, Any], step: int) -> str:
+    return json.dumps({"step": step, **_metrics(logs)}) + "\n"
 
 
 def _is_number(value: Any) -> bool:

@@ -1,49 +1,79 @@
-"""A run's directory belongs to one configuration: whatever else left there is set aside."""
+"""Checkpoints on disk: written aside, sealed with a digest of each file, renamed, and read only
+where they are whole.
 
+`checkpoints/checkpoint-20/` has what transformers saves, `state_RANK.pt` (`resumable.py`) and
+`digests_RANK.json`, one for each machine that wrote a part.
+"""
+
+import hashlib
 import json
-import logging
+import os
+import shutil
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from rlvr.digests import digest
+from rlvr import ranks
 from rlvr.result import write_atomic
 
-log = logging.getLogger(__name__)
-
-IDENTITY = "identity.json"
-CHECKPOINTS = "checkpoints"
-# These choose where a run happens, how it is recorded and what it is asked, not what it learns.
-NOT_TRAINING = ("launcher", "tracking", "output_dir", "run", "eval")
-LEFT_BY_TRAINING = (
-    *(CHECKPOINTS, "model", "evaluations", "result.json", "preflight.json", "metrics.jsonl"),
-    "health_disagreements.jsonl",
-)
+ASIDE = ".writing"
+KEPT = 2
 
 
-def claim_directory(cfg: DictConfig, run_dir: Path, ranks: int) -> None:
-    """Record whose directory this is; what another configuration has left moves to `old-N`."""
-    values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    kept = {key: value for key, value in values.items() if key not in NOT_TRAINING}
-    kept["trainer"] = {k: v for k, v in kept["trainer"].items() if k != "resume"}
-    identity = {"configuration": digest(kept), "ranks": ranks, "seed": cfg.seed}
-    file = run_dir / IDENTITY
-    left = [run_dir / name for name in LEFT_BY_TRAINING if (run_dir / name).exists()]
-    if left and (not file.exists() or json.loads(file.read_text("utf-8")) != identity):
-        number = 1
-        while (aside := run_dir / f"old-{number}").exists():
-            number += 1
-        aside.mkdir()
-        for path in left:
-            path.rename(aside / path.name)
-        log.warning("%s was used with another configuration: moved to %s/", run_dir, aside.name)
-    write_atomic(file, json.dumps(identity, indent=2) + "\n")
+def aside(folder: Path) -> Path:
+    """An empty place to write a checkpoint in."""
+    shutil.rmtree(folder / ASIDE, ignore_errors=True)
+    (folder / ASIDE).mkdir(parents=True)
+    return folder / ASIDE
 
 
-def last_checkpoint(run_dir: Path) -> Path | None:
-    from transformers.trainer_utils import get_last_checkpoint
+def publish(written: Path, folder: Path) -> Path:
+    """Seal the checkpoint `written` and give it its place; all but the newest KEPT are removed."""
+    files = [path for path in written.rglob("*") if path.is_file()]
+    digests = {path.relative_to(written).as_posix(): _digest(path) for path in files}
+    write_atomic(written / f"digests_{ranks.rank()}.json", json.dumps(digests, indent=2))
+    for path in (*files, *(path for path in written.rglob("*") if path.is_dir()), written):
+        _flush(path)  # else the name may reach the disk before the content
+    place = folder / written.name
+    shutil.rmtree(place, ignore_errors=True)  # a torn one, or the same step's
+    written.rename(place)
+    _flush(folder)
+    for old in [p for p in newest_first(folder) if p != place][KEPT - 1 :]:
+        shutil.rmtree(old)
+    return place
 
-    folder = run_dir / CHECKPOINTS
-    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    return Path(last) if last else None
+
+def newest_first(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob("checkpoint-*") if path.name.split("-")[1].isdigit()]
+    return sorted(found, key=step, reverse=True)
+
+
+def step(checkpoint: Path) -> int:
+    return int(checkpoint.name.split("-")[1])
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
+    seals = sorted(checkpoint.glob("digests_*.json"))
+    if not seals:
+        return "it was not finished"
+    for seal in seals:
+        try:
+            digests = json.loads(seal.read_text(encoding="utf-8"))
+            wrong = [n for n, d in digests.items() if _digest(checkpoint / n) != d]
+        except (OSError, ValueError, AttributeError) as error:
+            return f"{seal.name}: {error}"
+        if wrong:
+            return f"{wrong[0]} is not what was written"
+    return None
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,4 +1,5 @@
-"""Several processes for one run: torchrun starts the same worker once per GPU."""
+"""Several processes for one run, on one machine or on several: torchrun starts the same worker once
+per GPU, and the worker's accelerate learns from the environment how they share the work."""
 
 import json
 import os
@@ -13,46 +14,65 @@ from omegaconf import DictConfig
 
 from rlvr import ranks
 from rlvr.config.schema import Distributed
+from rlvr.errors import UserError
 
-ZERO3: dict[str, Any] = {
-    "zero_optimization": {
-        "stage": 3,
-        "overlap_comm": True,
-        "contiguous_gradients": True,
-        "stage3_gather_16bit_weights_on_model_save": True,
-    },
+PORT = 29541  # of the first machine, where the others meet it
+DEEPSPEED: dict[str, Any] = {
     "bf16": {"enabled": "auto"},
     "gradient_accumulation_steps": "auto",
     "gradient_clipping": "auto",
     "train_batch_size": "auto",
     "train_micro_batch_size_per_gpu": "auto",
 }
+ZERO = {
+    Distributed.zero2: {"stage": 2, "overlap_comm": True, "contiguous_gradients": True},
+    Distributed.zero3: {
+        "stage": 3,
+        "overlap_comm": True,
+        "contiguous_gradients": True,
+        "stage3_gather_16bit_weights_on_model_save": True,
+    },
+}
+FSDP2 = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",  # the saved model is a whole one
+}
 
 
 def processes(cfg: DictConfig) -> int:
-    """How many processes a run wants: as configured, else one per visible GPU."""
+    """How many processes a run wants, on all its machines: as configured, else one per GPU.
+
+    Raises UserError where the machines cannot share them evenly.
+    """
     if cfg.trainer.distributed is Distributed.none:
         return 1
-    return cfg.trainer.num_processes or max(1, torch.cuda.device_count())
+    hosts = len(ranks.hosts())
+    if (cfg.trainer.num_processes or 0) % hosts:
+        raise UserError(
+            f"trainer.num_processes={cfg.trainer.num_processes}: {hosts} machines cannot share "
+            f"them evenly; make it a multiple of {hosts}, or null for one per GPU"
+        )
+    return cfg.trainer.num_processes or hosts * max(1, torch.cuda.device_count())
 
 
 def needs_launch(cfg: DictConfig, count: int) -> bool:
-    """ZeRO-3 needs torchrun's environment for a single process too."""
-    return not ranks.is_rank() and (count > 1 or cfg.trainer.distributed is Distributed.zero3)
+    """What shards a model needs torchrun's environment for a single process too."""
+    shards = cfg.trainer.distributed.is_deepspeed or cfg.trainer.distributed is Distributed.fsdp2
+    return not ranks.is_rank() and (count > 1 or shards)
 
 
 def launch(cfg: DictConfig, run_dir: Path, count: int) -> int:
-    """Run `rlvr.worker` in `count` processes on `run_dir/config.yaml`; the exit code.
-
-    A signal that ends this process is passed on, so that ranks can end truthfully too.
+    """Run `rlvr.worker` on `run_dir/config.yaml` in this machine's share of `count` processes; the
+    exit code. A signal that ends this process is passed on, so that ranks can end truthfully too.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={count}", "-m", "rlvr.worker", str(run_dir)]
-    env = os.environ | {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
-    if cfg.trainer.distributed is Distributed.zero3:
-        env |= _deepspeed(run_dir)
-    elif not torch.cuda.is_available():
-        env["ACCELERATE_USE_CPU"] = "true"
+    here = count // len(ranks.hosts())
+    command = [sys.executable, "-m", "torch.distributed.run", *_meeting(), "--nproc-per-node"]
+    command += [str(here), "-m", "rlvr.worker", str(run_dir)]
+    threads = max(1, (os.cpu_count() or 1) // here)
+    env = {"OMP_NUM_THREADS": str(threads), **os.environ, **_strategy(cfg, run_dir)}
     with subprocess.Popen(command, env=env) as torchrun:
         try:
             return torchrun.wait()
@@ -61,8 +81,27 @@ def launch(cfg: DictConfig, run_dir: Path, count: int) -> int:
             raise
 
 
-def _deepspeed(run_dir: Path) -> dict[str, str]:
-    """ZeRO-3 as accelerate reads it. GRPOConfig's own `deepspeed` argument cannot choose gloo."""
-    file = run_dir / "deepspeed.json"
-    file.write_text(json.dumps(ZERO3, indent=2) + "\n", encoding="utf-8")
-    return {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_CONFIG_FILE": str(file)}
+def _meeting() -> list[str]:
+    hosts = ranks.hosts()
+    if len(hosts) == 1:
+        return ["--standalone"]
+    return [
+        *("--nnodes", str(len(hosts)), "--node-rank", str(ranks.host())),
+        *("--master-addr", hosts[0], "--master-port", str(PORT)),
+    ]
+
+
+def _strategy(cfg: DictConfig, run_dir: Path) -> dict[str, str]:
+    """As accelerate reads it. GRPOConfig's own `deepspeed` argument cannot choose gloo."""
+    chosen = cfg.trainer.distributed
+    if chosen in ZERO:
+        file = run_dir / "deepspeed.json"
+        settings = {"zero_optimization": ZERO[chosen], **DEEPSPEED}
+        file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        return {
+            "ACCELERATE_USE_DEEPSPEED": "true",
+            "ACCELERATE_DEEPSPEED_CONFIG_FILE": str(file),
+        }
+    if chosen is Distributed.fsdp2:
+        return FSDP2
+    return {} if torch.cuda.is_available() else {"ACCELERATE_USE_CPU": "true"}

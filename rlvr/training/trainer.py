@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
@@ -20,6 +21,8 @@ from rlvr.sampling.engine import Completions
 from rlvr.sampling.shared import choose_engine
 from rlvr.sampling.stop import StopRule
 from rlvr.training.arguments import rollout_sampling
+from rlvr.training.fsdp2 import gathered
+from rlvr.training.resumable import ResumableTrainer
 from rlvr.training.shared_prefix.update import SharedPrefixGRPOTrainer, Sharing
 from rlvr.verify.judge import judge
 from rlvr.verify.verdict import Reason, Verdict, Verifier
@@ -30,7 +33,7 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 TEXT = "completion_text"  # what an engine returned, on its way through TRL to the rewards
 
 
-class Trainer(SharedPrefixGRPOTrainer):
+class Trainer(ResumableTrainer, SharedPrefixGRPOTrainer):
     """GRPO on a few-shot dataset.
 
     TRL's own generation path takes no stop strings (huggingface/trl#2820), so a base model would
@@ -52,9 +55,10 @@ class Trainer(SharedPrefixGRPOTrainer):
         peft_config: LoraConfig | None = None,
         callbacks: Sequence[TrainerCallback] = (),
         health: HealthMonitor | None = None,
+        save_minutes: float | None = None,
     ) -> None:
         self.verifier, self.stop = verifier, stop
-        self.health = health
+        self.health, self.save_minutes = health, save_minutes
         super().__init__(
             model=model,
             reward_funcs=rewards,
@@ -67,14 +71,18 @@ class Trainer(SharedPrefixGRPOTrainer):
             rollout_func=rollout,
             sharing=sharing,
         )
+        self.draws = torch.Generator().manual_seed(self.args.seed)
         self.engine = choose_engine(self.model, tokenizer, prefix_cache)
 
     def sample(self, model: PreTrainedModel, prompt_ids: list[list[int]]) -> Completions:
-        """A completion to each prompt, drawn as training draws them from torch's random state."""
-        drawn = torch.randint(2**40, (len(prompt_ids),)).tolist()
-        # Two ranks never share a seed, whatever state their generators are in.
+        """A completion to each prompt.
+
+        All ranks draw the seeds of all rows and take their own: what a row says does not depend on
+        how many processes share the batch.
+        """
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
-        seeds = [seed * ranks + rank for seed in drawn]
+        drawn = torch.randint(2**40, (ranks, len(prompt_ids)), generator=self.draws)
+        seeds = drawn[rank].tolist()
         return self.engine.sample(model, prompt_ids, rollout_sampling(self.args), self.stop, seeds)
 
     def _calculate_rewards(
@@ -96,10 +104,10 @@ class Trainer(SharedPrefixGRPOTrainer):
             judged, prompts, texts, completion_ids_list
         )
         if self.health is not None and self.model.training:
-            start = self.accelerator.process_index * len(prompts)
-            local = rewards[start : start + len(prompts)].double().cpu().numpy()
             lengths = [len(ids) for ids in completion_ids_list]
-            batch = self.health.batch(inputs, completions, texts, lengths, verdicts, local)
+            seen = zip(inputs, completions, texts, lengths, verdicts, strict=True)
+            columns = zip(*gather_object(list(seen)), strict=True)  # every rank sees all rows
+            batch = self.health.batch(*columns, rewards.double().cpu().numpy())
             self.health.observe(batch, self.state.global_step + 1, self._log_metric)
         return rewards
 
@@ -130,7 +138,7 @@ class Trainer(SharedPrefixGRPOTrainer):
             gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
         ) as model:
             model.eval()
-            with _without_lockstep(model):
+            with gathered(model), _without_lockstep(model):
                 yield model
             model.train(training)
 

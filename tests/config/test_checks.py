@@ -166,3 +166,16 @@ def test_a_resolved_config_loads_back_the_same(compose_config, tmp_path):
     assert OmegaConf.to_container(again) == OmegaConf.to_container(cfg, resolve=True)
     assert again.dataset.num_shots == 3
     config.validate(again)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["trainer.distributed=fsdp2", "peft=qlora"], "use peft=lora"),
+        (["+trainer.extra.save_only_model=true"], "rlvr's own affair (trainer.save_minutes)"),
+        (["+trainer.extra.output_dir=x"], "trainer.extra.output_dir"),
+        (["trainer.save_minutes=0"], "trainer.save_minutes=0.0: must be null or above 0"),
+    ],
+)
+def test_what_exact_resume_and_sharding_rest_on(compose_config, overrides, said):
+    assert said in problems(compose_config(*overrides))

@@ -81,8 +81,3 @@ def test_jobs_outlive_the_controller_and_resume_waits_for_them(cluster):
     assert again.wait(timeout=60) == 0
     assert cluster.states() == ["finished", "finished"]
     assert [len(cluster.attempts(i)) for i in range(2)] == [1, 1]
-
-
-def test_several_nodes_for_one_run_are_refused(cluster):
-    output = cluster.run("launcher=slurm", "shots=0", "launcher.nodes=2", code=1)
-    assert "launcher.nodes=2: one run uses one node" in output

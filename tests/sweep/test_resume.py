@@ -83,6 +83,12 @@ def test_others_run_again_under_their_run(state, left, shown, ended):
     assert earlier.ended == ended
 
 
+def test_what_earlier_attempts_have_cost_is_kept():
+    earlier = Earlier(job(0, state=State.killed, remote={"cost": 0.5}, spent=0.25))
+    (again,) = earlier.match(job(0))
+    assert (again.remote, again.spent) == (None, 0.75)
+
+
 def test_remote_jobs_are_waited_for_or_lost():
     jobs = [job(i, state=State.running, remote={"id": str(i)}) for i in range(2)]
     earlier = Earlier(*jobs)

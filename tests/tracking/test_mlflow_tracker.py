@@ -203,3 +203,28 @@ def test_many_processes_one_store(tracking, client):
         end_run(sweep.tracking.uri, run_id, State.killed)
     statuses = [client.get_run(run_id).info.status for run_id in run_ids]
     assert statuses == [end.upper() for end in ends]
+
+
+def test_what_an_earlier_attempt_has_logged_is_not_there_twice(
+    tracking, tracker, client, monkeypatch
+):
+    for step in (1, 2, 3):
+        tracker.log_metrics({"train/loss": step / 10, "perf/step_seconds": 1.0}, step)
+    tracker.log_metrics({"base/accuracy": 0.25, "base/mean_length": 30.0})
+    tracker.log_table([{"a": 1}, {"a": 2}], "base_completions.json")
+    monkeypatch.setenv("RLVR_RUN_ID", tracker.run_id)
+    again = open_run(tracking, name="mine", params={}, tags={})
+    again.log_metrics({"base/accuracy": 0.25, "base/mean_length": 31.0})
+    again.log_table([{"a": 1}, {"a": 3}], "base_completions.json")
+    for step in (2, 3, 4):  # a checkpoint of step 1
+        again.log_metrics({"train/loss": step / 10, "perf/step_seconds": 2.0}, step)
+
+    def history(name):
+        return [(m.step, m.value) for m in client.get_metric_history(tracker.run_id, name)]
+
+    assert history("train/loss") == [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.4)]
+    assert [step for step, _ in history("perf/step_seconds")] == [1, 2, 3, 4]
+    assert history("base/accuracy") == [(0, 0.25)]
+    assert (0, 31.0) in history("base/mean_length")
+    path = client.download_artifacts(tracker.run_id, "base_completions.json")
+    assert json.loads(Path(path).read_text()) == {"columns": ["a"], "data": [[1], [3]]}

@@ -1,67 +1,66 @@
-"""A directory belongs to one configuration."""
-
-import json
+"""A checkpoint is read as it was written, or not at all."""
 
 import pytest
 
-from rlvr.training.checkpoints import CHECKPOINTS, IDENTITY, claim_directory, last_checkpoint
+from rlvr.training import checkpoints
+
+FILES = ("adapter_model.safetensors", "optimizer.pt", "state_0.pt", "deep/shard_0.pt")
 
 
-@pytest.fixture
-def claim(compose_config, tmp_path):
-    def claimed(*overrides, ranks=1):
-        claim_directory(compose_config("~launcher", *overrides), tmp_path, ranks)
-        return tmp_path
-
-    return claimed
-
-
-def leave(folder):
-    (folder / CHECKPOINTS / "checkpoint-2").mkdir(parents=True)
-    (folder / "metrics.jsonl").write_text("{}")
+def write(folder, step):
+    written = checkpoints.aside(folder) / f"checkpoint-{step}"
+    (written / "deep").mkdir(parents=True)
+    for name in FILES:
+        (written / name).write_bytes(f"{name} of step {step}".encode() * 9)
+    return checkpoints.publish(written, folder)
 
 
-def test_the_same_configuration_keeps_what_it_left(claim):
-    leave(claim())
-    folder = claim()
-    assert last_checkpoint(folder).name == "checkpoint-2"
-    assert (folder / "metrics.jsonl").exists()
+def test_what_was_written_is_whole_and_the_newest_two_stay(tmp_path):
+    for step in (2, 10, 9, 11):
+        assert checkpoints.damage(write(tmp_path, step)) is None
+    assert [c.name for c in checkpoints.newest_first(tmp_path)] == [
+        "checkpoint-11",
+        "checkpoint-10",
+    ]
+    assert not any((tmp_path / checkpoints.ASIDE).iterdir())
+
+
+def truncate(file):
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def flip(file):
+    file.write_bytes(b"X" + file.read_bytes()[1:])
 
 
 @pytest.mark.parametrize(
-    "kept", [["eval.n=5"], ["tracking=none"], ["output_dir=/tmp"], ["trainer.resume=false"]]
+    "tear", [truncate, flip, lambda f: f.write_bytes(b""), lambda f: f.unlink()]
 )
-def test_what_training_does_not_depend_on_is_no_other_configuration(claim, kept):
-    leave(claim())
-    assert last_checkpoint(claim(*kept))
+@pytest.mark.parametrize("name", [*FILES, "digests_0.json"])
+def test_a_checkpoint_torn_at_any_of_its_files_is_noticed(tmp_path, name, tear):
+    checkpoint = write(tmp_path, 3)
+    tear(checkpoint / name)
+    assert checkpoints.damage(checkpoint)
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [["shots=2"], ["seed=1"], ["trainer.learning_rate=1e-5"], ["rewards=random"], ["model=tiny"]],
-)
-def test_another_configuration_finds_an_empty_place(claim, changed, caplog):
-    leave(claim())
-    folder = claim(*changed)
-    assert last_checkpoint(folder) is None
-    assert not (folder / "metrics.jsonl").exists()
-    assert (folder / "old-1" / CHECKPOINTS / "checkpoint-2").is_dir()
-    assert "moved to old-1/" in caplog.text
-    leave(folder)
-    claim()
-    assert (folder / "old-2/metrics.jsonl").exists()
+def test_the_same_step_again_replaces_a_torn_one(tmp_path):
+    truncate(write(tmp_path, 3) / FILES[0])
+    assert checkpoints.damage(write(tmp_path, 3)) is None
 
 
-def test_another_number_of_ranks_is_another_run(claim):
-    leave(claim(ranks=1))
-    assert last_checkpoint(claim(ranks=2)) is None
+def test_two_machines_without_a_common_disk_seal_their_own_parts(tmp_path, monkeypatch):
+    first = write(tmp_path / "a", 3)
+    monkeypatch.setenv("RANK", "8")
+    second = write(tmp_path / "b", 3)
+    seal = (second / "digests_8.json").read_text()
+    (first / "digests_8.json").write_text(seal)  # as one copy of both, such as S3's
+    assert checkpoints.damage(first) is None
+    (first / "digests_8.json").write_text(seal.replace("optimizer.pt", "optimizer_8.pt"))
+    assert "optimizer_8.pt" in checkpoints.damage(first)
 
 
-def test_what_nobody_has_signed_is_not_trusted(claim, tmp_path):
-    leave(tmp_path)
-    assert last_checkpoint(claim()) is None
-    assert json.loads((tmp_path / IDENTITY).read_text())["seed"] == 42
-
-
-def test_no_checkpoint_yet(tmp_path):
-    assert last_checkpoint(tmp_path) is None
+def test_a_place_that_is_no_checkpoint_is_none(tmp_path):
+    (tmp_path / "checkpoint-best").mkdir()
+    (tmp_path / "completions").mkdir()
+    assert checkpoints.newest_first(tmp_path) == []
+    assert checkpoints.newest_first(tmp_path / "missing") == []

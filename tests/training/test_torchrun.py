@@ -1,7 +1,11 @@
 """How many processes a run gets; the runs themselves are in tests/test_run.py."""
 
+import json
+from pathlib import Path
+
 import pytest
 
+from rlvr.errors import UserError
 from rlvr.training import torchrun
 
 
@@ -28,3 +32,40 @@ def test_only_the_first_process_launches(compose_config, monkeypatch):
     assert torchrun.needs_launch(compose_config("trainer.distributed=zero3"), 1)
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert not torchrun.needs_launch(cfg, 2)
+
+
+def test_machines_share_a_run_evenly(compose_config, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setenv("RLVR_HOSTS", "a,b")
+    assert torchrun.processes(compose_config()) == 8
+    assert torchrun.processes(compose_config("trainer.num_processes=2")) == 2
+    with pytest.raises(UserError, match="multiple of 2"):
+        torchrun.processes(compose_config("trainer.num_processes=3"))
+
+
+@pytest.mark.parametrize("strategy", ["zero2", "zero3", "fsdp2", "ddp"])
+def test_ranks_learn_the_strategy_from_their_environment(
+    compose_config, monkeypatch, tmp_path, strategy
+):
+    given = {}
+
+    class Recorded:
+        def __init__(self, command, env):
+            given.update(env, command=command)
+
+        __enter__ = __exit__ = lambda self, *_: self
+        wait = lambda self: 0  # noqa: E731
+
+    monkeypatch.setattr(torchrun.subprocess, "Popen", Recorded)
+    monkeypatch.setenv("RLVR_HOSTS", "a,b")
+    monkeypatch.setenv("RLVR_HOST", "1")
+    cfg = compose_config(f"trainer.distributed={strategy}", "trainer.num_processes=4")
+    assert torchrun.launch(cfg, tmp_path, 4) == 0
+    words = " ".join(given["command"])
+    assert (
+        "--nnodes 2 --node-rank 1 --master-addr a --master-port 29541 --nproc-per-node 2" in words
+    )
+    if strategy.startswith("zero"):
+        settings = json.loads(Path(given["ACCELERATE_DEEPSPEED_CONFIG_FILE"]).read_text())
+        assert settings["zero_optimization"]["stage"] == int(strategy[-1])
+    assert (given.get("FSDP_VERSION") == "2") == (strategy == "fsdp2")

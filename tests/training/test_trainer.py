@@ -127,11 +127,11 @@ def test_calls_and_ranks_draw_different_samples(
     for rank in range(2):
         monkeypatch.setattr(Accelerator, "num_processes", 2)
         monkeypatch.setattr(Accelerator, "process_index", rank)
-        torch.manual_seed(1)  # the same state in both
+        trainer.draws.manual_seed(1)  # the same state in both
         first, second = trainer.sample(random_model, ids), trainer.sample(random_model, ids)
         seen |= {tuple(row) for row in first.ids + second.ids}
     assert len(seen) == 16
-    torch.manual_seed(1)
+    trainer.draws.manual_seed(1)
     assert trainer.sample(random_model, ids) == first
 
 

@@ -20,13 +20,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from rlvr.launchers.sagemaker.checkpoints import (
-    Sealer,
-    discard_torn,
-    forget_after,
-    last_step,
-    write_json,
-)
 from rlvr.launchers.sagemaker.shared_answers import SharedAnswers
 
 ML = Path("/opt/ml")
@@ -36,7 +29,6 @@ OUTPUTS = Path("/tmp/rlvr")  # what the run shares with others; its own is in it
 TERM_TO_KILL = 100.0  # SageMaker kills 120 s after SIGTERM
 FAILURE_LENGTH = 1024
 END_OF_LOG = "[rlvr] the job has ended with exit code"
-MASTER_PORT = 7777
 SECRET_VARIABLE = "RLVR_HF_TOKEN_ARN"
 
 
@@ -69,7 +61,7 @@ def main() -> int:
     prepare(container)
     answers = SharedAnswers(OUTPUTS / "evaluations", **container.job["answers"])
     answers.start()
-    code = supervise(start(container), Sealer(container.run_dir / "checkpoints"))
+    code = supervise(start(container))
     answers.end()
     finish(container, code)
     say(f"{END_OF_LOG} {code}")
@@ -81,21 +73,17 @@ def say(text: str) -> None:
 
 
 def prepare(container: Container) -> None:
-    """Give the worker a directory that holds its files and a record that ends at its checkpoint."""
+    """Give the worker a directory that holds its files, and what an earlier life left."""
     run_dir, work_dir = container.run_dir, container.work_dir
     for folder in (run_dir, work_dir):
         folder.mkdir(parents=True, exist_ok=True)
     lives = run_dir / "lives.json"
     life = 1 + (json.loads(lives.read_text()) if lives.is_file() else 0)
-    write_json(lives, life)
+    lives.write_text(json.dumps(life), encoding="utf-8")
     for stale in ("result.json", "progress.json", "return.pkl"):
         (run_dir / stale).unlink(missing_ok=True)
-    for torn in discard_torn(run_dir / "checkpoints"):
-        say(f"{torn} is incomplete, it is not used")
-    step = last_step(run_dir / "checkpoints")
-    forgotten = forget_after(run_dir / "metrics.jsonl", step)
     if life > 1:
-        say(f"start number {life}, going on after step {step}; {forgotten} later records dropped")
+        say(f"start number {life}")
     for path in (container.ml / "input/data/job").iterdir():
         shutil.copy(path, work_dir / path.name)
     say(
@@ -108,25 +96,24 @@ def gpus() -> int:
 
 
 def command(container: Container) -> list[str]:
-    """One worker, which makes its own ranks; on several hosts torchrun must join them."""
-    worker = ["-m", container.job["module"], str(container.work_dir)]
-    hosts = sorted(container.resources["hosts"], key=lambda host: int(host.rpartition("-")[2]))
-    if len(hosts) == 1:
-        return [sys.executable, *worker]
-    return [
-        *(sys.executable, "-m", "torch.distributed.run"),
-        *("--nnodes", str(len(hosts))),
-        *("--node-rank", str(hosts.index(container.resources["current_host"]))),
-        *("--master-addr", hosts[0], "--master-port", str(MASTER_PORT)),
-        *("--nproc-per-node", str(max(1, gpus()))),
-        *worker,
-    ]
+    """One worker, which makes its own ranks and meets those of other hosts."""
+    return [sys.executable, "-m", container.job["module"], str(container.work_dir)]
+
+
+def hosts(container: Container) -> dict[str, str]:
+    """As `rlvr.ranks` reads them; nothing where there is one."""
+    names = sorted(container.resources["hosts"], key=lambda host: int(host.rpartition("-")[2]))
+    if len(names) == 1:
+        return {}
+    here = names.index(container.resources["current_host"])
+    return {"RLVR_HOSTS": ",".join(names), "RLVR_HOST": str(here)}
 
 
 def start(container: Container) -> "subprocess.Popen[bytes]":
     cwd = Path(container.job.get("cwd", CODE))
     cwd.mkdir(parents=True, exist_ok=True)
-    return subprocess.Popen(command(container), cwd=cwd, env=environment(), start_new_session=True)
+    env = {**environment(), **hosts(container)}
+    return subprocess.Popen(command(container), cwd=cwd, env=env, start_new_session=True)
 
 
 def environment() -> dict[str, str]:
@@ -157,7 +144,7 @@ def fetch_secret(arn: str) -> str:
     return text.strip()
 
 
-def supervise(child: "subprocess.Popen[bytes]", sealer: Sealer) -> int:
+def supervise(child: "subprocess.Popen[bytes]") -> int:
     """Wait for the worker, as PID 1 must; its exit code, 128 + n for signal n."""
     stop_requests: list[float] = []
 
@@ -171,7 +158,6 @@ def supervise(child: "subprocess.Popen[bytes]", sealer: Sealer) -> int:
         signal.signal(number, on_term)
     while (code := _reaped(child.pid)) is None:
         time.sleep(0.2)
-        sealer.seal()
         if stop_requests and time.monotonic() - stop_requests[0] > TERM_TO_KILL:
             os.killpg(child.pid, signal.SIGKILL)
     return code if code >= 0 else 128 - code

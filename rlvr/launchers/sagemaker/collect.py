@@ -16,11 +16,18 @@ OUR_OWN = ("lives.json", "job.json", "task.pkl")
 
 
 def fetch(
-    storage: Storage, remote: TrainingJob, directory: Path, *, log: str, model: bool = True
+    storage: Storage,
+    remote: TrainingJob,
+    directory: Path,
+    *,
+    log: str,
+    model: bool = True,
+    spent: float = 0.0,
 ) -> None:
     """Download result, metrics, evaluations and model (not the trainer's checkpoints).
 
-    `log` is the name of the file in `directory` that the job's log is followed into.
+    `log` is the name of the file in `directory` that the job's log is followed into, `spent` what
+    earlier attempts have cost.
 
     output.tar.gz is complete for a job that ended by itself; after a kill the copy that SageMaker
     kept of the run's directory is what there is.
@@ -35,7 +42,7 @@ def fetch(
         storage.extract(f"{remote.output_key}/model.tar.gz", directory / "model")
         if not any((directory / "model").iterdir()):
             (directory / "model").rmdir()
-    _complete_result(directory, remote)
+    _complete_result(directory, remote, spent)
     _check_return(directory)
 
 
@@ -56,13 +63,13 @@ def progress(storage: Storage, remote: TrainingJob, directory: Path) -> None:
         write_atomic(directory / "progress.json", body.decode())
 
 
-def _complete_result(directory: Path, remote: TrainingJob) -> None:
+def _complete_result(directory: Path, remote: TrainingJob, spent: float) -> None:
     """Add what only the controller knows: the cost, and the state of the code it packed."""
     path = directory / RESULT
     if not path.is_file():
         return
     result = json.loads(path.read_text(encoding="utf-8"))
-    result["cost"] = remote.cost
+    result["cost"] = None if remote.cost is None else spent + remote.cost
     result["git"] = result.get("git") or remote.git
     write_atomic(path, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
 

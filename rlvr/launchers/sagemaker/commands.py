@@ -172,7 +172,7 @@ def _collect(jobs: Jobs, chosen: argparse.Namespace) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         log = directory / "train.log"
         LogFollower(service_in(training.region), training.name, log).poll()
-        collect.fetch(_storage(training), training, directory, log=log.name)
+        collect.fetch(_storage(training), training, directory, log=log.name, spent=job.spent)
         print(f"#{job.index} {training.note}: {directory}")
     print("to take the results into the sweep's record, resume it with launcher.resume=DIRECTORY")
 

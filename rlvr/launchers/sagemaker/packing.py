@@ -131,17 +131,19 @@ def _tar_gz(contents: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def requirements(settings: Settings, *, tracked: bool, zero3: bool) -> str | None:
+def requirements(settings: Settings, *, tracked: bool, deepspeed: bool) -> str | None:
     """The text of the job's requirements.txt, None where its image has everything.
 
     `auto` pins the versions installed here, one `name==version` a line: MLflow only for jobs that
-    write to it (`tracked`), DeepSpeed only for ZeRO-3.
+    write to it (`tracked`), DeepSpeed only for ZeRO.
     """
     if not settings.requirements:
         return None
     if settings.requirements != "auto":
         return Path(settings.requirements).expanduser().read_text(encoding="utf-8")
-    left_out = NOT_IN_JOBS | (set() if tracked else TRACKING) | (set() if zero3 else {"deepspeed"})
+    left_out = (
+        NOT_IN_JOBS | (set() if tracked else TRACKING) | (set() if deepspeed else {"deepspeed"})
+    )
     names = sorted(set(_dependencies(PROJECT)) - left_out)
     lines = [f"{name}=={importlib.metadata.version(name)}" for name in names]
     return "\n".join([*lines, *settings.extra_requirements]) + "\n"

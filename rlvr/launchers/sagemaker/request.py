@@ -52,7 +52,9 @@ class RequestBuilder:
         """The requirements of a job, and what is left out of its code."""
         trainer = submission.config.get("trainer") or {}
         requirements = packing.requirements(
-            submission.settings, tracked=self.tracked, zero3=trainer.get("distributed") == "zero3"
+            submission.settings,
+            tracked=self.tracked,
+            deepspeed=str(trainer.get("distributed")).startswith("zero"),
         )
         return requirements, str(submission.settings.exclude)
 

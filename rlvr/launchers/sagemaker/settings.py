@@ -126,9 +126,11 @@ class Settings:
 def spot_problem(settings: Settings, config: dict[str, Any]) -> str | None:
     """Spot without checkpoints may never finish: every interruption starts from nothing."""
     trainer = config.get("trainer")
-    if settings.spot and isinstance(trainer, dict) and not trainer.get("save_steps"):
-        return "launcher.spot=true needs checkpoints: set trainer.save_steps, such as 10"
-    return None
+    if not settings.spot or not isinstance(trainer, dict):
+        return None
+    if trainer.get("save_minutes") or trainer.get("save_steps"):
+        return None
+    return "launcher.spot=true needs checkpoints: set trainer.save_minutes, such as 10"
 
 
 # As people read them: `str or null`.

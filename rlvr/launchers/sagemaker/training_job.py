@@ -130,7 +130,7 @@ class Submission:
         if self.settings.instance_type != "auto":
             return self.settings.instance_type
         trainer = self.config.get("trainer") or {}
-        several = str(trainer.get("distributed")) in ("ddp", "zero3")
+        several = str(trainer.get("distributed")) in ("ddp", "zero2", "zero3", "fsdp2")
         wanted = trainer.get("num_processes") or (8 if several else 1)
         return next((name for gpus, name in AUTO if gpus >= wanted), AUTO[-1][1])
 

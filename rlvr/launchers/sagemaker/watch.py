@@ -122,7 +122,7 @@ class Watch:
             return True
         job, settings = submission.job, submission.settings
         log = self.sweep.log_file(job).name
-        collect.fetch(self.storage, training, job.directory, log=log)
+        collect.fetch(self.storage, training, job.directory, log=log, spent=job.spent)
         result = collect.ending(self.sweep.result(job), training, settings.max_runtime)
         self._import(submission, training)
         self._end(submission, result)

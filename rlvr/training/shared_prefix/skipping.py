@@ -45,17 +45,24 @@ class Trained:
         The other rows get their old log-probabilities, a ratio of one, and the mean entropy of the
         trained tokens, so that TRL's logged entropy is the mean over the trained rows.
         """
-        if len(self.rows) == len(ids):
-            return score(ids, mask, width)
         if len(self.rows) == 0:
             return self._nothing(score, ids, width)
         logps, entropies, _ = score(ids[self.rows], mask[self.rows], width)
+        mean = None if entropies is None else self._mean(entropies)
+        if len(self.rows) == len(ids):
+            return logps, entropies, None
         logps = self._others().to(logps.dtype).index_copy(0, self.rows, logps)
-        if entropies is not None:
-            kept = self.mask[self.rows]
-            mean = (entropies.detach() * kept).sum() / kept.sum()
+        if entropies is not None and mean is not None:
             entropies = mean.expand_as(logps).clone().index_copy(0, self.rows, entropies)
         return logps, entropies, None
+
+    def _mean(self, entropies: Tensor) -> Tensor:
+        """Over the trained tokens of all ranks, each of which must ask: one may have none."""
+        kept = self.mask[self.rows]
+        sums = torch.stack([(entropies.detach() * kept).sum(), kept.sum()])
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(sums)
+        return sums[0] / sums[1]
 
     def _others(self) -> Tensor:
         return torch.zeros_like(self.mask, dtype=torch.float32) if self.old is None else self.old
@@ -64,8 +71,9 @@ class Trained:
         """Two tokens tie the zero loss to the model: stock's gradient is zero here, not missing."""
         pair = ids[:1, -width].expand(1, 2)
         logps, entropies, _ = score(pair, torch.ones_like(pair), 1)
-        none = None if entropies is None else self._others() + torch.nan
-        return self._others() + 0 * logps.sum(), none, None
+        mean = None if entropies is None else self._mean(entropies[:0])
+        others = self._others()
+        return others + 0 * logps.sum(), None if mean is None else mean.expand_as(others), None
 
 
 def trained_rows(inputs: dict[str, Any]) -> Trained:

@@ -89,3 +89,12 @@ def test_progress_while_it_runs(storage, remote, tmp_path):
 
 def test_result_has_the_fields_we_write():
     assert {"cost", "git"} <= set(vars(Result()))
+
+
+def test_the_cost_of_earlier_attempts_is_added(storage, remote, tmp_path):
+    run = "s/1/000/checkpoints/run"
+    storage.put(f"{run}/result.json", result(status="killed", metric=None).encode())
+    last = remote(status="Stopped", cost=0.5)
+    for _ in range(2):  # collecting again adds nothing
+        collect.fetch(storage, last, tmp_path, log="train.log", spent=1.25)
+        assert read(tmp_path).cost == 1.75

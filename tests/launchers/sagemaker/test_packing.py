@@ -101,20 +101,20 @@ def settings(**changes):
 
 
 def test_requirements_are_what_is_installed_here_without_what_jobs_do_not_need():
-    text = requirements(settings(extra_requirements=["a==1"]), tracked=False, zero3=False)
+    text = requirements(settings(extra_requirements=["a==1"]), tracked=False, deepspeed=False)
     pinned = dict(line.split("==") for line in text.splitlines())
     assert pinned["trl"] == importlib.metadata.version("trl")
     assert pinned["a"] == "1"
     assert not {"torch", "sagemaker", "mlflow", "deepspeed"} & set(pinned)
-    tracked = requirements(settings(), tracked=True, zero3=False)
+    tracked = requirements(settings(), tracked=True, deepspeed=False)
     assert "mlflow==" in tracked
     assert "deepspeed" not in tracked
     if sys.platform == "linux":
-        assert "deepspeed==" in requirements(settings(), tracked=False, zero3=True)
+        assert "deepspeed==" in requirements(settings(), tracked=False, deepspeed=True)
 
 
 def test_requirements_of_ones_own_or_none(tmp_path):
     file = tmp_path / "mine.txt"
     file.write_text("b==2\n")
-    assert requirements(settings(requirements=str(file)), tracked=True, zero3=True) == "b==2\n"
-    assert requirements(settings(requirements=None), tracked=True, zero3=True) is None
+    assert requirements(settings(requirements=str(file)), tracked=True, deepspeed=True) == "b==2\n"
+    assert requirements(settings(requirements=None), tracked=True, deepspeed=True) is None

@@ -44,8 +44,9 @@ def test_spot_waits_at_least_as_long_as_it_may_run():
 
 def test_spot_needs_checkpoints():
     spot = Settings.read({"role": ROLE, "spot": True})
-    assert "trainer.save_steps" in spot_problem(spot, {"trainer": {"save_steps": None}})
+    assert "trainer.save_minutes" in spot_problem(spot, {"trainer": {"save_steps": None}})
     assert spot_problem(spot, {"trainer": {"save_steps": 5}}) is None
+    assert spot_problem(spot, {"trainer": {"save_minutes": 10.0}}) is None
     on_demand = Settings.read({"role": ROLE})
     assert spot_problem(on_demand, {"trainer": {"save_steps": None}}) is None
 

@@ -171,7 +171,7 @@ def test_a_failed_upload_starts_nothing(queue, storage, monkeypatch):
 
 
 def test_spot_without_checkpoints_is_refused(queue, submission):
-    with pytest.raises(UserError, match=r"job #2 shots=2: .*trainer\.save_steps"):
+    with pytest.raises(UserError, match=r"job #2 shots=2: .*trainer\.save_minutes"):
         queue.add(submission(2, {"trainer": {"save_steps": None}}, spot=True))
 
 

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from rlvr import result, worker
 from rlvr.evaluation.store import EXCHANGED_ROOT, Samples, Store
+from rlvr.training import checkpoints
 
 
 def run_job(directory: Path) -> None:
@@ -63,9 +64,14 @@ def begin(do: str) -> None:
 
 
 def last_checkpoint(directory: Path) -> int:
-    found = [int(p.name.split("-")[1]) for p in (directory / "checkpoints").glob("checkpoint-*")]
-    print("going on after step", max(found, default=0))
-    return max(found, default=0)
+    """The step of the newest whole one; what was recorded after it is trained again."""
+    found = checkpoints.newest_first(directory / "checkpoints")
+    step = next((checkpoints.step(c) for c in found if not checkpoints.damage(c)), 0)
+    print("going on after step", step)
+    metrics = directory / "metrics.jsonl"
+    lines = metrics.read_text().splitlines(keepends=True) if step else []
+    metrics.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
+    return step
 
 
 def train(directory: Path, step: int, steps: int) -> None:
@@ -78,10 +84,10 @@ def train(directory: Path, step: int, steps: int) -> None:
 
 
 def save(checkpoint: Path) -> None:
-    """As transformers does: not atomically, the trainer's state last."""
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "weights.bin").write_bytes(b"x" * 1000)
-    (checkpoint / "trainer_state.json").write_text("{}")
+    written = checkpoints.aside(checkpoint.parent) / checkpoint.name
+    written.mkdir()
+    (written / "weights.bin").write_bytes(b"x" * 1000)
+    checkpoints.publish(written, checkpoint.parent)
 
 
 worker.run_job = run_job

@@ -1,0 +1,257 @@
+"""Does a run that is killed end as one that is not? `python benchmarks/kills.py [--kills 20]`
+
+Kills (SIGKILL, and SIGTERM every third time) at random moments: a run by itself, gone on with after
+each kill until it is finished, then the next; and a sweep of two jobs, of which now a job, now the
+controller is killed. What they leave is compared, to the bit, with that of the same run and sweep
+left undisturbed: losses and all other metrics but times, completions, evaluations, weights.
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
+
+import hydra  # noqa: E402
+import pyarrow.parquet  # noqa: E402
+
+import rlvr.training.trainer  # noqa: E402, F401
+from rlvr import config, single_run  # noqa: E402
+from rlvr.interruptions import end_on_signals  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+SETTINGS = [
+    *("model=tiny", "dataset=word_problems", "shots=2", "peft=lora", "eval=sampled", "eval.n=12"),
+    *("trainer.max_steps=60", "trainer.per_device_train_batch_size=8", "eval.batch_size=4"),
+    *("trainer.gradient_accumulation_steps=2", "trainer.num_generations=4"),
+    *("trainer.max_completion_length=48", "trainer.gradient_checkpointing=false"),
+    *("+trainer.extra.steps_per_generation=4", "+trainer.extra.num_iterations=2"),
+    *("trainer.logging_steps=2", "trainer.eval_steps=6", "trainer.eval_examples=8"),
+    *("trainer.learning_rate=5e-4", "trainer.save_minutes=0.01", "dataset.train_examples=40"),
+]
+STARTING = ("start", "loading libraries", "data", "pre-flight", "loading the model")
+SWEEP = ["trainer.learning_rate=5e-4,1e-3", "launcher.n_jobs=2", "-m"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20, help="of the run, and of the sweep")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=["run", "sweep"])
+    chosen = parser.parse_args()
+    rng = random.Random(chosen.seed)
+    print("| what | killed | in which phases | compared | equal |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for what in (Run, Sweep):
+            if chosen.only in (None, what.__name__.lower()):
+                print(what(Path(folder)).try_out(chosen.kills, rng), flush=True)
+
+
+class Forked:
+    """A run in a process that need not load the libraries again; as a Popen to who kills it."""
+
+    def __init__(self, place: Path) -> None:
+        self._process = multiprocessing.get_context("fork").Process(target=work, args=(place,))
+        self._process.start()
+        self.pid = self._process.pid or 0
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    returncode = property(poll)
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("the run", timeout or 0)
+        return self._process.exitcode
+
+
+def work(place: Path) -> None:
+    """What `python train.py` does, from the composed configuration on."""
+    os.setsid()
+    with (place / "log").open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, force=True)
+    os.environ["RLVR_OUTPUT_DIR"] = str(place / "out")
+    config.register()
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = hydra.compose("config", [*SETTINGS, "tracking=none"])
+    end_on_signals()
+    single_run.start(cfg, place, SETTINGS)
+
+
+Process = Forked | subprocess.Popen[bytes]
+
+
+class Run:
+    """A run by itself, begun anew in its directory after each kill."""
+
+    jobs: tuple[str, ...] = ("",)
+    working = 0.0  # seconds from the first evaluation on, undisturbed
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / type(self).__name__
+
+    def try_out(self, kills: int, rng: random.Random) -> str:
+        """A line of the table."""
+        quiet, seconds = self.undisturbed()
+        moments: list[str] = []
+        compared = 0
+        different: list[str] = []
+        while len(moments) < kills:
+            place, ended = self.folder / f"killed-{len(moments)}", False
+            while not ended:
+                ended = self.attempt(place, seconds if len(moments) < kills else None, rng, moments)
+            found = self.compare(quiet, place)
+            compared, different = compared + found[0], different + found[1]
+        counted = ", ".join(f"{moments.count(m)} {m}" for m in sorted(set(moments)))
+        verdict = "all" if not different else f"NOT: {', '.join(different)}"
+        return f"| {type(self).__name__.lower()} | {kills} | {counted} | {compared} | {verdict} |"
+
+    def attempt(
+        self, place: Path, seconds: float | None, rng: random.Random, moments: list[str]
+    ) -> bool:
+        """Go on until it is killed, or finished: which of the two. Every fourth kill may fall into
+        the start, the others come while it works."""
+        began, process = time.time(), self.start(place)
+        patience = None
+        if seconds and len(moments) % 4 == 0:
+            patience = rng.uniform(0.1, seconds)
+        elif seconds:
+            self.await_work(process, place, began)
+            patience = rng.uniform(0, self.working)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            moments.append(self.phase(place, began))
+            print(f"  {moments[-1]}", file=sys.stderr, flush=True)
+            self.kill(process, place, rng, signal.SIGTERM if len(moments) % 3 == 0 else None)
+            return False
+        if process.returncode:
+            raise RuntimeError((place / "log").read_text()[-3000:])
+        return True
+
+    def undisturbed(self) -> tuple[Path, float]:
+        """Where it was left, and how long it took."""
+        place, began = self.folder / "undisturbed", time.time()
+        process = self.start(place)
+        self.await_work(process, place, began)
+        self.working = time.time()
+        if process.wait():
+            raise RuntimeError((place / "log").read_text()[-3000:])
+        self.working = time.time() - self.working
+        return place, time.time() - began
+
+    def await_work(self, process: Process, place: Path, began: float) -> None:
+        while process.poll() is None and self.phase(place, began) in STARTING:
+            time.sleep(0.02)
+
+    def start(self, place: Path) -> Process:
+        place.mkdir(parents=True, exist_ok=True)
+        return Forked(place)
+
+    def phase(self, place: Path, began: float) -> str:
+        files = [file for file in place.rglob("progress.json") if file.stat().st_mtime > began]
+        if not files:
+            return STARTING[0]
+        newest = max(files, key=lambda file: file.stat().st_mtime)
+        return str(json.loads(newest.read_text())["phase"])
+
+    def kill(
+        self,
+        process: Process,
+        place: Path,
+        rng: random.Random,
+        gently: signal.Signals | None,
+    ) -> None:
+        os.killpg(process.pid, gently or signal.SIGKILL)
+        process.wait()
+
+    def compare(self, quiet: Path, tempted: Path) -> tuple[int, list[str]]:
+        """How many things were compared, and which are not equal."""
+        count = 0
+        different: list[str] = []
+        for job in self.jobs:
+            first, second = left(quiet / job), left(tempted / job)
+            count += sum(map(len, first.values()))
+            different += [f"{job} {name}" for name in first if first[name] != second[name]]
+        return count, different
+
+
+class Sweep(Run):
+    """Two jobs at a time; resumed by `launcher.resume`."""
+
+    jobs = ("sweep/0", "sweep/1")
+
+    def start(self, place: Path) -> Process:
+        sweep = place / "sweep"
+        sweep.parent.mkdir(parents=True, exist_ok=True)
+        known = (sweep / "sweep.json").is_file()
+        own = [f"launcher.resume={sweep}" if known else f"hydra.sweep.dir={sweep}"]
+        # Answers of the base model are shared below the output directory: each has its own.
+        own += ["tracking=none", f"output_dir={place}/out"]
+        with (place / "log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "train.py", *SETTINGS, *SWEEP, *own],
+                cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def kill(
+        self,
+        process: Process,
+        place: Path,
+        rng: random.Random,
+        gently: signal.Signals | None,
+    ) -> None:
+        """A job, or the controller, with which its jobs must end."""
+        record = place / "sweep/sweep.json"
+        jobs = json.loads(record.read_text())["jobs"] if record.is_file() else []
+        pids = [job["pid"] for job in jobs if job["pid"] and Path(f"/proc/{job['pid']}").exists()]
+        if pids and rng.random() < 0.5:
+            os.kill(rng.choice(pids), gently or signal.SIGKILL)
+            process.wait()  # the other job goes on to its end
+        else:
+            os.kill(process.pid, gently or signal.SIGKILL)
+            process.wait()
+        deadline = time.monotonic() + 60
+        while any(Path(f"/proc/{pid}").exists() for pid in pids):
+            assert time.monotonic() < deadline, "a job outlives its controller"
+            time.sleep(0.1)
+
+
+def left(folder: Path) -> dict[str, list[Any]]:
+    """What a finished run leaves, but for times."""
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    tables = sorted((folder / "checkpoints/completions").glob("*.parquet"))
+    weights = sorted((folder / "model").glob("*.safetensors"))
+    result = json.loads((folder / "result.json").read_text())
+    assert result["status"] == "finished", result
+    return {
+        "metrics": [{k: v for k, v in r.items() if "perf/" not in k} for r in records],
+        "completions": [pyarrow.parquet.read_table(table).to_pylist() for table in tables],
+        "answers": [
+            json.loads(line)
+            for phase in ("base", "trained")
+            for line in (folder / f"evaluations/{phase}.jsonl").read_text().splitlines()
+        ],
+        "weights": [hashlib.sha256(file.read_bytes()).hexdigest() for file in weights],
+        "scores": [result["base"], result["trained"], result["paired"]],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""A directory belongs to one configuration."""
+
+import json
+
+import pytest
+
+from rlvr.run_directory import IDENTITY, claim_directory
+
+CHECKPOINT = "checkpoints/checkpoint-2"
+
+
+@pytest.fixture
+def claim(compose_config, tmp_path):
+    def claimed(*overrides, ranks=1):
+        claim_directory(compose_config("~launcher", *overrides), tmp_path, ranks)
+        return tmp_path
+
+    return claimed
+
+
+def leave(folder):
+    (folder / CHECKPOINT).mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text("{}")
+
+
+def test_the_same_configuration_keeps_what_it_left(claim):
+    leave(claim())
+    folder = claim()
+    assert (folder / CHECKPOINT).is_dir()
+    assert (folder / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        ["eval.n=5"],
+        ["tracking=none"],
+        ["output_dir=/tmp"],
+        ["trainer.resume=false"],
+        ["trainer.save_steps=3"],
+        ["trainer.save_minutes=1"],
+    ],
+)
+def test_what_training_does_not_depend_on_is_no_other_configuration(claim, kept):
+    leave(claim())
+    assert (claim(*kept) / CHECKPOINT).is_dir()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [["shots=2"], ["seed=1"], ["trainer.learning_rate=1e-5"], ["rewards=random"], ["model=tiny"]],
+)
+def test_another_configuration_finds_an_empty_place(claim, changed, caplog):
+    leave(claim())
+    folder = claim(*changed)
+    assert not (folder / CHECKPOINT).exists()
+    assert not (folder / "metrics.jsonl").exists()
+    assert (folder / "old-1" / CHECKPOINT).is_dir()
+    assert "moved to old-1/" in caplog.text
+    leave(folder)
+    claim()
+    assert (folder / "old-2/metrics.jsonl").exists()
+
+
+def test_another_number_of_ranks_is_another_run(claim):
+    leave(claim(ranks=1))
+    assert not (claim(ranks=2) / CHECKPOINT).exists()
+
+
+def test_what_nobody_has_signed_is_not_trusted(claim, tmp_path):
+    leave(tmp_path)
+    assert not (claim() / CHECKPOINT).exists()
+    assert json.loads((tmp_path / IDENTITY).read_text())["seed"] == 42
