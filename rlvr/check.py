@@ -119,13 +119,21 @@ def describe(cfg: DictConfig, splits: "Splits", asked: "Sequence[Task]") -> Iter
     own = ", ".join(f"{name} ({kind})" for name, kind in columns(splits.train).items())
     yield f"columns     a reward may take {own}; and {', '.join((*LISTS, *BESIDES))}"
     steps = estimate.steps(cfg, len(splits.train))
-    yield (
-        f"training    {steps.count} steps of {steps.questions} questions x "
-        f"{cfg.trainer.num_generations} completions = {steps.count * steps.completions} rollouts "
-        f"of at most {cfg.trainer.max_completion_length} tokens"
-    )
+    yield f"training    {_training(cfg, steps)}"
     yield f"evaluation  {_evaluation(cfg, asked)}"
     yield f"model       {_model(cfg)}"
+
+
+def _training(cfg: DictConfig, steps: estimate.Steps) -> str:
+    t = cfg.trainer
+    uses = t.optimizer_steps_per_generation * t.num_iterations
+    sampled = t.batch_size * t.optimizer_steps_per_generation
+    every = f"every {uses} steps " if uses > 1 else ""
+    return (
+        f"{steps.count} steps of {t.batch_size} completions; {every}"
+        f"{sampled // t.num_generations} questions x {t.num_generations} completions: "
+        f"{steps.rollouts} rollouts of at most {t.max_completion_length} tokens"
+    )
 
 
 def _evaluation(cfg: DictConfig, asked: "Sequence[Task]") -> str:
@@ -197,8 +205,8 @@ def _check_rollouts(
     report.publish()
     assert report.rollouts is not None
     rate = report.rollouts["completions"] / seconds
-    steps = estimate.steps(cfg, len(splits.train))
+    rollouts = estimate.steps(cfg, len(splits.train)).rollouts
     print(
-        f"{rate:.1f} rollouts a second here: the {steps.count * steps.completions} of training "
-        f"take {duration(steps.count * steps.completions / rate)}, the updates come on top."
+        f"{rate:.1f} rollouts a second here: the {rollouts} of training take "
+        f"{duration(rollouts / rate)}, the updates come on top."
     )

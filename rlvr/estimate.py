@@ -25,22 +25,21 @@ FULL_STATES = 4  # a weight, its gradient and Adam's two averages
 
 @dataclass(frozen=True)
 class Steps:
-    """Optimiser steps of a run, and completions in each."""
+    """Optimizer steps of a run, completions in each, and completions sampled in all."""
 
     count: int
     completions: int
-    questions: int
+    rollouts: int
 
 
 def steps(cfg: DictConfig, train_rows: int) -> Steps:
-    """As TRL counts them; with several processes only where trainer.num_processes names them."""
+    """As TRL counts them: questions that fill no generation batch are left out."""
     t = cfg.trainer
-    processes = t.num_processes or 1
-    completions = t.per_device_train_batch_size * t.gradient_accumulation_steps * processes
-    questions = completions // t.num_generations
-    per_epoch = max(1, train_rows // questions)
+    sampled = t.batch_size * t.optimizer_steps_per_generation  # at once
+    uses = t.optimizer_steps_per_generation * t.num_iterations  # optimizer steps that take them
+    per_epoch = max(1, train_rows // (sampled // t.num_generations)) * uses
     count = t.max_steps if t.max_steps > 0 else math.ceil(per_epoch * t.num_train_epochs)
-    return Steps(count, completions, questions)
+    return Steps(count, t.batch_size, math.ceil(count / uses) * sampled)
 
 
 def prompt_tokens(cfg: DictConfig, splits: "Splits") -> list[int] | None:

@@ -17,3 +17,8 @@ def rank() -> int:
 def is_main() -> bool:
     """The one process that writes what belongs to the whole run."""
     return rank() == 0
+
+
+def count() -> int:
+    """Of the processes of this run."""
+    return int(os.environ.get("WORLD_SIZE", 1)) if is_rank() else 1

@@ -260,6 +260,7 @@ def build_trainer(
     tracker: tracking.Tracker,
     progress: Progress,
 ) -> "Trainer":
+    from rlvr.config import batch
     from rlvr.safeguards.health import HealthMonitor
     from rlvr.training.arguments import grpo_config
     from rlvr.training.callbacks import TrackerCallback, silence
@@ -267,7 +268,8 @@ def build_trainer(
     from rlvr.training.shared_prefix.update import Sharing
     from rlvr.training.trainer import Trainer, at_least_one_batch
 
-    args = grpo_config(cfg, run_dir, [reward.weight for reward in rewards])
+    parts = batch.derive(cfg, ranks.count(), fits=lambda micro: True)
+    args = grpo_config(cfg, run_dir, [reward.weight for reward in rewards], parts)
     prefix = splits.prompt_builder.template.answer_prefix
     trainer = Trainer(
         model=load_model(cfg),

@@ -7,6 +7,9 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import II, MISSING, DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError
+
+from rlvr.errors import UserError
 
 
 class Dtype(StrEnum):
@@ -66,6 +69,20 @@ class TrackingName(StrEnum):
     wandb = "wandb"
     trackio = "trackio"
     none = "none"
+
+
+# TRL's own names of what depends on the machine
+BATCH = (
+    "set trainer.batch_size=N, the completions of an optimizer step on all processes together, and "
+    "where memory asks for it trainer.micro_batch_size=M; accumulation follows from them"
+)
+OTHER_NAMES = {
+    "per_device_train_batch_size": BATCH,
+    "gradient_accumulation_steps": BATCH,
+    "per_device_eval_batch_size": "it is the micro-batch: set trainer.micro_batch_size=M",
+    "steps_per_generation": "set trainer.optimizer_steps_per_generation=N",
+    "generation_batch_size": "set trainer.optimizer_steps_per_generation=N",
+}
 
 
 @dataclass
@@ -136,8 +153,10 @@ class TrainerConfig:
     warmup_ratio: float = 0.1
     num_train_epochs: float = 2.0
     max_steps: int = -1
-    per_device_train_batch_size: int = 16
-    gradient_accumulation_steps: int = 2
+    batch_size: int = 32  # completions per optimizer step, whatever the machine
+    micro_batch_size: int | None = None  # completions at a time in each process; what fits
+    optimizer_steps_per_generation: int = 1  # each on a part of the completions sampled for them
+    num_iterations: int = 1  # times that all of these steps are taken
     num_generations: int = 8
     max_completion_length: int = 256
     temperature: float = 1.0
@@ -231,8 +250,16 @@ def register() -> None:
 
 
 def load(path: Path) -> DictConfig:
-    """Read a resolved config, as a job gets it, back onto the schema."""
-    config = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))
+    """Read a resolved config, as a job gets it, back onto the schema.
+
+    Raises UserError for a key that there is no more.
+    """
+    try:
+        config = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))
+    except ConfigKeyError as error:
+        key = str(error.full_key)
+        instead = OTHER_NAMES.get(key.removeprefix("trainer."), "remove it")
+        raise UserError(f"{path}: {key} is no key of this version: {instead}") from error
     assert isinstance(config, DictConfig)
     return config
 

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from trl import GRPOConfig
 
 from rlvr import ranks
+from rlvr.config.batch import Batch
 from rlvr.config.schema import Distributed
 from rlvr.errors import UserError
 from rlvr.sampling.engine import Sampling
@@ -15,19 +16,22 @@ from rlvr.training.model import bf16_available
 
 # Settings that have the same name and meaning in GRPOConfig.
 SAME = (
-    "learning_rate lr_scheduler_type num_train_epochs max_steps per_device_train_batch_size "
-    "gradient_accumulation_steps num_generations max_completion_length temperature top_p beta "
+    "learning_rate lr_scheduler_type num_train_epochs max_steps num_iterations "
+    "num_generations max_completion_length temperature top_p beta "
     "loss_type scale_rewards importance_sampling_level epsilon epsilon_high max_grad_norm "
     "mask_truncated_completions gradient_checkpointing logging_steps"
 ).split()
 
 
-def grpo_config(cfg: DictConfig, run_dir: Path, reward_weights: list[float]) -> GRPOConfig:
+def grpo_config(
+    cfg: DictConfig, run_dir: Path, reward_weights: list[float], batch: Batch
+) -> GRPOConfig:
     """The arguments of one run; raises UserError with TRL's own words where TRL refuses them."""
     extra = OmegaConf.to_container(cfg.trainer.extra, resolve=True)
     assert isinstance(extra, dict)
     values = {
         **{name: cfg.trainer[name] for name in SAME},
+        **_batch(cfg, batch),
         **_files(cfg, run_dir),
         **_device(cfg),
         "reward_weights": reward_weights,
@@ -45,6 +49,16 @@ def grpo_config(cfg: DictConfig, run_dir: Path, reward_weights: list[float]) -> 
         raise UserError(f"trainer: {error}") from error
 
 
+def _batch(cfg: DictConfig, batch: Batch) -> dict[str, Any]:
+    rounds = cfg.trainer.optimizer_steps_per_generation
+    return {
+        "per_device_train_batch_size": batch.micro,
+        "gradient_accumulation_steps": batch.accumulation,
+        "steps_per_generation": batch.accumulation * rounds,
+        "per_device_eval_batch_size": batch.micro,
+    }
+
+
 def _files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     t = cfg.trainer
     return {
@@ -54,7 +68,6 @@ def _files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         "save_total_limit": 2,
         "eval_strategy": "steps" if t.eval_steps else "no",
         "eval_steps": t.eval_steps,
-        "per_device_eval_batch_size": t.per_device_train_batch_size,
         "num_generations_eval": 1,
     }
 

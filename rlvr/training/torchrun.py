@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 from rlvr import ranks
+from rlvr.config import batch
 from rlvr.config.schema import Distributed
 
 ZERO3: dict[str, Any] = {
@@ -30,10 +31,8 @@ ZERO3: dict[str, Any] = {
 
 
 def processes(cfg: DictConfig) -> int:
-    """How many processes a run wants: as configured, else one per visible GPU."""
-    if cfg.trainer.distributed is Distributed.none:
-        return 1
-    return cfg.trainer.num_processes or max(1, torch.cuda.device_count())
+    """How many processes a run wants: as configured, else as the visible GPUs allow."""
+    return batch.processes(cfg, torch.cuda.device_count())
 
 
 def needs_launch(cfg: DictConfig, count: int) -> bool:

@@ -26,7 +26,7 @@ def checked(compose_config):
         rewards = build_rewards(cfg.rewards)
         if functions is not None:
             rewards = [Reward(f.__name__, f, 1.0, {}) for f in functions]
-        return check_golds(rewards, splits, Steps(count=100, completions=32, questions=4))
+        return check_golds(rewards, splits, Steps(count=100, completions=32, rollouts=100 * 32))
 
     return check
 

@@ -17,8 +17,8 @@ from rlvr.verify.build import build_verifier
 
 SMALL = [
     *("dataset=word_problems", "dataset.loader.train_size=60", "dataset.loader.test_size=8"),
-    *("shots=0", "peft=none", "trainer.per_device_train_batch_size=16"),
-    *("trainer.gradient_accumulation_steps=1", "trainer.num_generations=4"),
+    *("shots=0", "peft=none", "trainer.batch_size=16"),
+    "trainer.num_generations=4",
     *("trainer.max_completion_length=4", "trainer.gradient_checkpointing=false"),
 ]
 
