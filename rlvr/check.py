@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from rlvr import config, estimate, reachable
+from rlvr.config.steps import Steps, planned_steps
 from rlvr.errors import UserError
 from rlvr.formatting import duration
 from rlvr.model_files import model_files
@@ -57,7 +58,7 @@ def check(
     rewards = build_rewards(cfg.rewards)
     console = Console(highlight=False, soft_wrap=True)
     console.print(*describe(cfg, splits, asked), sep="\n")
-    report = check_golds(rewards, splits, estimate.steps(cfg, len(splits.train)))
+    report = check_golds(rewards, splits, planned_steps(cfg, len(splits.train)))
     report.publish()
     if rollouts:
         _check_rollouts(cfg, rewards, splits, report)
@@ -118,13 +119,13 @@ def describe(cfg: DictConfig, splits: "Splits", asked: "Sequence[Task]") -> Iter
     yield f"data        {data.name}: {sizes} questions, {data.num_shots} shots{prompts}"
     own = ", ".join(f"{name} ({kind})" for name, kind in columns(splits.train).items())
     yield f"columns     a reward may take {own}; and {', '.join((*LISTS, *BESIDES))}"
-    steps = estimate.steps(cfg, len(splits.train))
-    yield f"training    {_training(cfg, steps)}"
+    yield f"training    {_training(cfg, planned_steps(cfg, len(splits.train)))}"
     yield f"evaluation  {_evaluation(cfg, asked)}"
     yield f"model       {_model(cfg)}"
+    yield from (f"warning     {warning}" for warning in config.warnings(cfg))
 
 
-def _training(cfg: DictConfig, steps: estimate.Steps) -> str:
+def _training(cfg: DictConfig, steps: Steps) -> str:
     t = cfg.trainer
     uses = t.optimizer_steps_per_generation * t.num_iterations
     sampled = t.batch_size * t.optimizer_steps_per_generation
@@ -205,7 +206,7 @@ def _check_rollouts(
     report.publish()
     assert report.rollouts is not None
     rate = report.rollouts["completions"] / seconds
-    rollouts = estimate.steps(cfg, len(splits.train)).rollouts
+    rollouts = planned_steps(cfg, len(splits.train)).rollouts
     print(
         f"{rate:.1f} rollouts a second here: the {rollouts} of training take "
         f"{duration(rollouts / rate)}, the updates come on top."

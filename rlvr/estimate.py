@@ -4,7 +4,6 @@ import json
 import math
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,25 +20,6 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 QUANTISED_BYTES = 0.516  # a 4-bit weight with its double-quantised scale
 ADAPTER_BYTES = 16  # a float32 weight, its gradient and Adam's two averages
 FULL_STATES = 4  # a weight, its gradient and Adam's two averages
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Optimizer steps of a run, completions in each, and completions sampled in all."""
-
-    count: int
-    completions: int
-    rollouts: int
-
-
-def steps(cfg: DictConfig, train_rows: int) -> Steps:
-    """As TRL counts them: questions that fill no generation batch are left out."""
-    t = cfg.trainer
-    sampled = t.batch_size * t.optimizer_steps_per_generation  # at once
-    uses = t.optimizer_steps_per_generation * t.num_iterations  # optimizer steps that take them
-    per_epoch = max(1, train_rows // (sampled // t.num_generations)) * uses
-    count = t.max_steps if t.max_steps > 0 else math.ceil(per_epoch * t.num_train_epochs)
-    return Steps(count, t.batch_size, math.ceil(count / uses) * sampled)
 
 
 def prompt_tokens(cfg: DictConfig, splits: "Splits") -> list[int] | None:

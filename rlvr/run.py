@@ -161,6 +161,7 @@ def _experiment(
     tracker: tracking.Tracker,
     progress: Progress,
 ) -> None:
+    from rlvr.config.steps import planned_steps
     from rlvr.data.load import data_digest, load_splits
     from rlvr.evaluation.protocols import protocol_tasks
     from rlvr.evaluation.tasks import tasks
@@ -169,9 +170,13 @@ def _experiment(
     from rlvr.verify.build import build_verifier
 
     progress.begin("data")
+    if ranks.is_main():
+        for warning in config.warnings(cfg):
+            log.warning(warning)
     rewards = build_rewards(cfg.rewards)
     splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=build_verifier(cfg.dataset))
     asked = tasks(cfg, splits)
+    planned_steps(cfg, len(splits.train))  # refuses what is no plan
     for name in ("train", "validation", "test"):
         data = getattr(splits, name)
         result.datasets[name] = {"n": len(data), "digest": data_digest(data)}
@@ -205,9 +210,9 @@ def _experiment(
 
 def _expect(cfg: DictConfig, splits: "Splits", asked: "list[Task]", progress: Progress) -> None:
     """What is to come after the base evaluation, so that one estimate covers the whole run."""
-    from rlvr.estimate import steps
+    from rlvr.config.steps import planned_steps
 
-    planned = steps(cfg, len(splits.train))
+    planned = planned_steps(cfg, len(splits.train))
     progress.estimate.later[TRAINING] = Later(planned.count, TRAINING, 1.0)
     for task in asked if cfg.eval.after else ():
         share = cfg.eval.k / planned.completions
@@ -230,7 +235,7 @@ def _check_golds(
     tracker: tracking.Tracker,
 ) -> "Preflight | None":
     """The pre-flight check before the model loads; marks a run with control rewards as one."""
-    from rlvr.estimate import steps
+    from rlvr.config.steps import planned_steps
     from rlvr.rewards.controls import control_names
     from rlvr.safeguards.gold_answers import check_golds
 
@@ -238,7 +243,7 @@ def _check_golds(
         tracker.set_tags({"control": ", ".join(control)})
     if not cfg.trainer.preflight:
         return None
-    report = check_golds(rewards, splits, steps(cfg, len(splits.train)))
+    report = check_golds(rewards, splits, planned_steps(cfg, len(splits.train)))
     report.publish(run_dir)
     return report
 

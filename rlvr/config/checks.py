@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr.config import batch
+from rlvr.config import training
 from rlvr.config.schema import OTHER_NAMES, Attention, Config, PeftMethod, TrainerConfig
 from rlvr.dotted_keys import flatten
 from rlvr.errors import UserError, nearest
@@ -114,10 +114,13 @@ def _ranges(config: DictConfig) -> Iterator[str]:
             yield f"{key}={value}: must be {expected}"
 
 
-def _batches(config: DictConfig) -> Iterator[str]:
-    """GRPO needs whole groups: TRL says the same, but after the model has loaded."""
+def _training(config: DictConfig) -> Iterator[str]:
+    """Relations of settings, where each by itself is right."""
     if not any(problem.startswith("trainer.") for problem in _ranges(config)):
-        yield from batch.problems(config)
+        yield from training.problems(config)
+
+
+def _evaluation(config: DictConfig) -> Iterator[str]:
     if config.eval.k > 1 and config.eval.temperature == 0:
         yield (
             f"eval.k={config.eval.k} greedy samples would all be the same: "
@@ -256,8 +259,6 @@ def _attention(config: DictConfig) -> Iterator[str]:
 def _peft(config: DictConfig) -> Iterator[str]:
     if config.peft.method is PeftMethod.qlora and importlib.util.find_spec("bitsandbytes") is None:
         yield "peft=qlora needs bitsandbytes (Linux only); use peft=lora here"
-    if config.peft.quant_type not in ("nf4", "fp4"):
-        yield f"peft.quant_type={config.peft.quant_type}: must be nf4 or fp4"
 
 
 def _tracking(config: DictConfig) -> Iterator[str]:
@@ -318,7 +319,8 @@ CHECKS = (
     _values,
     _ranges,
     _secrets,
-    _batches,
+    _training,
+    _evaluation,
     _shots,
     _files,
     _model,

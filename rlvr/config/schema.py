@@ -27,6 +27,48 @@ class Attention(StrEnum):
     flex_attention = "flex_attention"
 
 
+class Loss(StrEnum):
+    grpo = "grpo"
+    bnpo = "bnpo"
+    dr_grpo = "dr_grpo"
+    dapo = "dapo"
+    cispo = "cispo"
+    sapo = "sapo"
+    luspo = "luspo"
+    vespo = "vespo"
+
+
+class ScaleRewards(StrEnum):
+    group = "group"
+    batch = "batch"
+    none = "none"
+
+
+class RatioLevel(StrEnum):
+    token = "token"
+    sequence = "sequence"
+
+
+class Scheduler(StrEnum):
+    """Those of transformers but for the two that follow an evaluation's loss."""
+
+    constant = "constant"
+    constant_with_warmup = "constant_with_warmup"
+    linear = "linear"
+    cosine = "cosine"
+    cosine_with_restarts = "cosine_with_restarts"
+    cosine_with_min_lr = "cosine_with_min_lr"
+    cosine_warmup_with_min_lr = "cosine_warmup_with_min_lr"
+    polynomial = "polynomial"
+    inverse_sqrt = "inverse_sqrt"
+    warmup_stable_decay = "warmup_stable_decay"
+
+
+class Quantisation(StrEnum):
+    nf4 = "nf4"
+    fp4 = "fp4"
+
+
 class PeftMethod(StrEnum):
     none = "none"
     lora = "lora"
@@ -140,7 +182,8 @@ class PeftConfig:
     alpha: int = 16
     dropout: float = 0.0
     target_modules: Any = "all-linear"
-    quant_type: str = "nf4"
+    modules_to_save: list[str] | None = None  # trained whole, such as [lm_head, embed_tokens]
+    quant_type: Quantisation = Quantisation.nf4
     double_quant: bool = True
 
 
@@ -149,7 +192,7 @@ class TrainerConfig:
     """The settings people change; any other field of TRL's GRPOConfig goes into `extra`."""
 
     learning_rate: float = 1.84e-4
-    lr_scheduler_type: str = "cosine"
+    lr_scheduler_type: Scheduler = Scheduler.cosine
     warmup_ratio: float = 0.1
     num_train_epochs: float = 2.0
     max_steps: int = -1
@@ -162,9 +205,9 @@ class TrainerConfig:
     temperature: float = 1.0
     top_p: float = 1.0
     beta: float = 0.0
-    loss_type: str = "grpo"
-    scale_rewards: str = "group"
-    importance_sampling_level: str = "token"
+    loss_type: Loss = Loss.grpo
+    scale_rewards: ScaleRewards = ScaleRewards.group
+    importance_sampling_level: RatioLevel = RatioLevel.token
     epsilon: float = 0.2
     epsilon_high: float | None = None
     mask_truncated_completions: bool = False

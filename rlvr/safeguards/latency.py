@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rlvr.estimate import Steps
+from rlvr.config.steps import Steps
 from rlvr.formatting import duration
 
 FEW = 8  # completions of the larger of two timed calls

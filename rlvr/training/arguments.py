@@ -30,7 +30,7 @@ def grpo_config(
     extra = OmegaConf.to_container(cfg.trainer.extra, resolve=True)
     assert isinstance(extra, dict)
     values = {
-        **{name: cfg.trainer[name] for name in SAME},
+        **{name: getattr(cfg.trainer[name], "value", cfg.trainer[name]) for name in SAME},
         **_batch(cfg, batch),
         **_files(cfg, run_dir),
         **_device(cfg),

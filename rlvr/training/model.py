@@ -119,7 +119,7 @@ def _quantization(cfg: DictConfig) -> BitsAndBytesConfig | None:
         return None
     return BitsAndBytesConfig(
         load_in_4bit=True,
-        bnb_4bit_quant_type=cfg.peft.quant_type,
+        bnb_4bit_quant_type=cfg.peft.quant_type.value,
         bnb_4bit_use_double_quant=cfg.peft.double_quant,
         bnb_4bit_compute_dtype=dtype(cfg),
         bnb_4bit_quant_storage=dtype(cfg),
@@ -136,6 +136,7 @@ def lora_config(cfg: DictConfig) -> LoraConfig | None:
         lora_alpha=cfg.peft.alpha,
         lora_dropout=cfg.peft.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
+        modules_to_save=cfg.peft.modules_to_save and list(cfg.peft.modules_to_save),
         task_type="CAUSAL_LM",
     )
 

@@ -2,6 +2,7 @@
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -68,6 +69,7 @@ def test_a_group_may_be_spread_over_the_steps_of_its_generation_batch():
     assert not [*problems(settings(batch_size=4, optimizer_steps_per_generation=4))]
 
 
+@hypothesis_settings(deadline=None)
 @given(
     st.integers(1, 300),
     st.integers(2, 40),

@@ -121,7 +121,6 @@ def test_what_is_recorded_holds_no_secret(compose_config, key, value):
         ("+dataset.loader.subsett=x", "dataset.loader.subsett is not a parameter"),
         ("dataset.exemplars=null", "shots=8: dataset has no exemplars. Use shots=0, or"),
         ("+dataset.verifier.answer_prefx=x", "did you mean answer_prefix? It takes: answer_prefix"),
-        ("peft.quant_type=int8", "peft.quant_type=int8: must be nf4 or fp4"),
         ("output_dir=/proc/version", "/proc/version is a file, not a directory"),
     ],
 )

@@ -26,6 +26,11 @@ def test_a_resolved_config_comes_back_typed(compose_config, tmp_path):
     [
         ("shots", "many", ValidationError),
         ("trainer.shared_prefix", "maybe", ValidationError),
+        ("trainer.loss_type", "banana", ValidationError),
+        ("trainer.scale_rewards", "groups", ValidationError),
+        ("trainer.importance_sampling_level", "word", ValidationError),
+        ("trainer.lr_scheduler_type", "cosin", ValidationError),
+        ("peft.quant_type", "int8", ValidationError),
         ("eval.benchmarks.x.bad_golds", "keep", ValidationError),
         ("eval.benchmarks.x.pathh", "a", ConfigAttributeError),
     ],

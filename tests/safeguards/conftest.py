@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from rlvr.config.steps import Steps
 from rlvr.data.load import load_splits
-from rlvr.estimate import Steps
 from rlvr.rewards.build import build_rewards
 from rlvr.rewards.reward import Reward
 from rlvr.safeguards.gold_answers import check_golds

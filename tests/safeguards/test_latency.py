@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from rlvr.estimate import Steps
+from rlvr.config.steps import Steps
 from rlvr.safeguards.latency import FEW, Latency, measure, slow, summary
 
 STEPS = Steps(count=1000, completions=32, rollouts=1000 * 32)
