@@ -6,7 +6,6 @@ from omegaconf import DictConfig
 
 from rlvr.config import batch
 from rlvr.config.schema import (
-    Distributed,
     Dtype,
     Loss,
     PeftMethod,
@@ -85,11 +84,10 @@ def _precision(cfg: DictConfig) -> Iterator[str]:
         yield "trainer.extra.fp16: half precision is bfloat16 here, see trainer.bf16"
     if cfg.peft.method is PeftMethod.none and cfg.peft.modules_to_save:
         yield "peft.modules_to_save: peft=none trains and saves every module already; leave it out"
-    if cfg.peft.method is PeftMethod.qlora and cfg.trainer.distributed is Distributed.zero3:
+    if cfg.peft.modules_to_save and cfg.trainer.bf16 is False and cfg.model.dtype is Dtype.bfloat16:
         yield (
-            "peft=qlora cannot train with trainer.distributed=zero3, which would cut up the 4-bit "
-            "weights: use trainer.distributed=ddp, where each process holds all of the small "
-            "4-bit model, or peft=lora with zero3"
+            "trainer.bf16=false: peft.modules_to_save are trained in float32 and need autocast "
+            "beside model.dtype=bfloat16; use trainer.bf16=null or model.dtype=float32"
         )
 
 

@@ -12,7 +12,7 @@ from rlvr.config.batch import Batch
 from rlvr.config.schema import Distributed
 from rlvr.errors import UserError
 from rlvr.sampling.engine import Sampling
-from rlvr.training.model import bf16_available
+from rlvr.training.model import mixed_precision
 
 # Settings that have the same name and meaning in GRPOConfig.
 SAME = (
@@ -79,7 +79,7 @@ def _device(cfg: DictConfig) -> dict[str, Any]:
         # DeepSpeed asks accelerate for a device; on a CPU it needs `use_cpu` off and gloo.
         "use_cpu": not cuda and not zero3,
         "ddp_backend": "gloo" if ranks.is_rank() and not cuda else None,
-        "bf16": bf16_available() if cfg.trainer.bf16 is None else cfg.trainer.bf16,
+        "bf16": mixed_precision(cfg),
         "dataloader_pin_memory": cuda,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
     }

@@ -67,6 +67,8 @@ class Trainer(SharedPrefixGRPOTrainer):
             rollout_func=rollout,
             sharing=sharing,
         )
+        if not self.is_deepspeed_enabled:  # which keeps float32 copies of its own
+            _train_in_float32(self.model)
         self.engine = choose_engine(self.model, tokenizer, prefix_cache)
 
     def sample(self, model: PreTrainedModel, prompt_ids: list[list[int]]) -> Completions:
@@ -130,9 +132,17 @@ class Trainer(SharedPrefixGRPOTrainer):
             gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
         ) as model:
             model.eval()
-            with _without_lockstep(model):
+            # One autocast around many calls casts each weight once.
+            with _without_lockstep(model), self.accelerator.autocast():
                 yield model
             model.train(training)
+
+
+def _train_in_float32(model: PreTrainedModel) -> None:
+    """All that learns: peft leaves its copies of `peft.modules_to_save` in half precision."""
+    for weight in model.parameters():
+        if weight.requires_grad and weight.dtype in (torch.bfloat16, torch.float16):
+            weight.data = weight.data.float()
 
 
 @contextmanager
