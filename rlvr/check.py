@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from rlvr import config, estimate, reachable
+from rlvr import config, estimate, machine, memory, reachable
+from rlvr.config import batch
 from rlvr.config.steps import Steps, planned_steps
 from rlvr.errors import UserError
 from rlvr.formatting import duration
@@ -113,7 +114,7 @@ def project_root() -> Path:
 def describe(cfg: DictConfig, splits: "Splits", asked: "Sequence[Task]") -> Iterator[str]:
     """What will happen, one line each."""
     sizes = ", ".join(f"{len(getattr(splits, s))} {s}" for s in ("train", "validation", "test"))
-    tokens = estimate.prompt_tokens(cfg, splits)
+    tokens = [*map(len, estimate.prompt_tokens(cfg, splits) or ())]
     prompts = f"; prompts of {min(tokens)} to {max(tokens)} tokens" if tokens else ""
     data = cfg.dataset
     yield f"data        {data.name}: {sizes} questions, {data.num_shots} shots{prompts}"
@@ -122,6 +123,7 @@ def describe(cfg: DictConfig, splits: "Splits", asked: "Sequence[Task]") -> Iter
     yield f"training    {_training(cfg, planned_steps(cfg, len(splits.train)))}"
     yield f"evaluation  {_evaluation(cfg, asked)}"
     yield f"model       {_model(cfg)}"
+    yield from _memory(cfg, splits)
     yield from (f"warning     {warning}" for warning in config.warnings(cfg))
 
 
@@ -156,26 +158,45 @@ def _model(cfg: DictConfig) -> str:
     least = least_memory(cfg)
     if least is None:
         return f"{cfg.model.path}: its files are not on this machine, so its size is not known"
-    weights = estimate.shapes(model_files(cfg.model.path))
+    weights = memory.shapes(model_files(cfg.model.path))
     return (
         f"{cfg.model.path}: {large(sum(map(math.prod, weights.values())))} parameters; weights, "
-        f"gradients and optimizer take {large(least)}B in {_dtype(cfg)} "
-        f"(peft={cfg.peft.method.value}), activations come on top"
+        f"gradients and optimizer take {large(least)}B (peft={cfg.peft.method.value})"
     )
 
 
 def least_memory(cfg: DictConfig) -> float | None:
-    """Bytes; None where the model's files are not on this machine."""
-    weights = estimate.shapes(model_files(cfg.model.path))
-    return estimate.memory(cfg, weights, estimate.BYTES[_dtype(cfg)]) if weights else None
+    """Bytes without activations; None where the model's files are not on this machine."""
+    folder = model_files(cfg.model.path)
+    shape = memory.read_shape(folder) if folder else None
+    if shape is None:
+        return None
+    gpu = cfg.launcher.get("name", "local") != "local" or shutil.which("nvidia-smi") is not None
+    none = memory.Tokens(0, 0, 1)
+    parts = memory.estimate(cfg, shape, none, micro=1, processes=1, gpu=gpu)
+    return parts.weights + parts.training
 
 
-def _dtype(cfg: DictConfig) -> str:
-    """`auto` becomes bfloat16 on a GPU, which a remote job is taken to have."""
-    if cfg.model.dtype.value != "auto":
-        return str(cfg.model.dtype.value)
-    gpu = cfg.launcher.get("name", "local") != "local" or shutil.which("nvidia-smi")
-    return "bfloat16" if gpu else "float32"
+def _memory(cfg: DictConfig, splits: "Splits") -> Iterator[str]:
+    """How a step is divided on the machine of the run, what it takes there, and what would fit."""
+    target = machine.planned_for(cfg)
+    processes = batch.processes(cfg, target.gpus)
+    plan = estimate.plan(cfg, splits, target, processes)
+    of_each = f" in each of {processes} processes" * (processes > 1)
+    step = (
+        f"micro-batches of {plan.batch.micro}{of_each}, {plan.batch.accumulation} to an optimizer "
+        "step"
+    )
+    if plan.memory is None:
+        yield f"memory      {step}; the peak is not known"
+        return
+    known = plan.machine.memory
+    of = f" of {large(known)}B" if known else ""
+    yield f"memory      {step}; at most about {large(plan.memory.peak)}B{of} on {target.name}"
+    if not plan.fits:
+        changes = estimate.nearest_that_fits(cfg, splits, target, processes)
+        advice = f"the nearest that does: {' '.join(changes)}" if changes else "no setting does"
+        yield f"warning     this will not fit; {advice}"
 
 
 def large(value: float) -> str:

@@ -12,8 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlvr import config
 from rlvr.check import composing, large, least_memory
-from rlvr.config.steps import Steps, planned_steps
 from rlvr.compare.names import model_name, short_names, shown
+from rlvr.config.steps import Steps, planned_steps
 from rlvr.dotted_keys import split_overrides
 from rlvr.errors import UserError
 from rlvr.formatting import duration

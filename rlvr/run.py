@@ -265,20 +265,24 @@ def build_trainer(
     tracker: tracking.Tracker,
     progress: Progress,
 ) -> "Trainer":
-    from rlvr.config import batch
+    from rlvr import estimate, machine
     from rlvr.safeguards.health import HealthMonitor
     from rlvr.training.arguments import grpo_config
     from rlvr.training.callbacks import TrackerCallback, silence
-    from rlvr.training.model import load_model, load_tokenizer, lora_config
+    from rlvr.training.model import fetch_config, load_model, load_tokenizer, lora_config
     from rlvr.training.shared_prefix.update import Sharing
     from rlvr.training.trainer import Trainer, at_least_one_batch
 
-    parts = batch.derive(cfg, ranks.count(), fits=lambda micro: True)
-    args = grpo_config(cfg, run_dir, [reward.weight for reward in rewards], parts)
+    tokenizer = load_tokenizer(cfg)
+    fetch_config(cfg)
+    plan = estimate.plan(cfg, splits, machine.here(cfg), ranks.count())
+    if not plan.fits and ranks.is_main():
+        log.warning("this may not fit into memory: rlvr check says what would")
+    args = grpo_config(cfg, run_dir, [reward.weight for reward in rewards], plan.batch)
     prefix = splits.prompt_builder.template.answer_prefix
     trainer = Trainer(
         model=load_model(cfg),
-        tokenizer=load_tokenizer(cfg),
+        tokenizer=tokenizer,
         args=args,
         rewards=rewards,
         verifier=splits.verifier,

@@ -35,10 +35,9 @@ class SavedModels:
 
         model: Any = self._model(trained=trained or self._is_adapter)
         off = self._is_adapter and not trained
-        half = mixed_precision(self._cfg)
-        with model.disable_adapter() if off else nullcontext():
-            with torch.autocast(self.device, torch.bfloat16, enabled=half):
-                yield model
+        computing = torch.autocast(self.device, torch.bfloat16, enabled=mixed_precision(self._cfg))
+        with model.disable_adapter() if off else nullcontext(), computing:
+            yield model
 
     def _model(self, *, trained: bool) -> "PreTrainedModel":
         if self._held is None or self._held[0] != trained:

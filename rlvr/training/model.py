@@ -77,6 +77,16 @@ def load_tokenizer(cfg: DictConfig) -> PreTrainedTokenizerBase:
     return tokenizer  # type: ignore[no-any-return]
 
 
+def fetch_config(cfg: DictConfig) -> None:
+    """From the hub, so that a model's size is known before its weights are here."""
+    with ReadableHubErrors(cfg):
+        AutoConfig.from_pretrained(
+            resolve_path(cfg.model.path),
+            revision=cfg.model.revision,
+            trust_remote_code=cfg.model.trust_remote_code,
+        )
+
+
 def load_model(cfg: DictConfig) -> PreTrainedModel:
     """The base model in the configured dtype, quantised to 4 bits for QLoRA."""
     with ReadableHubErrors(cfg):

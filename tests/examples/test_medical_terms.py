@@ -9,8 +9,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlvr.check import check, compose
-from rlvr.data.load import load_splits
 from rlvr.config.steps import planned_steps
+from rlvr.data.load import load_splits
 from rlvr.rewards.build import build_rewards
 from rlvr.safeguards.gold_answers import check_golds
 from rlvr.safeguards.spoilt import GOLD
