@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from rlvr import config, estimate, reachable
+from rlvr import config, estimate, machine, memory, reachable
+from rlvr.config import batch
+from rlvr.config.steps import Steps, planned_steps
 from rlvr.errors import UserError
 from rlvr.formatting import duration
 from rlvr.model_files import model_files
@@ -57,7 +59,7 @@ def check(
     rewards = build_rewards(cfg.rewards)
     console = Console(highlight=False, soft_wrap=True)
     console.print(*describe(cfg, splits, asked), sep="\n")
-    report = check_golds(rewards, splits, estimate.steps(cfg, len(splits.train)))
+    report = check_golds(rewards, splits, planned_steps(cfg, len(splits.train)))
     report.publish()
     if rollouts:
         _check_rollouts(cfg, rewards, splits, report)
@@ -112,20 +114,29 @@ def project_root() -> Path:
 def describe(cfg: DictConfig, splits: "Splits", asked: "Sequence[Task]") -> Iterator[str]:
     """What will happen, one line each."""
     sizes = ", ".join(f"{len(getattr(splits, s))} {s}" for s in ("train", "validation", "test"))
-    tokens = estimate.prompt_tokens(cfg, splits)
+    tokens = [*map(len, estimate.prompt_tokens(cfg, splits) or ())]
     prompts = f"; prompts of {min(tokens)} to {max(tokens)} tokens" if tokens else ""
     data = cfg.dataset
     yield f"data        {data.name}: {sizes} questions, {data.num_shots} shots{prompts}"
     own = ", ".join(f"{name} ({kind})" for name, kind in columns(splits.train).items())
     yield f"columns     a reward may take {own}; and {', '.join((*LISTS, *BESIDES))}"
-    steps = estimate.steps(cfg, len(splits.train))
-    yield (
-        f"training    {steps.count} steps of {steps.questions} questions x "
-        f"{cfg.trainer.num_generations} completions = {steps.count * steps.completions} rollouts "
-        f"of at most {cfg.trainer.max_completion_length} tokens"
-    )
+    yield f"training    {_training(cfg, planned_steps(cfg, len(splits.train)))}"
     yield f"evaluation  {_evaluation(cfg, asked)}"
     yield f"model       {_model(cfg)}"
+    yield from _memory(cfg, splits)
+    yield from (f"warning     {warning}" for warning in config.warnings(cfg))
+
+
+def _training(cfg: DictConfig, steps: Steps) -> str:
+    t = cfg.trainer
+    uses = t.optimizer_steps_per_generation * t.num_iterations
+    sampled = t.batch_size * t.optimizer_steps_per_generation
+    every = f"every {uses} steps " if uses > 1 else ""
+    return (
+        f"{steps.count} steps of {t.batch_size} completions; {every}"
+        f"{sampled // t.num_generations} questions x {t.num_generations} completions: "
+        f"{steps.rollouts} rollouts of at most {t.max_completion_length} tokens"
+    )
 
 
 def _evaluation(cfg: DictConfig, asked: "Sequence[Task]") -> str:
@@ -147,26 +158,45 @@ def _model(cfg: DictConfig) -> str:
     least = least_memory(cfg)
     if least is None:
         return f"{cfg.model.path}: its files are not on this machine, so its size is not known"
-    weights = estimate.shapes(model_files(cfg.model.path))
+    weights = memory.shapes(model_files(cfg.model.path))
     return (
         f"{cfg.model.path}: {large(sum(map(math.prod, weights.values())))} parameters; weights, "
-        f"gradients and optimizer take {large(least)}B in {_dtype(cfg)} "
-        f"(peft={cfg.peft.method.value}), activations come on top"
+        f"gradients and optimizer take {large(least)}B (peft={cfg.peft.method.value})"
     )
 
 
 def least_memory(cfg: DictConfig) -> float | None:
-    """Bytes; None where the model's files are not on this machine."""
-    weights = estimate.shapes(model_files(cfg.model.path))
-    return estimate.memory(cfg, weights, estimate.BYTES[_dtype(cfg)]) if weights else None
+    """Bytes without activations; None where the model's files are not on this machine."""
+    folder = model_files(cfg.model.path)
+    shape = memory.read_shape(folder) if folder else None
+    if shape is None:
+        return None
+    gpu = cfg.launcher.get("name", "local") != "local" or shutil.which("nvidia-smi") is not None
+    none = memory.Tokens(0, 0, 1)
+    parts = memory.estimate(cfg, shape, none, micro=1, processes=1, gpu=gpu)
+    return parts.weights + parts.training
 
 
-def _dtype(cfg: DictConfig) -> str:
-    """`auto` becomes bfloat16 on a GPU, which a remote job is taken to have."""
-    if cfg.model.dtype.value != "auto":
-        return str(cfg.model.dtype.value)
-    gpu = cfg.launcher.get("name", "local") != "local" or shutil.which("nvidia-smi")
-    return "bfloat16" if gpu else "float32"
+def _memory(cfg: DictConfig, splits: "Splits") -> Iterator[str]:
+    """How a step is divided on the machine of the run, what it takes there, and what would fit."""
+    target = machine.planned_for(cfg)
+    processes = batch.processes(cfg, target.gpus)
+    plan = estimate.plan(cfg, splits, target, processes)
+    of_each = f" in each of {processes} processes" * (processes > 1)
+    step = (
+        f"micro-batches of {plan.batch.micro}{of_each}, {plan.batch.accumulation} to an optimizer "
+        "step"
+    )
+    if plan.memory is None:
+        yield f"memory      {step}; the peak is not known"
+        return
+    known = plan.machine.memory
+    of = f" of {large(known)}B" if known else ""
+    yield f"memory      {step}; at most about {large(plan.memory.peak)}B{of} on {target.name}"
+    if not plan.fits:
+        changes = estimate.nearest_that_fits(cfg, splits, target, processes)
+        advice = f"the nearest that does: {' '.join(changes)}" if changes else "no setting does"
+        yield f"warning     this will not fit; {advice}"
 
 
 def large(value: float) -> str:
@@ -197,8 +227,8 @@ def _check_rollouts(
     report.publish()
     assert report.rollouts is not None
     rate = report.rollouts["completions"] / seconds
-    steps = estimate.steps(cfg, len(splits.train))
+    rollouts = planned_steps(cfg, len(splits.train)).rollouts
     print(
-        f"{rate:.1f} rollouts a second here: the {steps.count * steps.completions} of training "
-        f"take {duration(steps.count * steps.completions / rate)}, the updates come on top."
+        f"{rate:.1f} rollouts a second here: the {rollouts} of training take "
+        f"{duration(rollouts / rate)}, the updates come on top."
     )

@@ -1,50 +1,27 @@
-"""What a run will take, as far as files say it without loading a model: steps, rollouts, memory."""
+"""What a run will take, as far as files say it without loading a model."""
 
-import json
-import math
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from rlvr import memory
+from rlvr.config import batch
+from rlvr.config.batch import Batch
 from rlvr.config.schema import PeftMethod
+from rlvr.machine import Machine
+from rlvr.memory import Memory, Tokens
 from rlvr.model_files import model_files
 
 if TYPE_CHECKING:
     from rlvr.data.load import Splits
 
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-QUANTISED_BYTES = 0.516  # a 4-bit weight with its double-quantised scale
-ADAPTER_BYTES = 16  # a float32 weight, its gradient and Adam's two averages
-FULL_STATES = 4  # a weight, its gradient and Adam's two averages
+PROMPTS = 64  # that are looked at
 
 
-@dataclass(frozen=True)
-class Steps:
-    """Optimiser steps of a run, and completions in each."""
-
-    count: int
-    completions: int
-    questions: int
-
-
-def steps(cfg: DictConfig, train_rows: int) -> Steps:
-    """As TRL counts them; with several processes only where trainer.num_processes names them."""
-    t = cfg.trainer
-    processes = t.num_processes or 1
-    completions = t.per_device_train_batch_size * t.gradient_accumulation_steps * processes
-    questions = completions // t.num_generations
-    per_epoch = max(1, train_rows // questions)
-    count = t.max_steps if t.max_steps > 0 else math.ceil(per_epoch * t.num_train_epochs)
-    return Steps(count, completions, questions)
-
-
-def prompt_tokens(cfg: DictConfig, splits: "Splits") -> list[int] | None:
-    """Lengths of 64 prompts, or None where the tokenizer is not on this machine."""
+def prompt_tokens(cfg: DictConfig, splits: "Splits") -> list[list[int]] | None:
+    """Token ids of some prompts, or None where the tokenizer is not on this machine."""
     folder = model_files(cfg.model.path)
     if folder is None or not (folder / "tokenizer.json").exists():
         return None
@@ -53,36 +30,75 @@ def prompt_tokens(cfg: DictConfig, splits: "Splits") -> list[int] | None:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    prompts = splits.train.take(min(64, len(splits.train)))["prompt"]
-    return [len(encoded.ids) for encoded in tokenizer.encode_batch(list(prompts))]
+    prompts = splits.train.take(min(PROMPTS, len(splits.train)))["prompt"]
+    return [encoded.ids for encoded in tokenizer.encode_batch(list(prompts))]
 
 
-@cache
-def shapes(folder: Path | None) -> dict[str, list[int]]:
-    """Names and shapes of all weights, from the headers of the safetensors files, if any."""
-    found: dict[str, list[int]] = {}
-    for file in sorted(folder.glob("*.safetensors")) if folder else ():
-        with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(length))
-        header.pop("__metadata__", None)
-        found |= {name: tensor["shape"] for name, tensor in header.items()}
-    return found
+def tokens(cfg: DictConfig, prompts: list[list[int]]) -> Tokens:
+    """Their common prefix, and what several questions have on average, which few rarely exceed."""
+    shortest, longest = min(prompts), max(prompts)  # of sorted lists the first and last differ most
+    pairs = zip(shortest, longest, strict=False)
+    prefix = next((i for i, (a, b) in enumerate(pairs) if a != b), min(map(len, prompts)))
+    rest = [len(prompt) - prefix for prompt in prompts]
+    return Tokens(
+        prefix, (sum(rest) // len(rest) + max(rest)) // 2, cfg.trainer.max_completion_length
+    )
 
 
-def memory(cfg: DictConfig, weights: dict[str, list[int]], bytes_each: int) -> float:
-    """Bytes of weights, gradients and Adam's averages: the least that training takes."""
-    parameters = sum(map(math.prod, weights.values()))
-    if cfg.peft.method is PeftMethod.none:
-        return parameters * bytes_each * FULL_STATES
-    linear = [*_linear(weights)]
-    adapter = sum(cfg.peft.r * sum(shape) for shape in linear) * ADAPTER_BYTES
-    quantised = sum(map(math.prod, linear)) if cfg.peft.method is PeftMethod.qlora else 0
-    return (parameters - quantised) * bytes_each + quantised * QUANTISED_BYTES + adapter
+@dataclass(frozen=True)
+class Plan:
+    """How a run would use a machine. `memory` is None where the model's files are not here, or of a
+    kind that is not known; the micro-batch is then all of a process's share."""
+
+    batch: Batch
+    memory: Memory | None
+    machine: Machine
+
+    @property
+    def fits(self) -> bool:
+        return self.memory is None or self.machine.holds(self.memory.peak)
 
 
-def _linear(weights: dict[str, list[int]]) -> Iterator[list[int]]:
-    """What peft's `all-linear` adapts: matrices but for embeddings and the output layer."""
-    for name, shape in weights.items():
-        if len(shape) == 2 and not any(word in name for word in ("embed", "lm_head", "wte", "wpe")):
-            yield shape
+def plan(cfg: DictConfig, splits: "Splits", machine: Machine, processes: int) -> Plan:
+    folder = model_files(cfg.model.path, cfg.model.revision)
+    shape = memory.read_shape(folder) if folder else None
+    prompts = prompt_tokens(cfg, splits)
+    if shape is None or not prompts:
+        return Plan(batch.derive(cfg, processes, lambda micro: True), None, machine)
+    need = partial(
+        memory.estimate, cfg, shape, tokens(cfg, prompts), processes=processes, gpu=machine.gpus > 0
+    )
+    chosen = batch.derive(cfg, processes, lambda micro: machine.holds(need(micro=micro).peak))
+    return Plan(chosen, need(micro=chosen.micro), machine)
+
+
+# What makes a run smaller, in the order of what it costs.
+SMALLER = (
+    ("trainer.micro_batch_size", None),
+    ("trainer.gradient_checkpointing", True),
+    ("peft.method", PeftMethod.lora),
+    ("peft.method", PeftMethod.qlora),
+    ("trainer.optimizer_steps_per_generation", 1),
+)
+
+
+def nearest_that_fits(
+    cfg: DictConfig, splits: "Splits", machine: Machine, processes: int
+) -> list[str] | None:
+    """Overrides, each needed because those before it are not enough; None where none are."""
+    smaller, changes = cfg.copy(), {}
+    for key, value in SMALLER:
+        if OmegaConf.select(smaller, key) == value:
+            continue
+        OmegaConf.update(smaller, key, value)
+        changes[key] = value
+        found = plan(smaller, splits, machine, processes)
+        if found.fits:
+            return [_override(key, value, found.batch.micro) for key, value in changes.items()]
+    return None
+
+
+def _override(key: str, value: Any, micro: int) -> str:
+    if key == "trainer.micro_batch_size":
+        return f"{key}={micro}"
+    return f"{key.removesuffix('.method')}={str(getattr(value, 'value', value)).lower()}"

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr import config, estimate
+from rlvr import config
 from rlvr.check import composing, large, least_memory
 from rlvr.compare.names import model_name, short_names, shown
+from rlvr.config.steps import Steps, planned_steps
 from rlvr.dotted_keys import split_overrides
 from rlvr.errors import UserError
 from rlvr.formatting import duration
@@ -87,7 +88,7 @@ def _check_rewards(cfg: DictConfig, splits: "Splits") -> None:
     from rlvr.safeguards.gold_answers import check_golds
 
     if cfg.trainer.preflight:
-        steps = estimate.steps(cfg, len(splits.train))
+        steps = planned_steps(cfg, len(splits.train))
         check_golds(build_rewards(cfg.rewards), splits, steps).refuse()
 
 
@@ -147,7 +148,7 @@ def _row(job: Job, data: Data | None, *, valid: bool) -> dict[str, str]:
     instance, cost = _price(job)
     return {
         "steps": str(counted.count) if counted else "",
-        "rollouts": str(counted.count * counted.completions) if counted else "",
+        "rollouts": str(counted.rollouts) if counted else "",
         "memory": f"{large(least)}B" if least else "",
         "time": f"~{duration(seconds)}" if seconds else "",
         "instance": instance,
@@ -155,10 +156,10 @@ def _row(job: Job, data: Data | None, *, valid: bool) -> dict[str, str]:
     }
 
 
-def _steps(cfg: DictConfig, data: Data | None) -> estimate.Steps | None:
+def _steps(cfg: DictConfig, data: Data | None) -> Steps | None:
     if data is None and cfg.trainer.max_steps < 0:
         return None
-    return estimate.steps(cfg, data.train if data else 0)
+    return planned_steps(cfg, data.train if data else 0)
 
 
 def _price(job: Job) -> tuple[str, str]:
@@ -231,13 +232,12 @@ def _recorded() -> dict[str, list[float]]:
 
 
 def _completions(cfg: DictConfig, train: int, questions: int) -> int:
-    steps = estimate.steps(cfg, train)
+    steps = planned_steps(cfg, train)
     evaluations = int(cfg.eval.before) + int(cfg.eval.after)
-    return steps.count * steps.completions + questions * cfg.eval.k * evaluations
+    return steps.rollouts + questions * cfg.eval.k * evaluations
 
 
 def _kind(cfg: DictConfig) -> str:
     """Runs of one kind take about the same time for a completion."""
     t = cfg.trainer
-    batch = t.per_device_train_batch_size * t.gradient_accumulation_steps
-    return f"{cfg.model.path} {cfg.peft.method.value} {batch} {t.max_completion_length}"
+    return f"{cfg.model.path} {cfg.peft.method.value} {t.batch_size} {t.max_completion_length}"

@@ -31,3 +31,8 @@ def hosts() -> list[str]:
 
 def host() -> int:
     return int(os.environ.get(HOST, 0))
+
+
+def count() -> int:
+    """Of the processes of this run."""
+    return int(os.environ.get("WORLD_SIZE", 1)) if is_rank() else 1

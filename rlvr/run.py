@@ -178,6 +178,7 @@ def _experiment(
     tracker: tracking.Tracker,
     progress: Progress,
 ) -> None:
+    from rlvr.config.steps import planned_steps
     from rlvr.data.load import data_digest, load_splits
     from rlvr.evaluation.protocols import protocol_tasks
     from rlvr.evaluation.tasks import tasks
@@ -186,9 +187,13 @@ def _experiment(
     from rlvr.verify.build import build_verifier
 
     progress.begin("data")
+    if ranks.is_main():
+        for warning in config.warnings(cfg):
+            log.warning(warning)
     rewards = build_rewards(cfg.rewards)
     splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=build_verifier(cfg.dataset))
     asked = tasks(cfg, splits)
+    planned_steps(cfg, len(splits.train))  # refuses what is no plan
     for name in ("train", "validation", "test"):
         data = getattr(splits, name)
         result.datasets[name] = {"n": len(data), "digest": data_digest(data)}
@@ -222,9 +227,9 @@ def _experiment(
 
 def _expect(cfg: DictConfig, splits: "Splits", asked: "list[Task]", progress: Progress) -> None:
     """What is to come after the base evaluation, so that one estimate covers the whole run."""
-    from rlvr.estimate import steps
+    from rlvr.config.steps import planned_steps
 
-    planned = steps(cfg, len(splits.train))
+    planned = planned_steps(cfg, len(splits.train))
     progress.estimate.later[TRAINING] = Later(planned.count, TRAINING, 1.0)
     for task in asked if cfg.eval.after else ():
         share = cfg.eval.k / planned.completions
@@ -247,7 +252,7 @@ def _check_golds(
     tracker: tracking.Tracker,
 ) -> "Preflight | None":
     """The pre-flight check before the model loads; marks a run with control rewards as one."""
-    from rlvr.estimate import steps
+    from rlvr.config.steps import planned_steps
     from rlvr.rewards.controls import control_names
     from rlvr.safeguards.gold_answers import check_golds
 
@@ -255,7 +260,7 @@ def _check_golds(
         tracker.set_tags({"control": ", ".join(control)})
     if not cfg.trainer.preflight:
         return None
-    report = check_golds(rewards, splits, steps(cfg, len(splits.train)))
+    report = check_golds(rewards, splits, planned_steps(cfg, len(splits.train)))
     report.publish(run_dir)
     return report
 
@@ -277,18 +282,24 @@ def build_trainer(
     tracker: tracking.Tracker,
     progress: Progress,
 ) -> "Trainer":
+    from rlvr import estimate, machine
     from rlvr.safeguards.health import HealthMonitor
     from rlvr.training.arguments import grpo_config
     from rlvr.training.callbacks import TrackerCallback, silence
-    from rlvr.training.model import load_model, load_tokenizer, lora_config
+    from rlvr.training.model import fetch_config, load_model, load_tokenizer, lora_config
     from rlvr.training.shared_prefix.update import Sharing
     from rlvr.training.trainer import Trainer, at_least_one_batch
 
-    args = grpo_config(cfg, run_dir, [reward.weight for reward in rewards])
+    tokenizer = load_tokenizer(cfg)
+    fetch_config(cfg)
+    plan = estimate.plan(cfg, splits, machine.here(cfg), ranks.count())
+    if not plan.fits and ranks.is_main():
+        log.warning("this may not fit into memory: rlvr check says what would")
+    args = grpo_config(cfg, run_dir, [reward.weight for reward in rewards], plan.batch)
     prefix = splits.prompt_builder.template.answer_prefix
     trainer = Trainer(
         model=load_model(cfg),
-        tokenizer=load_tokenizer(cfg),
+        tokenizer=tokenizer,
         args=args,
         rewards=rewards,
         verifier=splits.verifier,

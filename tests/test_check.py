@@ -32,7 +32,7 @@ def checked(saved_model, capsys):
 def test_it_says_what_will_happen(checked):
     shown = checked("eval.n=5", "eval.k=2")
     assert "word_problems: 54 train, 6 validation, 8 test questions, 2 shots" in shown
-    assert "3 steps of 2 questions x 8 completions = 48 rollouts of at most 48 tokens" in shown
+    assert "3 steps of 16 completions; 2 questions x 8 completions: 48 rollouts of at most" in shown
     assert "5 test questions, 2 sampled answers each, before and after training" in shown
     assert "parameters; weights, gradients and optimizer take" in shown
     assert "in float32 (peft=none)" in shown
@@ -58,7 +58,7 @@ def test_rollouts_of_a_control_are_timed(checked):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("trainer.num_generations=5", "does not divide the batch"),
+        ("trainer.num_generations=5", "does not hold whole groups"),
         ("shots=x", "could not be converted to Integer"),
         ("shots=2,4", "add -m to check every job of a sweep"),
         ("modle=tiny", "rlvr check: modle=tiny: there is no key modle: did you mean model?"),

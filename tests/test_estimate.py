@@ -1,34 +1,60 @@
-"""What a run will take, from files alone."""
+"""How a run is laid out on a machine: the largest micro-batch that fits, and what would fit."""
 
 import pytest
 
 from rlvr import estimate
+from rlvr.data.load import load_splits
+from rlvr.machine import Machine
+from rlvr.verify.build import build_verifier
+
+SMALL = [
+    *("~launcher", "dataset=word_problems", "shots=2", "peft=none"),
+    *("trainer.batch_size=64", "trainer.gradient_checkpointing=false"),
+]
 
 
-def test_steps_are_counted_as_trl_counts_them(compose_config):
-    def count(rows, *overrides):
-        return estimate.steps(compose_config("~launcher", *overrides), rows).count
-
-    assert count(1000, "trainer.max_steps=7") == 7
-    assert count(1000) == 500  # 4 questions a step, 2 epochs
-    assert count(1, "trainer.num_train_epochs=3") == 3
-    assert count(1000, "trainer.num_processes=2") == 250
+@pytest.fixture
+def cfg(compose_config, saved_model):
+    return compose_config(*SMALL, f"model.path={saved_model}")
 
 
-def test_memory_of_full_training_and_adapters(compose_config):
-    weights = {"embed": [1000, 10], "layer.q": [20, 10], "norm": [10]}
-
-    def bytes_of(peft):
-        return estimate.memory(compose_config("~launcher", f"peft={peft}", "peft.r=2"), weights, 2)
-
-    assert bytes_of("none") == 10_210 * 2 * 4
-    assert bytes_of("lora") == 10_210 * 2 + 2 * 30 * 16
-    assert bytes_of("qlora") == pytest.approx(10_010 * 2 + 200 * 0.516 + 2 * 30 * 16)
+@pytest.fixture
+def splits(cfg):
+    return load_splits(cfg.dataset, seed=1, verifier=build_verifier(cfg.dataset))
 
 
-def test_shapes_come_from_the_file_headers(saved_model, random_model):
-    shapes = estimate.shapes(saved_model)
-    counted = sum(parameter.numel() for parameter in random_model.parameters())
-    assert (
-        sum(rows * (columns[0] if columns else 1) for rows, *columns in shapes.values()) == counted
-    )
+def machine(megabytes):
+    return Machine("small", 0, megabytes * 1e6)
+
+
+def test_the_micro_batch_is_the_largest_that_fits(cfg, splits):
+    sizes = [estimate.plan(cfg, splits, machine(mb), 1).batch.micro for mb in (5000, 200, 60, 10)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0], sizes[-1]) == (64, 1)
+    assert len({*sizes}) == 4
+    assert not estimate.plan(cfg, splits, machine(10), 1).fits
+    assert estimate.plan(cfg, splits, machine(5000), 4).batch.micro == 16
+
+
+def test_a_micro_batch_that_is_set_may_not_fit_and_the_nearest_that_does_is_named(cfg, splits):
+    cfg.trainer.micro_batch_size = 64
+    small = machine(60)
+    found = estimate.plan(cfg, splits, small, 1)
+    assert (found.batch.micro, found.fits) == (64, False)
+    (advice,) = estimate.nearest_that_fits(cfg, splits, small, 1)
+    cfg.trainer.micro_batch_size = int(advice.removeprefix("trainer.micro_batch_size="))
+    assert estimate.plan(cfg, splits, small, 1).fits
+    assert estimate.nearest_that_fits(cfg, splits, machine(1), 1) is None
+
+
+def test_an_unknown_model_or_machine_takes_the_whole_share(cfg, splits):
+    assert estimate.plan(cfg, splits, Machine("a node", 1, None), 1).fits
+    cfg.model.path = "nobody/nothing"
+    unknown = estimate.plan(cfg, splits, machine(1), 2)
+    assert (unknown.batch.micro, unknown.memory, unknown.fits) == (32, None, True)
+
+
+def test_the_common_prefix_of_the_prompts_is_counted_once(cfg):
+    found = estimate.tokens(cfg, [[1, 2, 3, 4], [1, 2, 5], [1, 2, 3, 6, 7, 8]])
+    assert (found.prefix, found.question) == (2, 3), "4 at most, 2 on average"
+    assert estimate.tokens(cfg, [[1, 2]]).prefix == 2

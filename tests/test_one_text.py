@@ -17,7 +17,7 @@ from rlvr.verify.numeric import NumericVerifier
 SMALL = [
     *("model=tiny", "dataset=word_problems", "shots=2", "tracking=none", "peft=none"),
     *("eval=sampled", "eval.n=6", "eval.k=2", "eval.batch_size=8", "trainer.max_steps=2"),
-    *("trainer.per_device_train_batch_size=8", "trainer.gradient_accumulation_steps=1"),
+    "trainer.batch_size=8",
     *("trainer.num_generations=4", "trainer.max_completion_length=40", "trainer.eval_steps=1"),
     *("trainer.gradient_checkpointing=false", "trainer.eval_examples=8"),
 ]

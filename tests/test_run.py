@@ -28,8 +28,8 @@ SMALL = [
         "eval.n=6",
         "eval.k=2",
     ),
-    *("trainer.max_steps=2", "trainer.per_device_train_batch_size=8", "eval.batch_size=8"),
-    *("trainer.gradient_accumulation_steps=1", "trainer.num_generations=4"),
+    *("trainer.max_steps=2", "trainer.batch_size=8", "eval.batch_size=8"),
+    "trainer.num_generations=4",
     *("trainer.max_completion_length=16", "trainer.gradient_checkpointing=false"),
 ]
 

@@ -13,7 +13,15 @@ from typing import Any, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr.config.schema import Attention, Config, Distributed, PeftMethod, TrainerConfig
+from rlvr.config import training
+from rlvr.config.schema import (
+    OTHER_NAMES,
+    Attention,
+    Config,
+    Distributed,
+    PeftMethod,
+    TrainerConfig,
+)
 from rlvr.dotted_keys import flatten
 from rlvr.errors import UserError, nearest
 from rlvr.paths import find
@@ -56,8 +64,10 @@ def _unknown(node: DictConfig, schema: type, prefix: str) -> Iterator[str]:
 
 
 def _meant(key: str, known: set[str]) -> str:
-    prefix, _, name = key.rpartition(".")
-    if prefix == "trainer" and name in grpo_config_fields():
+    group, _, name = key.rpartition(".")
+    if group == "trainer" and name in OTHER_NAMES:
+        return f": {OTHER_NAMES[name]}"
+    if group == "trainer" and name in grpo_config_fields():
         return f": it is a field of TRL's GRPOConfig, so write +trainer.extra.{name}=VALUE"
     return nearest(name, known)
 
@@ -81,8 +91,10 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("trainer.warmup_ratio", lambda v: 0 <= v < 1, "at least 0 and below 1"),
     ("trainer.num_train_epochs", lambda v: v > 0, "above 0"),
     ("trainer.max_steps", lambda v: v == -1 or v > 0, "-1 (use num_train_epochs) or above 0"),
-    ("trainer.per_device_train_batch_size", lambda v: v >= 1, "at least 1"),
-    ("trainer.gradient_accumulation_steps", lambda v: v >= 1, "at least 1"),
+    ("trainer.batch_size", lambda v: v >= 1, "at least 1"),
+    ("trainer.micro_batch_size", lambda v: v is None or v >= 1, "null (what fits) or at least 1"),
+    ("trainer.optimizer_steps_per_generation", lambda v: v >= 1, "at least 1"),
+    ("trainer.num_iterations", lambda v: v >= 1, "at least 1"),
     ("trainer.num_generations", lambda v: v >= 2, "at least 2 (a group of one has no advantage)"),
     ("trainer.max_completion_length", lambda v: v >= 1, "at least 1"),
     ("trainer.temperature", lambda v: v > 0, "above 0 (training must sample)"),
@@ -110,20 +122,13 @@ def _ranges(config: DictConfig) -> Iterator[str]:
             yield f"{key}={value}: must be {expected}"
 
 
-def _batches(config: DictConfig) -> Iterator[str]:
-    """GRPO needs whole groups: TRL says the same, but after the model has loaded."""
-    t = config.trainer
-    processes = t.num_processes or 1
-    batch = t.per_device_train_batch_size * t.gradient_accumulation_steps * processes
-    if t.num_generations >= 2 and batch % t.num_generations:
-        near = max(t.num_generations, batch - batch % t.num_generations)
-        yield (
-            f"trainer.num_generations={t.num_generations} does not divide the batch of {batch} "
-            f"(per_device_train_batch_size {t.per_device_train_batch_size} x "
-            f"gradient_accumulation_steps {t.gradient_accumulation_steps} x "
-            f"processes {processes}): make the batch {near} or {near + t.num_generations}, "
-            "or change num_generations"
-        )
+def _training(config: DictConfig) -> Iterator[str]:
+    """Relations of settings, where each by itself is right."""
+    if not any(problem.startswith("trainer.") for problem in _ranges(config)):
+        yield from training.problems(config)
+
+
+def _evaluation(config: DictConfig) -> Iterator[str]:
     if config.eval.k > 1 and config.eval.temperature == 0:
         yield (
             f"eval.k={config.eval.k} greedy samples would all be the same: "
@@ -216,7 +221,9 @@ def _extra(config: DictConfig) -> Iterator[str]:
     ours = {f.name for f in fields(TrainerConfig)}
     known = grpo_config_fields()
     for name in config.trainer.extra:
-        if name in ours:
+        if name in OTHER_NAMES:
+            yield f"trainer.extra.{name}: {OTHER_NAMES[name]}"
+        elif name in ours:
             yield f"trainer.extra.{name}: this one is set by trainer.{name}"
         elif name not in known:
             hint = nearest(str(name), known)
@@ -260,8 +267,6 @@ def _attention(config: DictConfig) -> Iterator[str]:
 def _peft(config: DictConfig) -> Iterator[str]:
     if config.peft.method is PeftMethod.qlora and importlib.util.find_spec("bitsandbytes") is None:
         yield "peft=qlora needs bitsandbytes (Linux only); use peft=lora here"
-    if config.peft.quant_type not in ("nf4", "fp4"):
-        yield f"peft.quant_type={config.peft.quant_type}: must be nf4 or fp4"
 
 
 def _tracking(config: DictConfig) -> Iterator[str]:
@@ -339,7 +344,8 @@ CHECKS = (
     _values,
     _ranges,
     _secrets,
-    _batches,
+    _training,
+    _evaluation,
     _shots,
     _files,
     _model,

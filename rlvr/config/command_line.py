@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.config.checks import grpo_config_fields
 from rlvr.config.checks import problems as config_problems
-from rlvr.config.schema import register
+from rlvr.config.schema import OTHER_NAMES, register
 from rlvr.dotted_keys import flatten
 from rlvr.errors import nearest
 
@@ -74,7 +74,8 @@ def said(error: BaseException) -> str:
         lines += str(error.__cause__).splitlines()
     lines = lines[: lines.index("Config search path:")] if "Config search path:" in lines else lines
     kept = [line for line in lines if line.strip() and not line.strip().startswith(UNHELPFUL)]
-    return "\n".join(dict.fromkeys(kept))
+    text = "\n".join(dict.fromkeys(kept))
+    return text + "".join(f"\n{instead}" for n, instead in OTHER_NAMES.items() if f"'{n}'" in text)
 
 
 class CommandLine:
@@ -162,6 +163,9 @@ class CommandLine:
         key, plain = override.key_or_group, text.lstrip("+")
         if options := keys.options_with(key):
             yield f"{text}: this key comes with {' or '.join(options)}: add that, or remove this"
+            return
+        if instead := OTHER_NAMES.get(key.removeprefix("trainer.")):
+            yield f"{text}: {key} is no key; {instead}"
             return
         if key.startswith("trainer.") and key.removeprefix("trainer.") in grpo_config_fields():
             extra = f"+trainer.extra.{plain.removeprefix('trainer.')}"

@@ -7,6 +7,9 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import II, MISSING, DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError
+
+from rlvr.errors import UserError
 
 
 class Dtype(StrEnum):
@@ -22,6 +25,48 @@ class Attention(StrEnum):
     eager = "eager"
     flash_attention_2 = "flash_attention_2"
     flex_attention = "flex_attention"
+
+
+class Loss(StrEnum):
+    grpo = "grpo"
+    bnpo = "bnpo"
+    dr_grpo = "dr_grpo"
+    dapo = "dapo"
+    cispo = "cispo"
+    sapo = "sapo"
+    luspo = "luspo"
+    vespo = "vespo"
+
+
+class ScaleRewards(StrEnum):
+    group = "group"
+    batch = "batch"
+    none = "none"
+
+
+class RatioLevel(StrEnum):
+    token = "token"
+    sequence = "sequence"
+
+
+class Scheduler(StrEnum):
+    """Those of transformers but for the two that follow an evaluation's loss."""
+
+    constant = "constant"
+    constant_with_warmup = "constant_with_warmup"
+    linear = "linear"
+    cosine = "cosine"
+    cosine_with_restarts = "cosine_with_restarts"
+    cosine_with_min_lr = "cosine_with_min_lr"
+    cosine_warmup_with_min_lr = "cosine_warmup_with_min_lr"
+    polynomial = "polynomial"
+    inverse_sqrt = "inverse_sqrt"
+    warmup_stable_decay = "warmup_stable_decay"
+
+
+class Quantisation(StrEnum):
+    nf4 = "nf4"
+    fp4 = "fp4"
 
 
 class PeftMethod(StrEnum):
@@ -72,6 +117,20 @@ class TrackingName(StrEnum):
     wandb = "wandb"
     trackio = "trackio"
     none = "none"
+
+
+# TRL's own names of what depends on the machine
+BATCH = (
+    "set trainer.batch_size=N, the completions of an optimizer step on all processes together, and "
+    "where memory asks for it trainer.micro_batch_size=M; accumulation follows from them"
+)
+OTHER_NAMES = {
+    "per_device_train_batch_size": BATCH,
+    "gradient_accumulation_steps": BATCH,
+    "per_device_eval_batch_size": "it is the micro-batch: set trainer.micro_batch_size=M",
+    "steps_per_generation": "set trainer.optimizer_steps_per_generation=N",
+    "generation_batch_size": "set trainer.optimizer_steps_per_generation=N",
+}
 
 
 @dataclass
@@ -129,7 +188,8 @@ class PeftConfig:
     alpha: int = 16
     dropout: float = 0.0
     target_modules: Any = "all-linear"
-    quant_type: str = "nf4"
+    modules_to_save: list[str] | None = None  # trained whole, such as [lm_head, embed_tokens]
+    quant_type: Quantisation = Quantisation.nf4
     double_quant: bool = True
 
 
@@ -138,20 +198,22 @@ class TrainerConfig:
     """The settings people change; any other field of TRL's GRPOConfig goes into `extra`."""
 
     learning_rate: float = 1.84e-4
-    lr_scheduler_type: str = "cosine"
+    lr_scheduler_type: Scheduler = Scheduler.cosine
     warmup_ratio: float = 0.1
     num_train_epochs: float = 2.0
     max_steps: int = -1
-    per_device_train_batch_size: int = 16
-    gradient_accumulation_steps: int = 2
+    batch_size: int = 32  # completions per optimizer step, whatever the machine
+    micro_batch_size: int | None = None  # completions at a time in each process; what fits
+    optimizer_steps_per_generation: int = 1  # each on a part of the completions sampled for them
+    num_iterations: int = 1  # times that all of these steps are taken
     num_generations: int = 8
     max_completion_length: int = 256
     temperature: float = 1.0
     top_p: float = 1.0
     beta: float = 0.0
-    loss_type: str = "grpo"
-    scale_rewards: str = "group"
-    importance_sampling_level: str = "token"
+    loss_type: Loss = Loss.grpo
+    scale_rewards: ScaleRewards = ScaleRewards.group
+    importance_sampling_level: RatioLevel = RatioLevel.token
     epsilon: float = 0.2
     epsilon_high: float | None = None
     mask_truncated_completions: bool = False
@@ -238,8 +300,16 @@ def register() -> None:
 
 
 def load(path: Path) -> DictConfig:
-    """Read a resolved config, as a job gets it, back onto the schema."""
-    config = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))
+    """Read a resolved config, as a job gets it, back onto the schema.
+
+    Raises UserError for a key that there is no more.
+    """
+    try:
+        config = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))
+    except ConfigKeyError as error:
+        key = str(error.full_key)
+        instead = OTHER_NAMES.get(key.removeprefix("trainer."), "remove it")
+        raise UserError(f"{path}: {key} is no key of this version: {instead}") from error
     assert isinstance(config, DictConfig)
     return config
 

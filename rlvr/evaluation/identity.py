@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from rlvr.config.schema import PeftMethod
+from rlvr.config.schema import Dtype, PeftMethod
 from rlvr.digests import digest, digest_files
 from rlvr.model_files import model_files
 
@@ -25,6 +25,11 @@ def model_identity(cfg: DictConfig, trained: Path | None, device: str) -> dict[s
         "attention": str(cfg.model.attn_implementation.value),
         "device": device,
     }
+    half = cfg.model.dtype is not Dtype.float32 and (
+        cfg.model.dtype is not Dtype.auto or device != "cpu"
+    )
+    if half and cfg.peft.method is PeftMethod.none:
+        identity["weights"] = "float32"
     if cfg.peft.method is PeftMethod.qlora:
         identity["quantised"] = f"{cfg.peft.quant_type}, double {cfg.peft.double_quant}"
     if trained is not None:

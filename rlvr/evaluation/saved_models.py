@@ -1,7 +1,7 @@
 """The models of a finished run, loaded when they are first asked something."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,16 +28,16 @@ class SavedModels:
 
     @contextmanager
     def lend(self, *, trained: bool) -> "Iterator[PreTrainedModel]":
-        """The base model is what an adapter leaves when it is switched off."""
-        if self._is_adapter:
-            model: Any = self._model(trained=True)
-            if trained:
-                yield model
-            else:
-                with model.disable_adapter():
-                    yield model
-        else:
-            yield self._model(trained=trained)
+        """Computing as the run did. The base is what an adapter leaves when it is switched off."""
+        import torch
+
+        from rlvr.training.model import mixed_precision
+
+        model: Any = self._model(trained=trained or self._is_adapter)
+        off = self._is_adapter and not trained
+        computing = torch.autocast(self.device, torch.bfloat16, enabled=mixed_precision(self._cfg))
+        with model.disable_adapter() if off else nullcontext(), computing:
+            yield model
 
     def _model(self, *, trained: bool) -> "PreTrainedModel":
         if self._held is None or self._held[0] != trained:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from rlvr.config.steps import Steps
 from rlvr.errors import UserError
-from rlvr.estimate import Steps
 from rlvr.rewards.controls import control_names
 from rlvr.rewards.functions import Rewards
 from rlvr.rewards.reward import Reward

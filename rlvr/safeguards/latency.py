@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rlvr.estimate import Steps
+from rlvr.config.steps import Steps
 from rlvr.formatting import duration
 
 FEW = 8  # completions of the larger of two timed calls
@@ -46,8 +46,8 @@ def summary(latencies: Mapping[str, Latency], steps: Steps) -> str:
     """One line: what each takes for a completion, and all of them for the run."""
     size = steps.completions
     each = ", ".join(f"{k} {_short(v.seconds(size) / size)}" for k, v in latencies.items())
-    whole = steps.count * sum(latency.seconds(size) for latency in latencies.values())
-    return f"{each} a completion: {duration(whole)} for the run's {steps.count * size} rollouts"
+    whole = steps.rollouts / size * sum(latency.seconds(size) for latency in latencies.values())
+    return f"{each} a completion: {duration(whole)} for the run's {steps.rollouts} rollouts"
 
 
 def slow(latencies: Mapping[str, Latency], steps: Steps) -> dict[str, str]:
@@ -56,7 +56,7 @@ def slow(latencies: Mapping[str, Latency], steps: Steps) -> dict[str, str]:
     return {
         name: f"takes {_short(latency.seconds(size) / size)} a completion "
         f"({_short(latency.seconds(1))} for one, {_short(latency.seconds(size))} for the {size} of "
-        f"a step): {duration(steps.count * latency.seconds(size))} of this run"
+        f"a step): {duration(steps.rollouts / size * latency.seconds(size))} of this run"
         for name, latency in latencies.items()
         if latency.seconds(size) > SLOW * size
     }

@@ -9,25 +9,29 @@ from omegaconf import DictConfig, OmegaConf
 from trl import GRPOConfig
 
 from rlvr import ranks
+from rlvr.config.batch import Batch
 from rlvr.errors import UserError
 from rlvr.sampling.engine import Sampling
-from rlvr.training.model import bf16_available
+from rlvr.training.model import mixed_precision
 
 # Settings that have the same name and meaning in GRPOConfig.
 SAME = (
-    "learning_rate lr_scheduler_type num_train_epochs max_steps per_device_train_batch_size "
-    "gradient_accumulation_steps num_generations max_completion_length temperature top_p beta "
+    "learning_rate lr_scheduler_type num_train_epochs max_steps num_iterations "
+    "num_generations max_completion_length temperature top_p beta "
     "loss_type scale_rewards importance_sampling_level epsilon epsilon_high max_grad_norm "
     "mask_truncated_completions gradient_checkpointing logging_steps"
 ).split()
 
 
-def grpo_config(cfg: DictConfig, run_dir: Path, reward_weights: list[float]) -> GRPOConfig:
+def grpo_config(
+    cfg: DictConfig, run_dir: Path, reward_weights: list[float], batch: Batch
+) -> GRPOConfig:
     """The arguments of one run; raises UserError with TRL's own words where TRL refuses them."""
     extra = OmegaConf.to_container(cfg.trainer.extra, resolve=True)
     assert isinstance(extra, dict)
     values = {
-        **{name: cfg.trainer[name] for name in SAME},
+        **{name: getattr(cfg.trainer[name], "value", cfg.trainer[name]) for name in SAME},
+        **_batch(cfg, batch),
         **_files(cfg, run_dir),
         **_device(cfg),
         "reward_weights": reward_weights,
@@ -45,6 +49,16 @@ def grpo_config(cfg: DictConfig, run_dir: Path, reward_weights: list[float]) -> 
         raise UserError(f"trainer: {error}") from error
 
 
+def _batch(cfg: DictConfig, batch: Batch) -> dict[str, Any]:
+    rounds = cfg.trainer.optimizer_steps_per_generation
+    return {
+        "per_device_train_batch_size": batch.micro,
+        "gradient_accumulation_steps": batch.accumulation,
+        "steps_per_generation": batch.accumulation * rounds,
+        "per_device_eval_batch_size": batch.micro,
+    }
+
+
 def _files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
     t = cfg.trainer
     return {
@@ -54,7 +68,6 @@ def _files(cfg: DictConfig, run_dir: Path) -> dict[str, Any]:
         "save_steps": t.save_steps or sys.maxsize,
         "eval_strategy": "steps" if t.eval_steps else "no",
         "eval_steps": t.eval_steps,
-        "per_device_eval_batch_size": t.per_device_train_batch_size,
         "num_generations_eval": 1,
     }
 
@@ -66,7 +79,7 @@ def _device(cfg: DictConfig) -> dict[str, Any]:
         # DeepSpeed asks accelerate for a device; on a CPU it needs `use_cpu` off and gloo.
         "use_cpu": not cuda and not deepspeed,
         "ddp_backend": "gloo" if ranks.is_rank() and not cuda else None,
-        "bf16": bf16_available() if cfg.trainer.bf16 is None else cfg.trainer.bf16,
+        "bf16": mixed_precision(cfg),
         "dataloader_pin_memory": cuda,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
     }

@@ -15,7 +15,7 @@ from transformers import (
 )
 from transformers.utils import is_flash_attn_2_available
 
-from rlvr.config.schema import Attention, Dtype, PeftMethod
+from rlvr.config.schema import Attention, Distributed, Dtype, PeftMethod
 from rlvr.errors import UserError
 from rlvr.model_files import local_folder
 
@@ -26,25 +26,37 @@ def resolve_path(path: str) -> str:
 
 
 def dtype(cfg: DictConfig) -> torch.dtype:
+    """Of the weights as they are loaded: float32 for those that are trained.
+
+    A step of Adam moves a weight by about the learning rate, which bfloat16 rounds to nothing.
+    """
+    return torch.float32 if cfg.peft.method is PeftMethod.none else computed_in(cfg)
+
+
+def computed_in(cfg: DictConfig) -> torch.dtype:
     """`auto` is bfloat16 where the GPU has it, else float32."""
     if cfg.model.dtype is not Dtype.auto:
         return getattr(torch, cfg.model.dtype.value)  # type: ignore[no-any-return]
-    return torch.bfloat16 if bf16_available() else torch.float32
+    gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if gpu else torch.float32
 
 
-def bf16_available() -> bool:
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+def mixed_precision(cfg: DictConfig) -> bool:
+    """Whether float32 weights and adapters compute in bfloat16, under autocast."""
+    if cfg.trainer.bf16 is not None:
+        return bool(cfg.trainer.bf16)
+    return computed_in(cfg) is torch.bfloat16
 
 
 def attention(cfg: DictConfig) -> str:
     """The backend `auto` stands for here: flash attention where it can run, else sdpa."""
     wanted = cfg.model.attn_implementation
-    half = dtype(cfg) in (torch.float16, torch.bfloat16)
+    half = computed_in(cfg) is torch.bfloat16
     flash = is_flash_attn_2_available() and half and torch.cuda.get_device_capability() >= (8, 0)
     if wanted is Attention.flash_attention_2 and not flash:
         raise UserError(
             "model.attn_implementation=flash_attention_2 cannot run here: it needs the flash-attn "
-            "package, a GPU of compute capability 8.0 or more and model.dtype=bfloat16 or float16; "
+            "package, a GPU of compute capability 8.0 or more and model.dtype=bfloat16; "
             "use model.attn_implementation=auto"
         )
     if wanted is Attention.auto:
@@ -63,6 +75,16 @@ def load_tokenizer(cfg: DictConfig) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer  # type: ignore[no-any-return]
+
+
+def fetch_config(cfg: DictConfig) -> None:
+    """From the hub, so that a model's size is known before its weights are here."""
+    with ReadableHubErrors(cfg):
+        AutoConfig.from_pretrained(
+            resolve_path(cfg.model.path),
+            revision=cfg.model.revision,
+            trust_remote_code=cfg.model.trust_remote_code,
+        )
 
 
 def load_model(cfg: DictConfig) -> PreTrainedModel:
@@ -110,8 +132,12 @@ def _keep_differentiable(model: PreTrainedModel) -> None:
 
 
 def _place_now(cfg: DictConfig) -> bool:
-    """bitsandbytes quantises while it loads, so it must know the device; others are moved later."""
-    return cfg.peft.method is PeftMethod.qlora and torch.cuda.is_available()
+    """bitsandbytes quantises while it loads, so it must know the device; others are moved later.
+
+    With ZeRO-3 transformers refuses to be told, and takes the process's own GPU by itself.
+    """
+    told = cfg.trainer.distributed is not Distributed.zero3
+    return cfg.peft.method is PeftMethod.qlora and told and torch.cuda.is_available()
 
 
 def _quantization(cfg: DictConfig) -> BitsAndBytesConfig | None:
@@ -119,7 +145,7 @@ def _quantization(cfg: DictConfig) -> BitsAndBytesConfig | None:
         return None
     return BitsAndBytesConfig(
         load_in_4bit=True,
-        bnb_4bit_quant_type=cfg.peft.quant_type,
+        bnb_4bit_quant_type=cfg.peft.quant_type.value,
         bnb_4bit_use_double_quant=cfg.peft.double_quant,
         bnb_4bit_compute_dtype=dtype(cfg),
         bnb_4bit_quant_storage=dtype(cfg),
@@ -136,6 +162,7 @@ def lora_config(cfg: DictConfig) -> LoraConfig | None:
         lora_alpha=cfg.peft.alpha,
         lora_dropout=cfg.peft.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
+        modules_to_save=cfg.peft.modules_to_save and list(cfg.peft.modules_to_save),
         task_type="CAUSAL_LM",
     )
 

@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from rlvr import ranks
+from rlvr.config import batch
 from rlvr.config.schema import Distributed
 from rlvr.errors import UserError
 
@@ -43,19 +44,22 @@ FSDP2 = {
 
 
 def processes(cfg: DictConfig) -> int:
-    """How many processes a run wants, on all its machines: as configured, else one per GPU.
+    """How many processes a run wants, on all its machines: as configured, else as the GPUs allow.
 
     Raises UserError where the machines cannot share them evenly.
     """
-    if cfg.trainer.distributed is Distributed.none:
-        return 1
     hosts = len(ranks.hosts())
     if (cfg.trainer.num_processes or 0) % hosts:
         raise UserError(
             f"trainer.num_processes={cfg.trainer.num_processes}: {hosts} machines cannot share "
-            f"them evenly; make it a multiple of {hosts}, or null for one per GPU"
+            f"them evenly; make it a multiple of {hosts}, or null for what the GPUs allow"
         )
-    return cfg.trainer.num_processes or hosts * max(1, torch.cuda.device_count())
+    if cfg.trainer.batch_size % hosts:
+        raise UserError(
+            f"trainer.batch_size={cfg.trainer.batch_size}: {hosts} machines cannot share it "
+            f"evenly; make it a multiple of {hosts}"
+        )
+    return batch.processes(cfg, torch.cuda.device_count(), hosts)
 
 
 def needs_launch(cfg: DictConfig, count: int) -> bool:

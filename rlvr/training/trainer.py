@@ -72,6 +72,8 @@ class Trainer(ResumableTrainer, SharedPrefixGRPOTrainer):
             sharing=sharing,
         )
         self.draws = torch.Generator().manual_seed(self.args.seed)
+        if not self.is_deepspeed_enabled:  # which keeps float32 copies of its own
+            _train_in_float32(self.model)
         self.engine = choose_engine(self.model, tokenizer, prefix_cache)
 
     def sample(self, model: PreTrainedModel, prompt_ids: list[list[int]]) -> Completions:
@@ -138,9 +140,17 @@ class Trainer(ResumableTrainer, SharedPrefixGRPOTrainer):
             gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
         ) as model:
             model.eval()
-            with gathered(model), _without_lockstep(model):
+            # One autocast around many calls casts each weight once.
+            with gathered(model), _without_lockstep(model), self.accelerator.autocast():
                 yield model
             model.train(training)
+
+
+def _train_in_float32(model: PreTrainedModel) -> None:
+    """All that learns: peft leaves its copies of `peft.modules_to_save` in half precision."""
+    for weight in model.parameters():
+        if weight.requires_grad and weight.dtype in (torch.bfloat16, torch.float16):
+            weight.data = weight.data.float()
 
 
 @contextmanager

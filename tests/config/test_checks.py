@@ -65,8 +65,7 @@ def test_the_default_is_the_reference_recipe(compose_config):
     assert (cfg.peft.method.value, cfg.peft.r, cfg.peft.alpha) == ("qlora", 16, 16)
     assert cfg.peft.target_modules == "all-linear"
     assert (t.learning_rate, t.lr_scheduler_type, t.warmup_ratio) == (1.84e-4, "cosine", 0.1)
-    assert (t.num_train_epochs, t.per_device_train_batch_size) == (2, 16)
-    assert t.gradient_accumulation_steps == 2
+    assert (t.num_train_epochs, t.batch_size, t.num_generations) == (2, 32, 8)
     assert cfg.dataset.validation_fraction == 0.1
 
 
@@ -92,7 +91,13 @@ def test_what_is_recorded_holds_no_secret(compose_config, key, value):
         ("shots=9", "has 8 exemplars; use shots=0 to shots=8"),
         ("+trainer.learnin_rate=3", "trainer.learnin_rate is not a known key: did you mean learn"),
         ("+shot=3", "shot is not a known key: did you mean shots?"),
-        ("trainer.num_generations=7", "does not divide the batch of 32"),
+        (
+            "trainer.num_generations=7",
+            "use a batch_size of 28 or 35, or num_generations 4 or 8",
+        ),
+        ("+trainer.gradient_accumulation_steps=2", "set trainer.batch_size=N, the completions of"),
+        ("+trainer.extra.per_device_train_batch_size=2", "set trainer.batch_size=N"),
+        ("+trainer.extra.steps_per_generation=8", "set trainer.optimizer_steps_per_generation=N"),
         ("trainer.num_generations=1", "at least 2 (a group of one has no advantage)"),
         ("trainer.temperature=0", "above 0 (training must sample)"),
         ("+trainer.extra.top_j=3", "top_j is not a field of TRL's GRPOConfig: did you mean top_"),
@@ -116,7 +121,6 @@ def test_what_is_recorded_holds_no_secret(compose_config, key, value):
         ("+dataset.loader.subsett=x", "dataset.loader.subsett is not a parameter"),
         ("dataset.exemplars=null", "shots=8: dataset has no exemplars. Use shots=0, or"),
         ("+dataset.verifier.answer_prefx=x", "did you mean answer_prefix? It takes: answer_prefix"),
-        ("peft.quant_type=int8", "peft.quant_type=int8: must be nf4 or fp4"),
         ("output_dir=/proc/version", "/proc/version is a file, not a directory"),
     ],
 )

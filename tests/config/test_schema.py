@@ -5,6 +5,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ValidationError
 
 from rlvr.config.schema import BadGolds, Config, DatasetConfig, load, to_yaml
+from rlvr.errors import UserError
 
 
 def test_a_resolved_config_comes_back_typed(compose_config, tmp_path):
@@ -25,6 +26,11 @@ def test_a_resolved_config_comes_back_typed(compose_config, tmp_path):
     [
         ("shots", "many", ValidationError),
         ("trainer.shared_prefix", "maybe", ValidationError),
+        ("trainer.loss_type", "banana", ValidationError),
+        ("trainer.scale_rewards", "groups", ValidationError),
+        ("trainer.importance_sampling_level", "word", ValidationError),
+        ("trainer.lr_scheduler_type", "cosin", ValidationError),
+        ("peft.quant_type", "int8", ValidationError),
         ("eval.benchmarks.x.bad_golds", "keep", ValidationError),
         ("eval.benchmarks.x.pathh", "a", ConfigAttributeError),
     ],
@@ -34,3 +40,10 @@ def test_wrong_kinds_and_unknown_keys_are_refused(key, value, error):
     cfg.eval.benchmarks.x = DatasetConfig(name="x")
     with pytest.raises(error):
         OmegaConf.update(cfg, key, value)
+
+
+def test_a_config_of_an_older_version_says_what_to_write_instead(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("trainer: {per_device_train_batch_size: 16}\n")
+    with pytest.raises(UserError, match=r"trainer\.per_device.*set trainer\.batch_size"):
+        load(file)

@@ -21,8 +21,8 @@ SMALL = [
         "eval.n=5",
         "eval.batch_size=5",
     ),
-    *("trainer.max_steps=1", "trainer.per_device_train_batch_size=4", "rewards=random"),
-    *("trainer.gradient_accumulation_steps=1", "trainer.num_generations=4"),
+    *("trainer.max_steps=1", "trainer.batch_size=4", "rewards=random"),
+    "trainer.num_generations=4",
     *("trainer.max_completion_length=8", "trainer.gradient_checkpointing=false"),
 ]
 

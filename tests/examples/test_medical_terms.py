@@ -9,8 +9,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlvr.check import check, compose
+from rlvr.config.steps import planned_steps
 from rlvr.data.load import load_splits
-from rlvr.estimate import steps
 from rlvr.rewards.build import build_rewards
 from rlvr.safeguards.gold_answers import check_golds
 from rlvr.safeguards.spoilt import GOLD
@@ -181,7 +181,7 @@ def test_the_dataset_loads() -> None:
 def test_the_preflight_check_finds_that_only_right_answers_are_paid() -> None:
     cfg = compose(["experiment=medical_terms"], str(CONF))
     splits = load_splits(cfg.dataset, seed=1, verifier=build_verifier(cfg.dataset))
-    report = check_golds(build_rewards(cfg.rewards), splits, steps(cfg, len(splits.train)))
+    report = check_golds(build_rewards(cfg.rewards), splits, planned_steps(cfg, len(splits.train)))
     assert report.findings == []
     paid = report.paid["keywords"]
     assert (paid[GOLD], paid["negated"]) == (1, 0)

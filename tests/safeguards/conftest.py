@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from rlvr.config.steps import Steps
 from rlvr.data.load import load_splits
-from rlvr.estimate import Steps
 from rlvr.rewards.build import build_rewards
 from rlvr.rewards.reward import Reward
 from rlvr.safeguards.gold_answers import check_golds
@@ -26,7 +26,7 @@ def checked(compose_config):
         rewards = build_rewards(cfg.rewards)
         if functions is not None:
             rewards = [Reward(f.__name__, f, 1.0, {}) for f in functions]
-        return check_golds(rewards, splits, Steps(count=100, completions=32, questions=4))
+        return check_golds(rewards, splits, Steps(count=100, completions=32, rollouts=100 * 32))
 
     return check
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from rlvr import estimate
+from rlvr.config.steps import planned_steps
 from rlvr.data.load import load_splits
 from rlvr.errors import UserError
 from rlvr.progress import Progress
@@ -17,8 +17,8 @@ from rlvr.verify.build import build_verifier
 
 SMALL = [
     *("dataset=word_problems", "dataset.loader.train_size=60", "dataset.loader.test_size=8"),
-    *("shots=0", "peft=none", "trainer.per_device_train_batch_size=16"),
-    *("trainer.gradient_accumulation_steps=1", "trainer.num_generations=4"),
+    *("shots=0", "peft=none", "trainer.batch_size=16"),
+    "trainer.num_generations=4",
     *("trainer.max_completion_length=4", "trainer.gradient_checkpointing=false"),
 ]
 
@@ -32,7 +32,7 @@ def rolled_out(compose_config, saved_model, tmp_path):
         splits = load_splits(cfg.dataset, seed=1, verifier=build_verifier(cfg.dataset))
         rewards = build_rewards(cfg.rewards)
         trainer = build_trainer(cfg, tmp_path, rewards, splits, NullTracker(), Progress(tmp_path))
-        report = check_golds(rewards, splits, estimate.steps(cfg, len(splits.train)))
+        report = check_golds(rewards, splits, planned_steps(cfg, len(splits.train)))
         before = torch.get_rng_state()
         training = trainer.model.training
         check_rollouts(report, trainer, splits)

@@ -124,8 +124,8 @@ def test_disagreements_become_a_table(tmp_path):
 
 SMALL = [
     *("dataset=word_problems", "dataset.loader.train_size=60", "dataset.loader.test_size=8"),
-    *("shots=0", "peft=none", "trainer.per_device_train_batch_size=8", "trainer.max_steps=12"),
-    *("trainer.gradient_accumulation_steps=1", "trainer.num_generations=4"),
+    *("shots=0", "peft=none", "trainer.batch_size=8", "trainer.max_steps=12"),
+    "trainer.num_generations=4",
     *("trainer.max_completion_length=8", "trainer.gradient_checkpointing=false"),
     "rewards=random",
 ]
@@ -166,7 +166,7 @@ def test_training_logs_health(small_trainer, tmp_path):
 
 TINY = [
     *("experiment=quickstart", "eval=none", "tracking=none", "trainer.max_steps=12"),
-    "trainer.per_device_train_batch_size=64",
+    "trainer.batch_size=64",
 ]
 
 

@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from rlvr.estimate import Steps
+from rlvr.config.steps import Steps
 from rlvr.safeguards.latency import FEW, Latency, measure, slow, summary
 
-STEPS = Steps(count=1000, completions=32, questions=4)
+STEPS = Steps(count=1000, completions=32, rollouts=1000 * 32)
 
 
 def test_a_call_of_each_completion_and_one_of_the_whole_batch():

@@ -61,7 +61,7 @@ def test_data_is_read_once_for_all_that_share_it(reads):
 def test_only_the_jobs_that_show_a_bad_exemplar_are_refused(rows):
     own = (
         *("dataset=jsonl", f"dataset.path={rows}/rows.jsonl", "trainer.max_steps=2"),
-        *(f"dataset.exemplars={rows}/shown.jsonl", "trainer.per_device_train_batch_size=8"),
+        *(f"dataset.exemplars={rows}/shown.jsonl", "trainer.batch_size=8"),
     )
     with composing(None) as searched:
         jobs = preview.compose_jobs([*searched, "model=tiny", "peft=none", *own, "shots=0,2,3"])

@@ -6,11 +6,13 @@ import torch
 from rlvr.errors import UserError
 from rlvr.paths import ASSETS
 from rlvr.training.model import (
+    _place_now,
     attention,
     dtype,
     load_model,
     load_tokenizer,
     lora_config,
+    mixed_precision,
     resolve_path,
 )
 
@@ -46,6 +48,13 @@ def test_qlora_loads_four_bits_and_adapts_every_linear_layer(compose_config, sav
     assert adapted.peft_config["default"].r == adapted.peft_config["default"].lora_alpha == 16
 
 
+def test_with_zero3_transformers_is_not_told_where_to_put_four_bits(compose_config, monkeypatch):
+    """It refuses to be told then; two processes on CPU train as with ddp."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert _place_now(compose_config("peft=qlora"))
+    assert not _place_now(compose_config("peft=qlora", "trainer.distributed=zero3"))
+
+
 @pytest.mark.filterwarnings("error:.*an autograd kernel was not registered")
 def test_qlora_gradients_are_those_of_the_dequantised_model(compose_config, saved_model):
     """After a forward in eval mode, as every rollout makes one."""
@@ -75,6 +84,20 @@ def test_qlora_gradients_are_those_of_the_dequantised_model(compose_config, save
     found, expected = (torch.cat(parts).float() for parts in gradients)
     assert expected.norm() > 0
     assert (found - expected).norm() < 0.02 * expected.norm()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "loaded", "mixed"),
+    [
+        (["peft=none", "model.dtype=bfloat16"], torch.float32, True),
+        (["peft=lora", "model.dtype=bfloat16"], torch.bfloat16, True),
+        (["peft=none", "model.dtype=float32"], torch.float32, False),
+        (["peft=none", "model.dtype=bfloat16", "trainer.bf16=false"], torch.float32, False),
+    ],
+)
+def test_weights_that_are_trained_are_float32(compose_config, overrides, loaded, mixed):
+    cfg = compose_config(*overrides)
+    assert (dtype(cfg), mixed_precision(cfg)) == (loaded, mixed)
 
 
 def test_full_fine_tuning_has_no_adapter(compose_config):

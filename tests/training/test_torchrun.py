@@ -14,6 +14,7 @@ from rlvr.training import torchrun
     [
         ([], 0, 1),
         ([], 4, 4),
+        ([], 3, 2),
         (["trainer.num_processes=2"], 4, 2),
         (["trainer.distributed=none"], 4, 1),
     ],

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -129,16 +130,20 @@ class Submission:
             return fallbacks[min(self.capacity_failures, len(fallbacks)) - 1]
         if self.settings.instance_type != "auto":
             return self.settings.instance_type
-        trainer = self.config.get("trainer") or {}
-        several = str(trainer.get("distributed")) in ("ddp", "zero2", "zero3", "fsdp2")
-        wanted = trainer.get("num_processes") or (8 if several else 1)
-        return next((name for gpus, name in AUTO if gpus >= wanted), AUTO[-1][1])
+        return instance_for(self.config.get("trainer") or {})
 
     @property
     def highest_cost(self) -> float | None:
         """US dollars if it runs to its time limit; None where the price is not known."""
         s = self.settings
         return pricing.cost(self.instance_type, s.instance_count, s.max_runtime, s.prices)
+
+
+def instance_for(trainer: Mapping[str, Any]) -> str:
+    """What `instance_type: auto` stands for."""
+    several = str(trainer.get("distributed")) in ("ddp", "zero2", "zero3", "fsdp2")
+    wanted = trainer.get("num_processes") or (8 if several else 1)
+    return next((name for gpus, name in AUTO if gpus >= wanted), AUTO[-1][1])
 
 
 def sweep_key(sweep_id: str) -> str:

@@ -1,0 +1,62 @@
+"""What a process of a run may use: GPUs and the memory of one, or the memory of the machine."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+GIB = 2**30
+USABLE = 0.9  # of the memory; the rest is CUDA's, Python's and other programs'
+CGROUP = Path("/sys/fs/cgroup/memory.max")  # of a container
+# SageMaker's GPU instances by family: GiB of one GPU; and the sizes with several.
+GPU_MEMORY = {"g4dn": 16, "g5": 24, "g6": 24, "g6e": 48, "p4d": 40, "p4de": 80, "p5": 80}
+SEVERAL = {"12xlarge": 4, "24xlarge": 4, "48xlarge": 8}
+EIGHT = ("p4d", "p4de", "p5")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`memory`: bytes for a process, None where they are not known."""
+
+    name: str
+    gpus: int
+    memory: float | None
+
+    def holds(self, needed: float) -> bool:
+        return self.memory is None or needed <= USABLE * self.memory
+
+
+def here(cfg: DictConfig) -> Machine:
+    """This machine; without GPUs its memory is divided among the runs that go on at a time."""
+    import torch
+
+    if gpus := torch.cuda.device_count():
+        memory = min(torch.cuda.get_device_properties(i).total_memory for i in range(gpus))
+        return Machine("this machine's GPU", gpus, memory)
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if CGROUP.is_file() and (limit := CGROUP.read_text(encoding="utf-8").strip()).isdigit():
+        total = min(total, int(limit))
+    return Machine("this machine", 0, total / (cfg.launcher.get("n_jobs") or 1))
+
+
+def planned_for(cfg: DictConfig) -> Machine:
+    """The machine that the configuration's launcher will use, as far as it is known."""
+    name = cfg.launcher.get("name", "local")
+    if name == "local":
+        return here(cfg)
+    if name == "sagemaker":
+        from rlvr.launchers.sagemaker.training_job import instance_for
+
+        chosen = str(cfg.launcher.instance_type)
+        return instance(instance_for(cfg.trainer) if chosen == "auto" else chosen)
+    return Machine(f"a node of {name}", 1, None)
+
+
+def instance(kind: str) -> Machine:
+    """`ml.g6.12xlarge`: four GPUs of 24 GiB. One without GPUs has memory that is not known here."""
+    _, family, size = kind.split(".")
+    if family not in GPU_MEMORY:
+        return Machine(kind, 0, None)
+    gpus = 8 if family in EIGHT else SEVERAL.get(size, 1)
+    return Machine(kind, gpus, GPU_MEMORY[family] * GIB)
