@@ -1,0 +1,85 @@
+"""A few tokens through the model, to see whether its attention is all that rows share.
+
+What no list of architectures can know is seen here: layers that drop the arguments of the
+attention, or change its mask, or mix tokens by other means.
+"""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlvr.prefix.agreement import compare, of_log_probs
+from rlvr.prefix.attention import NO_MASK, DenseMask, UnshareableError, install
+from rlvr.prefix.support import base_model
+from rlvr.prefix.trie import Packed, TokenRow, pack
+
+# Three rows: a prefix, a branch that two of them share, own ends.
+BRANCHES = ([2, 3, 5, 7, 11, 13], [[17, 19, 23, 29, 31], [17, 19, 37, 41], [43, 47, 53]])
+
+
+@torch.no_grad()
+def unshareable(model: Any) -> list[str]:
+    """Why this model cannot share prefixes; installs our attention, and leaves all else as it was.
+
+    A model whose weights are spread over processes (ZeRO-3) is not asked: it cannot be run here.
+    """
+    core = base_model(model)
+    if any(hasattr(p, "ds_id") for p in core.parameters()):
+        install(core)
+        return []
+    training = core.training
+    core.eval()
+    try:
+        install(core)
+        return _problems(core)
+    except UnshareableError as refusal:
+        return [refusal.reason]
+    # Of an unknown model any line may fail on a packed row: that is an answer, not a defect.
+    except Exception as error:
+        return [f"a model that fails on a packed row ({type(error).__name__}: {error})"]
+    finally:
+        core.train(training)
+
+
+def _problems(core: Any) -> list[str]:
+    rows = _rows(core.get_input_embeddings().num_embeddings)
+    packed = pack([TokenRow(i, r, np.zeros_like(r), np.arange(len(r))) for i, r in enumerate(rows)])
+    calls: Counter[Any] = Counter()
+    ours = _packed_logits(core, packed, calls)
+    layers = core.config.get_text_config().num_hidden_layers
+    if calls != Counter(range(layers)):
+        return [f"an attention that is called {calls.total()} times by {layers} layers"]
+
+    def plain() -> tuple[Tensor, ...]:
+        ids = (torch.from_numpy(row)[None].to(core.device) for row in rows)
+        return (torch.cat([core(i, use_cache=False).logits[0] for i in ids]).log_softmax(-1),)
+
+    (stock,), (other,) = compare(plain, core)
+    found = of_log_probs(ours.log_softmax(-1), stock, other)
+    return [] if found.is_rounding else [f"values that differ from the plain path ({found})"]
+
+
+def _rows(vocabulary: int) -> list[Any]:
+    prefix, ends = BRANCHES
+    return [np.array(prefix + end) % vocabulary for end in ends]
+
+
+def _packed_logits(core: Any, packed: Packed, calls: Counter[Any]) -> Tensor:
+    """Logits of every token of every row, (tokens, V)."""
+    attention = DenseMask(packed, core.device)
+
+    def counted(module: Any, *arguments: Any) -> Tensor:
+        calls[module.layer_idx] += 1
+        return attention(module, *arguments)
+
+    logits: Tensor = core(
+        input_ids=torch.from_numpy(packed.input_ids)[None].to(core.device),
+        position_ids=torch.from_numpy(packed.position_ids)[None].to(core.device),
+        attention_mask=NO_MASK.to(core.device),
+        use_cache=False,
+        shared_prefix=counted,
+    ).logits[0]
+    return logits[torch.from_numpy(packed.sources).to(core.device)]
