@@ -263,6 +263,7 @@ def build_trainer(
     from rlvr.safeguards.health import HealthMonitor
     from rlvr.training.arguments import grpo_config
     from rlvr.training.callbacks import TrackerCallback, silence
+    from rlvr.training.checkpoints import shared_prefix_records
     from rlvr.training.model import load_model, load_tokenizer, lora_config
     from rlvr.training.shared_prefix.update import Sharing
     from rlvr.training.trainer import Trainer, at_least_one_batch
@@ -285,6 +286,7 @@ def build_trainer(
             cfg.trainer.skip_zero_advantage,
             cfg.trainer.self_check,
             cfg.trainer.token_budget,
+            shared_prefix_records(run_dir),
         ),
         prefix_cache=cfg.trainer.prefix_cache,
         health=HealthMonitor(rewards, prefix, run_dir) if cfg.trainer.health else None,

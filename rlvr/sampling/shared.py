@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
+from rlvr.prefix.agreement import Values, compare, of_log_probs, require
 from rlvr.prefix.attention import NO_MASK, choose, install
+from rlvr.prefix.probe import unshareable
 from rlvr.prefix.support import base_model, unsupported_model
 from rlvr.prefix.trie import TokenRow, pack
 from rlvr.sampling.cascade import Cascade, Prompts, Recorded
@@ -33,20 +35,27 @@ log = logging.getLogger(__name__)
 
 
 def choose_engine(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prefix_cache: bool
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prefix_cache: bool,
+    self_check: bool = True,
 ) -> Engine:
     """The shared engine if `trainer.prefix_cache` asks for it and the model allows it."""
-    reasons = unsupported_model(model) if prefix_cache else []
+    if not prefix_cache:
+        return PlainEngine(tokenizer)
+    reasons = unsupported_model(model) or unshareable(model)
     if reasons:
         log.warning("trainer.prefix_cache is off: not exact with %s", ", ".join(reasons))
-    return SharedEngine(tokenizer) if prefix_cache and not reasons else PlainEngine(tokenizer)
+        return PlainEngine(tokenizer)
+    return SharedEngine(tokenizer, self_check)
 
 
 class SharedEngine:
     name = "shared"
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, self_check: bool = True) -> None:
         self.tokenizer = tokenizer
+        self.unverified = self_check  # until the first batch is compared with the plain path
 
     @torch.no_grad()
     def sample(
@@ -66,9 +75,42 @@ class SharedEngine:
         logits, cache = prefill(core, distinct)
         rows = Rows(self.tokenizer, prompts, stop, eos_token_ids(core, self.tokenizer))
         chain = processors(sampling, self.tokenizer)
-        decoding = _Decoding(core, chain, Draw(sampling, seeds), rows, prompts)
+        watched = sorted({0, len(prompts) - 1}) if self.unverified else []
+        decoding = _Decoding(core, chain, Draw(sampling, seeds), rows, prompts, watched)
         decoding.run(logits[groups], Cascade(cache, groups), sampling.max_new_tokens)
+        if self.unverified:
+            self.unverified = False
+            _verify(core, prompts, rows.ids, watched, decoding.seen)
         return rows.finished()
+
+
+def _verify(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+    watched: Sequence[int],
+    seen: Sequence[Sequence[Tensor]],
+) -> None:
+    """Raise UserError unless what was `seen` of the `watched` rows is what the plain path says."""
+
+    def plain() -> Values:
+        parts = []
+        for row in watched:
+            whole = torch.tensor([[*prompts[row], *completions[row]]], device=model.device)
+            n = len(completions[row])
+            logits = model(whole[:, :-1], use_cache=False, logits_to_keep=n).logits
+            parts.append(_some_log_probs(logits[0]))
+        return (torch.cat(parts),)
+
+    (stock,), (other,) = compare(plain, model)
+    ours = torch.cat([torch.stack(list(steps)) for steps in seen])
+    difference = of_log_probs(ours, stock, other)
+    require("sampled log-probabilities", "trainer.prefix_cache=false", difference)
+
+
+def _some_log_probs(logits: Tensor) -> Tensor:
+    """Of about a thousand tokens of the vocabulary (..., V), which is enough to compare."""
+    return logits.float().log_softmax(-1)[..., :: max(1, logits.shape[-1] // 1024)]
 
 
 def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Prompts]:
@@ -126,9 +168,12 @@ class _Decoding:
         draw: Draw,
         rows: Rows,
         prompts: Sequence[Sequence[int]],
+        watched: Sequence[int],
     ) -> None:
         self.model, self.chain, self.draw, self.rows = model, chain, draw, rows
         self.live = torch.arange(len(prompts), device=model.device)
+        self.watched = watched
+        self.seen: list[list[Tensor]] = [[] for _ in watched]  # some log-probabilities a token
         # For the repetition penalty, which must not see padding: a token of the row's own is none.
         width = max(map(len, prompts))
         padded = [[prompt[0]] * (width - len(prompt)) + list(prompt) for prompt in prompts]
@@ -138,6 +183,7 @@ class _Decoding:
     def run(self, logits: Tensor, cascade: Cascade, max_new_tokens: int) -> None:
         """From the logits (b, V) that follow the prompts."""
         for step in range(max_new_tokens):
+            self._watch(logits)
             tokens = self.draw(self.chain(self.history, logits.float()), self.live, step)
             drawn = zip(self.live.tolist(), tokens.tolist(), strict=True)
             going = [place for place, pair in enumerate(drawn) if not self.rows.add(*pair)]
@@ -149,6 +195,11 @@ class _Decoding:
             logits = self.model(
                 **_inputs(tokens[:, None], (self.length + step)[:, None]), shared_prefix=cascade
             ).logits[:, -1]
+
+    def _watch(self, logits: Tensor) -> None:
+        for seen, row in zip(self.seen, self.watched, strict=True):
+            for place in (self.live == row).nonzero().flatten().tolist():
+                seen.append(_some_log_probs(logits[place]))
 
     def _keep(self, at: Tensor, tokens: Tensor, cascade: Cascade) -> Tensor:
         """Drop the rows that have ended."""

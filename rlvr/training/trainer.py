@@ -67,7 +67,7 @@ class Trainer(SharedPrefixGRPOTrainer):
             rollout_func=rollout,
             sharing=sharing,
         )
-        self.engine = choose_engine(self.model, tokenizer, prefix_cache)
+        self.engine = choose_engine(self.model, tokenizer, prefix_cache, sharing.self_check)
 
     def sample(self, model: PreTrainedModel, prompt_ids: list[list[int]]) -> Completions:
         """A completion to each prompt, drawn as training draws them from torch's random state."""

@@ -7,26 +7,79 @@ used that is not in this file.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
 
+import trl
 import trl.trainer.utils as trl_utils
-from transformers import PreTrainedModel
-from trl import GRPOConfig
+from transformers import PreTrainedConfig, PreTrainedModel, Trainer
+from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 __all__ = ["split_tensor_dict"]
 
-# What our trainers override or hook into, with the digest of its source.
-PINNED: dict[Callable[..., Any], str] = {}
+# What our trainers override or call, or whose inner working they lean on: digests of the source.
+PINNED: dict[Callable[..., Any], str] = {
+    GRPOTrainer._calculate_rewards: "736ae29b083840b5",
+    GRPOTrainer._compute_loss: "80295546bbdbf6f7",
+    GRPOTrainer._generate: "2a27fdf8f5e6f356",
+    GRPOTrainer._get_per_token_logps_and_entropies: "ea73c3909275851d",
+    GRPOTrainer._log_completion_extra: "afe43ddaa96cfd5c",
+    GRPOTrainer._log_metric: "bcd19b9ca1016e3a",
+    GRPOTrainer._prepare_inputs: "f824e7fb07147956",
+    GRPOTrainer.log: "1e7772819cc8cf09",
+    GRPOTrainer.training_step: "9e18632f7dd8e8d8",
+    Trainer.training_step: "e9760c8ee10308d5",  # scales the loss, and calls `backward`
+    trl_utils._use_triton: "f0510984e05ac05c",
+    trl_utils.add_fused_lm_head: "422d009f04b66659",  # `fused_lm_head`, `shift_labels`
+    trl_utils.split_tensor_dict: "b61a5760a03e95db",
+}
 
-# What is read or written on a trainer: each is set, and meant, by GRPOTrainer.
-TRAINER_ATTRIBUTES: tuple[str, ...] = ()
+# Attributes that GRPOTrainer sets and our trainers read.
+OF_THE_TRAINER = {
+    "_buffered_inputs": "micro-batches of the last generation",
+    "_entropy_bonus_enabled": "whether the loss has an entropy term",
+    "_is_vlm": "whether rows have images",
+    "_metrics": "lists of numbers to be averaged in the next log, by mode and name",
+    "_step": "micro-batches trained",
+}
 
-# What is read on a model.
-MODEL_ATTRIBUTES: tuple[str, ...] = ()
+OF_A_MODEL = {
+    "_is_stateful": "whether layers are recurrent",
+    "_supports_attention_backend": "whether the attention is looked up by name",
+}
+
+OF_A_CONFIG = {"_attn_implementation": "the name of the attention"}
+
+
+def changes() -> list[str]:
+    """What is not as it was when our code was proven right, a sentence each."""
+    found = [
+        f"{f.__module__}.{f.__qualname__}{inspect.signature(f)} has changed; its digest is now "
+        f"{digest(f)!r}"
+        for f, known in PINNED.items()
+        if digest(f) != known
+    ]
+    trainer, model = inspect.getsource(GRPOTrainer), dir(PreTrainedModel)
+    found += [
+        f"GRPOTrainer no longer sets self.{name} ({meaning})"
+        for name, meaning in OF_THE_TRAINER.items()
+        if not re.search(rf"self\.{name}\b.* = ", trainer)
+    ]
+    found += [
+        f"PreTrainedModel has no {name} ({meaning})"
+        for name, meaning in OF_A_MODEL.items()
+        if name not in model
+    ]
+    found += [
+        f"PreTrainedConfig has no {name} ({meaning})"
+        for name, meaning in OF_A_CONFIG.items()
+        if name not in dir(PreTrainedConfig)
+    ]
+    return found and [f"TRL {trl.__version__}:", *found]
 
 
 def digest(function: Callable[..., Any]) -> str:
