@@ -15,8 +15,7 @@ from torch import Tensor
 from rlvr.errors import UserError
 from rlvr.prefix.support import base_model
 
-# A hidden exemplar of 80 tokens moves SmolLM2's log-probabilities in bf16 by eight times what
-# rounding does; rounding alone varies by less than two from batch to batch.
+# Rounding varies by less than two from batch to batch.
 ROUNDINGS = 3.0
 # In float32 two attentions may agree to the bit, on few tokens.
 LOG_PROBS = 1e-4  # mean difference, nats

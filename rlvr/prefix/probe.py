@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rlvr.prefix.agreement import compare, of_log_probs
 from rlvr.prefix.attention import NO_MASK, DenseMask, UnshareableError, install
+from rlvr.prefix.precision import in_float32
 from rlvr.prefix.support import base_model
 from rlvr.prefix.trie import Packed, TokenRow, pack
 
@@ -34,7 +35,8 @@ def unshareable(model: Any) -> list[str]:
     core.eval()
     try:
         install(core)
-        return _problems(core)
+        with in_float32(core):
+            return _problems(core)
     except UnshareableError as refusal:
         return [refusal.reason]
     # Of an unknown model any line may fail on a packed row: that is an answer, not a defect.

@@ -15,6 +15,7 @@ from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokeniz
 
 from rlvr.prefix.agreement import Values, compare, of_log_probs, require
 from rlvr.prefix.attention import NO_MASK, choose, install
+from rlvr.prefix.precision import in_float32
 from rlvr.prefix.probe import unshareable
 from rlvr.prefix.support import base_model, unsupported_model
 from rlvr.prefix.trie import TokenRow, pack
@@ -32,6 +33,8 @@ from rlvr.sampling.plain import PlainEngine
 from rlvr.sampling.stop import StopRule
 
 log = logging.getLogger(__name__)
+
+WATCHED = 16  # tokens of a completion that the first batch is compared on
 
 
 def choose_engine(
@@ -75,12 +78,12 @@ class SharedEngine:
         logits, cache = prefill(core, distinct)
         rows = Rows(self.tokenizer, prompts, stop, eos_token_ids(core, self.tokenizer))
         chain = processors(sampling, self.tokenizer)
-        watched = sorted({0, len(prompts) - 1}) if self.unverified else []
-        decoding = _Decoding(core, chain, Draw(sampling, seeds), rows, prompts, watched)
+        decoding = _Decoding(core, chain, Draw(sampling, seeds), rows, prompts)
         decoding.run(logits[groups], Cascade(cache, groups), sampling.max_new_tokens)
         if self.unverified:
             self.unverified = False
-            _verify(core, prompts, rows.ids, watched, decoding.seen)
+            some = sorted({0, min(1, len(prompts) - 1), len(prompts) - 1})
+            _verify(core, [prompts[i] for i in some], [rows.ids[i] for i in some])
         return rows.finished()
 
 
@@ -88,29 +91,48 @@ def _verify(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     completions: Sequence[Sequence[int]],
-    watched: Sequence[int],
-    seen: Sequence[Sequence[Tensor]],
 ) -> None:
-    """Raise UserError unless what was `seen` of the `watched` rows is what the plain path says."""
+    """Raise UserError unless the logits of these rows are those of the plain path.
+
+    In float32, where a fault cannot hide behind the rounding of 16 bits. Row by row the tokens are
+    known by now, so all rows go on to the end of the shortest.
+    """
+    n = min(WATCHED, *map(len, completions))
 
     def plain() -> Values:
-        parts = []
-        for row in watched:
-            whole = torch.tensor([[*prompts[row], *completions[row]]], device=model.device)
-            n = len(completions[row])
-            logits = model(whole[:, :-1], use_cache=False, logits_to_keep=n).logits
-            parts.append(_some_log_probs(logits[0]))
-        return (torch.cat(parts),)
+        rows = zip(prompts, completions, strict=True)
+        whole = ([[*prompt, *ids[: n - 1]]] for prompt, ids in rows)
+        parts = (
+            model(torch.tensor(ids, device=model.device), use_cache=False, logits_to_keep=n).logits
+            for ids in whole
+        )
+        return (torch.cat(list(parts)).log_softmax(-1),)  # (rows, n, V)
 
-    (stock,), (other,) = compare(plain, model)
-    ours = torch.cat([torch.stack(list(steps)) for steps in seen])
+    with in_float32(model):
+        (stock,), (other,) = compare(plain, model)
+        ours = torch.stack(_replayed(model, prompts, completions, n), dim=1).log_softmax(-1)
     difference = of_log_probs(ours, stock, other)
     require("sampled log-probabilities", "trainer.prefix_cache=false", difference)
 
 
-def _some_log_probs(logits: Tensor) -> Tensor:
-    """Of about a thousand tokens of the vocabulary (..., V), which is enough to compare."""
-    return logits.float().log_softmax(-1)[..., :: max(1, logits.shape[-1] // 1024)]
+def _replayed(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+    n: int,
+) -> list[Tensor]:
+    """The logits (rows, V) before each of n tokens."""
+    distinct = list(dict.fromkeys(map(tuple, prompts)))
+    places = [distinct.index(tuple(prompt)) for prompt in prompts]
+    groups = torch.tensor(places, device=model.device)
+    logits, cache = prefill(model, distinct)
+    seen, cascade = [logits[groups]], Cascade(cache, groups)
+    length = torch.tensor([[len(prompt)] for prompt in prompts], device=model.device)
+    for step in range(n - 1):
+        tokens = torch.tensor([[ids[step]] for ids in completions], device=model.device)
+        inputs = _inputs(tokens, length + step)
+        seen.append(model(**inputs, shared_prefix=cascade).logits[:, -1])
+    return seen
 
 
 def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Prompts]:
@@ -168,12 +190,9 @@ class _Decoding:
         draw: Draw,
         rows: Rows,
         prompts: Sequence[Sequence[int]],
-        watched: Sequence[int],
     ) -> None:
         self.model, self.chain, self.draw, self.rows = model, chain, draw, rows
         self.live = torch.arange(len(prompts), device=model.device)
-        self.watched = watched
-        self.seen: list[list[Tensor]] = [[] for _ in watched]  # some log-probabilities a token
         # For the repetition penalty, which must not see padding: a token of the row's own is none.
         width = max(map(len, prompts))
         padded = [[prompt[0]] * (width - len(prompt)) + list(prompt) for prompt in prompts]
@@ -183,7 +202,6 @@ class _Decoding:
     def run(self, logits: Tensor, cascade: Cascade, max_new_tokens: int) -> None:
         """From the logits (b, V) that follow the prompts."""
         for step in range(max_new_tokens):
-            self._watch(logits)
             tokens = self.draw(self.chain(self.history, logits.float()), self.live, step)
             drawn = zip(self.live.tolist(), tokens.tolist(), strict=True)
             going = [place for place, pair in enumerate(drawn) if not self.rows.add(*pair)]
@@ -195,11 +213,6 @@ class _Decoding:
             logits = self.model(
                 **_inputs(tokens[:, None], (self.length + step)[:, None]), shared_prefix=cascade
             ).logits[:, -1]
-
-    def _watch(self, logits: Tensor) -> None:
-        for seen, row in zip(self.seen, self.watched, strict=True):
-            for place in (self.live == row).nonzero().flatten().tolist():
-                seen.append(_some_log_probs(logits[place]))
 
     def _keep(self, at: Tensor, tokens: Tensor, cascade: Cascade) -> Tensor:
         """Drop the rows that have ended."""

@@ -52,6 +52,8 @@ OF_A_MODEL = {
     "_supports_attention_backend": "whether the attention is looked up by name",
 }
 
+# `_original_forward`, which accelerate leaves on a model beneath its autocast, is read in
+# rlvr/prefix/precision.py; without it the comparison in float32 would be made under autocast.
 OF_A_CONFIG = {"_attn_implementation": "the name of the attention"}
 
 

@@ -1,6 +1,7 @@
 """Log-probabilities from packed tries: each distinct token goes through the model once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,7 @@ class PackedScorer:
         self, accelerator: Accelerator, kind: AttentionKind, token_budget: int | None
     ) -> None:
         self.accelerator, self.kind, self.token_budget = accelerator, kind, token_budget
+        self.autocast: Callable[[], AbstractContextManager[Any]] = accelerator.autocast
         self.prefix: StepPrefix | None = None
         self.forwarded = 0  # tokens, with a gradient, since this was last set to 0
 
@@ -40,8 +42,8 @@ class PackedScorer:
         if len(tokens) < SHORTEST:
             return None
         self.forwarded += len(tokens) * train
-        bare, autocast = self.accelerator.unwrap_model(model), self.accelerator.autocast()
-        return StepPrefix(tokens, bare, self.kind, autocast, train)
+        bare = self.accelerator.unwrap_model(model)
+        return StepPrefix(tokens, bare, self.kind, self.autocast(), train)
 
     def score(
         self,
@@ -104,7 +106,7 @@ class PackedScorer:
         attention = self.kind(own, device, n)
         if self.prefix and n:
             attention = self.prefix.above(n, attention)
-        with self.accelerator.autocast(), scoring_labels_only():
+        with self.autocast(), scoring_labels_only():
             output = model(
                 **tensors(own, device),
                 attention_mask=NO_MASK.to(device),

@@ -1,6 +1,7 @@
 """The first step's log-probabilities and gradient against the plain path, on a few of its rows."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rlvr.prefix.agreement import Values, compare, of_gradients, of_log_probs, require
+from rlvr.prefix.precision import in_float32
 from rlvr.prefix.trie import rows_of
 from rlvr.training.shared_prefix.scoring import PackedScorer
 
@@ -50,11 +52,14 @@ def verify(
 ) -> None:
     """Raise UserError unless the shared path is `plain`, TRL's own method, but for rounding.
 
+    Log-probabilities also in float32, where a fault cannot hide behind the rounding of 16 bits.
+
     `once` says that the step's prefix has a pass of its own. At most four rows are compared: two
     that lie side by side, which share most, and the farthest ones. Stock takes them one by one.
     """
     last = len(rows) - 1
     few = rows.take(sorted({0, min(1, last), last // 2, last}))
+    _verify_in_float32(scorer, model, few, once)
     parameters = _checked(model)
 
     def by_rows() -> Values:
@@ -68,6 +73,36 @@ def verify(
     logps = (values[0][scored] for values in (ours, stock, other))
     require("log-probabilities", WAY_OUT, of_log_probs(*logps))
     require("gradients", WAY_OUT, of_gradients(ours[1:], stock[1:], other[1:]))
+
+
+@torch.no_grad()
+def _verify_in_float32(scorer: PackedScorer, model: Any, rows: Rows, once: bool) -> None:
+    scored = rows.weights != 0
+
+    def by_rows() -> Values:
+        parts = (_plain_log_probs(model, rows.take([i])) for i in range(len(rows)))
+        return (torch.cat(list(parts)),)
+
+    with in_float32(model):
+        own, scorer.autocast = scorer.autocast, nullcontext
+        try:
+            stock, other = compare(by_rows, model)
+            # Row by row, so that they are several packs where the step has several.
+            size = 1 if once else None
+            ours = scorer.score(model, rows.ids, rows.mask, rows.width, size)[0]
+        finally:
+            scorer.autocast = own
+    values = (x[scored] for x in (ours, stock[0], other[0]))
+    require("log-probabilities in float32", WAY_OUT, of_log_probs(*values))
+
+
+def _plain_log_probs(model: Any, row: Rows) -> Tensor:
+    """As TRL's own method, but without autocast."""
+    labels = row.ids.masked_fill(row.mask == 0, -100)
+    labels[:, : -row.width] = -100
+    output = model(input_ids=row.ids, attention_mask=row.mask, labels=labels, fused_lm_head=True)
+    log_probs: Tensor = output.log_probs[:, -row.width :]
+    return log_probs
 
 
 def _checked(model: Any) -> list[Tensor]:
