@@ -17,6 +17,7 @@ from rlvr.prefix.precision import in_float32
 from rlvr.prefix.support import base_model
 from rlvr.prefix.trie import Packed, TokenRow, pack
 
+PADDING = 9
 # Three rows: a prefix, a branch that two of them share, own ends.
 BRANCHES = ([2, 3, 5, 7, 11, 13], [[17, 19, 23, 29, 31], [17, 19, 37, 41], [43, 47, 53]])
 
@@ -26,6 +27,7 @@ def unshareable(model: Any) -> list[str]:
     """Why this model cannot share prefixes; installs our attention, and leaves all else as it was.
 
     A model whose weights are spread over processes (ZeRO-3) is not asked: it cannot be run here.
+    One without weights (on the device `meta`) has calls but no values.
     """
     core = base_model(model)
     if any(hasattr(p, "ds_id") for p in core.parameters()):
@@ -41,6 +43,8 @@ def unshareable(model: Any) -> list[str]:
         return [refusal.reason]
     # Of an unknown model any line may fail on a packed row: that is an answer, not a defect.
     except Exception as error:
+        if core.device.type == "meta":  # it may fail for want of weights
+            return []
         return [f"a model that fails on a packed row ({type(error).__name__}: {error})"]
     finally:
         core.train(training)
@@ -55,13 +59,23 @@ def _problems(core: Any) -> list[str]:
     if calls != Counter(range(layers)):
         return [f"an attention that is called {calls.total()} times by {layers} layers"]
 
-    def plain() -> tuple[Tensor, ...]:
-        ids = (torch.from_numpy(row)[None].to(core.device) for row in rows)
-        return (torch.cat([core(i, use_cache=False).logits[0] for i in ids]).log_softmax(-1),)
-
-    (stock,), (other,) = compare(plain, core)
+    if ours.is_meta:
+        return []
+    (stock,), (other,) = compare(lambda: (_plain_log_probs(core, rows, 0),), core)
     found = of_log_probs(ours.log_softmax(-1), stock, other)
-    return [] if found.is_rounding else [f"values that differ from the plain path ({found})"]
+    if not found.is_rounding:
+        return [f"values that differ from the plain path ({found})"]
+    # Stock TRL counts a row's padding as positions, a pack has none.
+    moved = of_log_probs(_plain_log_probs(core, rows, PADDING), stock, other)
+    return [] if moved.is_rounding else [f"positions that are not relative alone ({moved})"]
+
+
+def _plain_log_probs(core: Any, rows: list[Any], first: int) -> Tensor:
+    """Of every token of every row, (tokens, V), when the first one is at position `first`."""
+    ids = [torch.from_numpy(row)[None].to(core.device) for row in rows]
+    at = [torch.arange(first, first + i.shape[1], device=core.device)[None] for i in ids]
+    outputs = (core(i, position_ids=p, use_cache=False) for i, p in zip(ids, at, strict=True))
+    return torch.cat([output.logits[0] for output in outputs]).log_softmax(-1)
 
 
 def _rows(vocabulary: int) -> list[Any]:

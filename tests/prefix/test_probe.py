@@ -71,6 +71,15 @@ def test_tokens_that_mix_by_other_means(harness: Any, tmp_path: Path) -> None:
     assert "values that differ from the plain path" in found
 
 
+def test_positions_that_are_more_than_distances(harness: Any, tmp_path: Path) -> None:
+    """Hunyuan scales queries and keys after their rotation: stock's padding changes its values."""
+    model = harness.tiny_model(tmp_path, "hunyuan_v1_dense", head_dim=8)
+    for layer in model.model.layers:
+        layer.self_attn.query_layernorm.weight.data[::2] = 2.0
+    (found,) = unshareable(model)
+    assert "positions that are not relative alone" in found
+
+
 def test_a_model_that_fails_on_a_packed_row(harness: Any, tmp_path: Path) -> None:
     model = harness.tiny_model(tmp_path)
 
@@ -81,6 +90,13 @@ def test_a_model_that_fails_on_a_packed_row(harness: Any, tmp_path: Path) -> Non
     model.model.layers[0].mlp.register_forward_pre_hook(picky)
     (found,) = unshareable(model)
     assert "fails on a packed row (RuntimeError: too long)" in found
+
+
+def test_a_model_without_weights_is_asked_for_its_calls(harness: Any, tmp_path: Path) -> None:
+    """Whose answers a run's are is known by the engine, before any weights are loaded."""
+    for family, refused in (("qwen2", False), ("doge", True), ("nemotron", True)):
+        model = harness.tiny_model(tmp_path, family).to("meta")
+        assert bool(unshareable(model)) is refused
 
 
 def test_training_mode_is_left_as_it_was(harness: Any, tmp_path: Path) -> None:
