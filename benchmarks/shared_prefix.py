@@ -1,16 +1,16 @@
 """Shared-prefix GRPO against stock TRL: time and memory of an update, of sampling, of a step.
 
     python benchmarks/shared_prefix.py                        the whole table (hours on two cores)
-    python benchmarks/shared_prefix.py --checkpointing        likewise; more cells of stock fit
-    python benchmarks/shared_prefix.py --shots 8 --batch 16 --layers 8      one cell
+    python benchmarks/shared_prefix.py --shots 8 --micro-batch 4 --layers 8      one cell
     python benchmarks/shared_prefix.py --model DIR            real weights instead of random ones
 
-Stock and shared alternate in one process, and the medians are compared: CPU seconds of the process
-(seconds on a GPU) and wall seconds. Peak memory is that of a process of its own for each. Tokens
-are random; their numbers are those of GSM8K with eight exemplars under SmolLM2's tokenizer. Cells
-in which stock would not fit into memory say so. "token ratio" is all tokens over distinct tokens,
-what the update would gain if time were proportional to tokens; stock also computes padding and, on
-a CPU, the vocabulary for every prompt token.
+Three ways to update: stock TRL; "compact", stock whose head scores completion tokens alone, as it
+does on CUDA; ours. Four ways to sample: stock `generate`, transformers' continuous batching, ours.
+They alternate, each measurement in a process of its own, and medians are compared: CPU seconds of
+the process (seconds on a GPU). Stock's time is proportional to rows, so it updates `--stock-rows`
+of them and the time is scaled up. Peak memory is that of the process. Tokens are random; their
+numbers are those of GSM8K under SmolLM2's tokenizer, with exemplars as long as the reference
+recipe's (88 tokens) or ours (153). "token ratio" is all tokens over distinct ones, without padding.
 """
 
 import argparse
@@ -21,43 +21,45 @@ import subprocess
 import sys
 import time
 import warnings
-from functools import partial
 from pathlib import Path
 
-EXEMPLAR, QUESTION, COMPLETION = 88, (73, 25), (110, 40)  # tokens; mean and standard deviation
+QUESTION, COMPLETION = (73, 25), (110, 40)  # tokens; mean and standard deviation
 SHAPES = {
     "smollm2-135m": (49152, 576, 1536, 30, 9, 3),
     "qwen2.5-0.5b": (151936, 896, 4864, 24, 14, 2),
 }
-# What stock was seen to need: GB whatever the batch, and bytes per token, layer and unit of width.
-FIXED, KEPT = 1.7, 36
+UPDATES, SAMPLERS = ("stock", "compact", "shared"), ("stock", "continuous", "shared")
 
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shots", type=int, nargs="+", default=[0, 2, 4, 8])
-    parser.add_argument("--batch", type=int, nargs="+", default=[8, 16, 32], help="rows")
+    parser.add_argument("--shots", type=int, nargs="+", default=[0, 8])
+    parser.add_argument("--exemplar", type=int, default=88, help="tokens")
+    parser.add_argument("--rows", type=int, default=32, help="of an optimizer step")
+    parser.add_argument("--micro-batch", type=int, nargs="+", default=[4, 8, 16, 32], help="rows")
+    parser.add_argument("--stock-rows", type=int, help="that stock updates; all without it")
     parser.add_argument("--group", type=int, default=8, help="rows of one question")
     parser.add_argument("--shape", choices=SHAPES, default="smollm2-135m")
     parser.add_argument("--layers", type=int, help="fewer layers than the shape has")
     parser.add_argument("--model", help="a directory with weights; random ones without it")
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
-    parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing")
+    parser.add_argument("--no-checkpointing", action="store_true", help="of gradients")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--new-tokens", type=int, default=64, help="sampled per row")
     parser.add_argument("--shared-prefix", default="auto", choices=["auto", "dense", "tree"])
-    parser.add_argument("--phases", nargs="+", default=["update", "memory", "sample"])
+    parser.add_argument("--phases", nargs="+", default=["update", "sample"])
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks/shared_prefix"))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def rows(shots, batch, group, vocabulary):
+def rows(args, shots):
     """Prompts and completions of random tokens, always the same for a cell."""
     import random
 
     rng = random.Random(0)
+    vocabulary = SHAPES[args.shape][0]
 
     def tokens(n):
         return [rng.randrange(10, vocabulary) for _ in range(n)]
@@ -65,22 +67,17 @@ def rows(shots, batch, group, vocabulary):
     def length(mean, deviation):
         return max(20, round(rng.gauss(mean, deviation)))
 
-    prefix = tokens(EXEMPLAR * shots)
-    prompts = [prefix + tokens(length(*QUESTION)) for _ in range(max(1, batch // group))]
-    return [(prompts[i * len(prompts) // batch], tokens(length(*COMPLETION))) for i in range(batch)]
-
-
-def warm_up(args):
-    """A small cell: first calls load kernels and fill caches."""
-    return rows(0, args.group, args.group, SHAPES[args.shape][0])
+    prefix = tokens(args.exemplar * shots)
+    prompts = [prefix + tokens(length(*QUESTION)) for _ in range(args.rows // args.group)]
+    return [(prompts[i // args.group], tokens(length(*COMPLETION))) for i in range(args.rows)]
 
 
 def counts(cell):
-    """Tokens: as stock pads them, as they are, and as distinct ones."""
+    """Tokens as they are, and distinct ones."""
     from rlvr.prefix.trie import pack, rows_of
 
     ids, mask, width = padded(cell)
-    return ids.numel(), int(mask.sum()), len(pack(rows_of(ids, mask, width)))
+    return int(mask.sum()), len(pack(rows_of(ids, mask, width)))
 
 
 def padded(cell):
@@ -99,7 +96,10 @@ def load(args):
 
     dtype = getattr(torch, args.dtype)
     if args.model:
-        return AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype)
+        model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype)
+        model.model.layers = model.model.layers[: args.layers]
+        model.config.num_hidden_layers = len(model.model.layers)
+        return model
     vocabulary, hidden, inner, layers, heads, kv = SHAPES[args.shape]
     config = Qwen2Config(
         vocab_size=vocabulary,
@@ -127,7 +127,7 @@ def tokenizer(vocabulary):
     )
 
 
-def trainer(args, batch, shared):
+def trainer(args, size, shared):
     """A trainer with LoRA r16 on all linear layers."""
     from datasets import Dataset
     from peft import LoraConfig
@@ -141,8 +141,9 @@ def trainer(args, batch, shared):
         "reward_funcs": [lambda completions, **_: [0.0] * len(completions)],
         "args": GRPOConfig(
             output_dir=str(args.output / "trainer"),
-            per_device_train_batch_size=batch,
-            num_generations=min(args.group, batch),
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=args.rows // size,
+            num_generations=args.group,
             report_to="none",
             bf16=False,
             use_cpu=not cuda(),
@@ -158,10 +159,11 @@ def trainer(args, batch, shared):
         sharing = Sharing(args.shared_prefix, skip_zero_advantage=False, self_check=False)
         made = SharedPrefixGRPOTrainer(**common, sharing=sharing)
     made.model.train()
-    if args.checkpointing:
+    if not args.no_checkpointing:
         made.model.gradient_checkpointing_enable({"use_reentrant": False})
         made.model.enable_input_require_grads()
-    made.current_gradient_accumulation_steps = 1
+    if shared:  # `auto` would time stock as well
+        made.choice.made = {"shared": True, "from_step": 0}
     return made
 
 
@@ -171,22 +173,39 @@ def cuda():
     return torch.cuda.is_available()
 
 
-def update(made, cell):
-    """Forward and backward of TRL's loss on the cell's rows."""
+def micro_batches(cell, size, device):
+    """What TRL's `_compute_loss` is given, `size` rows each."""
     import torch
 
-    ids, mask, width = (
-        x.to(made.accelerator.device) if hasattr(x, "to") else x for x in padded(cell)
-    )
-    inputs = {
+    ids, mask, width = padded(cell)
+    whole = {
         "prompt_ids": ids[:, :-width],
         "prompt_mask": mask[:, :-width],
         "completion_ids": ids[:, -width:],
         "completion_mask": mask[:, -width:],
-        "advantages": torch.linspace(-1, 1, len(ids), device=ids.device),
-        "num_items_in_batch": mask[:, -width:].sum(),
+        "advantages": torch.linspace(-1, 1, len(ids)),
     }
-    made._compute_loss(made.model, inputs).backward()
+    total = mask[:, -width:].sum()
+    for i in range(0, len(ids), size):
+        part = {key: value[i : i + size].to(device) for key, value in whole.items()}
+        yield {**part, "num_items_in_batch": total.to(device)}
+
+
+def update(made, cell, size):
+    """Forward and backward of TRL's loss, for one optimizer step in micro-batches of `size`."""
+    made._buffered_inputs = list(micro_batches(cell, size, made.accelerator.device))
+    made.args.steps_per_generation = made.current_gradient_accumulation_steps = len(
+        made._buffered_inputs
+    )
+    made._step = made._micro_batch = 0
+    for inputs in made._buffered_inputs:
+        made._compute_loss(made.model, inputs).backward()
+        made._step += 1
+        made._micro_batch += 1
+    scorer = getattr(made, "scorer", None)
+    if scorer and scorer.prefix:
+        scorer.prefix.backward()
+        scorer.prefix = None
     made.model.zero_grad()
 
 
@@ -200,98 +219,68 @@ def clock():
     return time.process_time()
 
 
-def alternate(works, repeats):
-    """Median of each number that each piece of work returns."""
-    results = {name: [] for name in works}
-    for _ in range(repeats):
-        for name, work in works.items():
-            results[name].append(work())
-    return {
-        name: {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
-        for name, rounds in results.items()
-    }
-
-
-def time_update(args, cell, variants):
-    """CPU and wall seconds of an update."""
-    made = {name: trainer(args, len(cell), name == "shared") for name in variants}
-    for one in made.values():
-        update(one, warm_up(args))
-
-    def once(name):
-        begin, wall = clock(), time.perf_counter()
-        update(made[name], cell)
-        return {"cpu": clock() - begin, "wall": time.perf_counter() - wall}
-
-    return alternate({name: partial(once, name) for name in variants}, args.repeats)
-
-
-def time_sampling(args, cell, variants):
-    """CPU seconds until the prompts are read and, from then on, per sampled token."""
-    from rlvr.sampling.engine import Sampling
-    from rlvr.sampling.plain import PlainEngine
-    from rlvr.sampling.shared import SharedEngine
-    from rlvr.sampling.stop import StopRule
-
-    one = trainer(args, len(cell), True)
-    model, prompts = one.model.eval(), [prompt for prompt, _ in cell]
-    ends = []
-    model.get_base_model().register_forward_hook(lambda *_: ends.append(clock()))
-    engines = {"stock": PlainEngine, "shared": SharedEngine}
-
-    def generate_from(name, prompts, new_tokens):
-        engine = engines[name](one.processing_class)
-        engine.sample(model, prompts, Sampling(new_tokens), StopRule(), range(len(prompts)))
-
-    def once(name):
-        ends.clear()
-        begin = clock()
-        generate_from(name, prompts, args.new_tokens)
-        token = (ends[-1] - ends[0]) / (len(ends) - 1) / len(cell)
-        return {"prefill": ends[0] - begin, "token": token, "all": ends[-1] - begin}
-
-    for name in variants:
-        generate_from(name, [prompt for prompt, _ in warm_up(args)], 4)
-    return alternate({name: partial(once, name) for name in variants}, args.repeats)
-
-
-def peak_memory(args, cell, variants):
-    """Peak memory in GB of a process that does one update; that of its GPU where there is one."""
+def peak():
+    """GB of this process, or of its GPU."""
     import torch
 
-    (name,) = variants
-    update(trainer(args, len(cell), name == "shared"), cell)
     if cuda():
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-WORK = {"update": time_update, "memory": peak_memory, "sample": time_sampling}
+def time_update(args, cell, name, size):
+    """Seconds of an update of all rows, and peak memory; `before` is what the process had."""
+    from rlvr.training.trl_private import scoring_labels_only
+
+    made = trainer(args, size, name == "shared")
+    if name != "shared" and args.stock_rows:
+        cell = cell[: args.stock_rows]
+    small = [(prompt[-40:], completion[:20]) for prompt, completion in cell[: args.group]]
+    before = peak()
+
+    def once(cell, size):
+        begin = clock()
+        if name == "compact":
+            with scoring_labels_only():
+                update(made, cell, size)
+        else:
+            update(made, cell, size)
+        return clock() - begin
+
+    once(small, min(size, len(small)))  # first calls load kernels and fill caches
+    return {"seconds": once(cell, size) * args.rows / len(cell), "peak": peak(), "before": before}
 
 
-def stock_memory(args, tokens):
-    """GB of a process in which stock updates on `tokens` padded tokens."""
-    _, hidden, inner, layers, _, _ = SHAPES[args.shape]
-    layers = args.layers or layers
-    kept = KEPT * (hidden + inner) * (1 if args.checkpointing else layers)
-    return FIXED + tokens * (kept + 4 * hidden * layers) / 2**30
+def time_sampling(args, cell, name, size):
+    """Seconds to sample `--new-tokens` to each prompt."""
+    from transformers import GenerationConfig
+
+    from rlvr.sampling.engine import Sampling
+    from rlvr.sampling.plain import PlainEngine
+    from rlvr.sampling.shared import SharedEngine
+    from rlvr.sampling.stop import StopRule
+
+    one = trainer(args, size, shared=True)
+    model = one.model.eval()
+    tokenizer = one.processing_class
+
+    def sample(prompts, n):
+        if name == "continuous":
+            config = GenerationConfig(max_new_tokens=n, do_sample=True, eos_token_id=-1)
+            out = model.generate_batch(prompts, config)
+            return sum(len(x.generated_tokens) for x in out.values())
+        engine = PlainEngine(tokenizer) if name == "stock" else SharedEngine(tokenizer, False)
+        out = engine.sample(model, prompts, Sampling(n), StopRule(), range(len(prompts)))
+        return sum(map(len, out.ids))
+
+    prompts = [prompt for prompt, _ in cell]
+    sample([prompt[-40:] for prompt in prompts[: args.group]], 4)
+    begin = clock()
+    tokens = sample(prompts, args.new_tokens)
+    return {"seconds": clock() - begin, "tokens": tokens, "peak": peak()}
 
 
-def free_memory():
-    import torch
-
-    if cuda():
-        return torch.cuda.mem_get_info()[0] / 2**30
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return int(next(x for x in lines if x.startswith("MemAvailable")).split()[1]) / 2**20
-
-
-def run(phase, shots, batch, variants):
-    """One measurement in a process of its own."""
-    job = json.dumps({"phase": phase, "shots": shots, "batch": batch, "variants": variants})
-    command = [sys.executable, __file__, *sys.argv[1:], "--worker", job]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+WORK = {"update": time_update, "sample": time_sampling}
 
 
 def work(args):
@@ -300,86 +289,60 @@ def work(args):
     warnings.filterwarnings("ignore")
     torch.set_num_threads(args.threads)
     job = json.loads(args.worker)
-    cell = rows(job["shots"], job["batch"], args.group, SHAPES[args.shape][0])
-    print(json.dumps(WORK[job["phase"]](args, cell, job["variants"])))
+    cell = rows(args, job["shots"])
+    result = WORK[job["phase"]](args, cell, job["name"], job["size"])
+    print(json.dumps(result))
 
 
-def measure(args, shots, batch):
-    padded_tokens, raw, distinct = counts(rows(shots, batch, args.group, SHAPES[args.shape][0]))
-    need, have = stock_memory(args, padded_tokens), free_memory()
-    both = ["stock", "shared"]
-    result = {"shots": shots, "batch": batch, "padded": padded_tokens, "raw": raw}
-    result |= {"distinct": distinct, "bound": raw / distinct, "stock_estimate": need}
-    variants = both if need < 0.9 * have else ["shared"]
-    if "update" in args.phases:
-        result["update"] = run("update", shots, batch, variants)
-    if "memory" in args.phases:
-        result["memory"] = {v: run("memory", shots, batch, [v]) for v in variants}
-    if "sample" in args.phases:
-        result["sample"] = run("sample", shots, batch, both)
+def alternate(phase, shots, names, size, repeats):
+    """Medians of what each way needs, one process a measurement; None where it fails."""
+    found = {name: [] for name in names}
+    for _ in range(repeats):
+        for name in names:
+            job = json.dumps({"phase": phase, "shots": shots, "name": name, "size": size})
+            command = [sys.executable, __file__, *sys.argv[1:], "--worker", job]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                found[name].append(json.loads(done.stdout.splitlines()[-1]))
+            else:
+                print(name, done.stderr[-600:], file=sys.stderr)
+    return {
+        name: {key: statistics.median(x[key] for x in each) for key in each[0]} if each else None
+        for name, each in found.items()
+    }
+
+
+def line(args, shots, size):
+    """One row of the table of updates."""
+    raw, distinct = counts(rows(args, shots))
+    # Stock's time does not depend on the micro-batch: it is measured at the first one.
+    names = UPDATES if size == args.micro_batch[0] else ("shared",)
+    found = alternate("update", shots, names, size, args.repeats)
+    result = {"shots": shots, "micro-batch": size, "token ratio": raw / distinct}
+    for name in UPDATES:
+        each = found.get(name)
+        result[f"{name} s"] = each and each["seconds"]
+        result[f"{name} GB"] = each and each["peak"]
     return result
-
-
-def ratio(measured, key):
-    if "stock" not in measured:
-        return None
-    return measured["stock"][key] / measured["shared"][key]
-
-
-def summary(cell):
-    """The columns of one line of the table; None where stock was not run."""
-    line = {"shots": cell["shots"], "rows": cell["batch"], "token ratio": cell["bound"]}
-    update, sample = cell.get("update"), cell.get("sample")
-    if update:
-        line |= {"stock s": update.get("stock", {}).get("cpu"), "shared s": update["shared"]["cpu"]}
-        line |= {"update x": ratio(update, "cpu"), "wall x": ratio(update, "wall")}
-    if memory := cell.get("memory"):
-        line |= {"stock GB": memory.get("stock"), "shared GB": memory["shared"]}
-    if sample:
-        line |= {"prefill x": ratio(sample, "prefill"), "decode x": ratio(sample, "token")}
-        line["shared tok/s"] = 1 / sample["shared"]["token"]
-    if update and sample:
-        step = {n: update[n]["cpu"] + sample[n]["all"] for n in update.keys() & sample.keys()}
-        line["step x"] = step["stock"] / step["shared"] if "stock" in step else None
-    return line
 
 
 def table(lines):
     def text(value):
         if value is None:
-            return "does not fit"
+            return ""
         return f"{value:.2f}" if isinstance(value, float) else str(value)
 
-    names = list(dict.fromkeys(name for line in lines for name in line))
+    names = list(dict.fromkeys(name for x in lines for name in x))
     head = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     return "\n".join(head + [f"| {' | '.join(text(x.get(n)) for n in names)} |" for x in lines])
 
 
-def chart(lines, path):
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
-    for batch in dict.fromkeys(line["rows"] for line in lines):
-        mine = [line for line in lines if line["rows"] == batch]
-        shots = [line["shots"] for line in mine]
-        (bound,) = axes[0].plot(shots, [x["token ratio"] for x in mine], "--", alpha=0.5)
-        found = [(x["shots"], x["update x"]) for x in mine if x.get("update x")]
-        label, colour = f"{batch} rows", bound.get_color()
-        axes[0].plot(*zip(*found, strict=True), "o-", color=colour, label=label)
-        axes[1].plot(shots, [x["shared s"] for x in mine], "o-", color=colour, label=label)
-        stock = [(x["shots"], x["stock s"]) for x in mine if x["stock s"]]
-        axes[1].plot(*zip(*stock, strict=True), "x:", color=colour)
-    axes[0].set(title="Update: times faster than stock TRL", xlabel="shots")
-    axes[1].set(title="Update: seconds (dotted: stock TRL)", xlabel="shots", yscale="log")
-    for axis in axes:
-        axis.grid(alpha=0.3)
-        axis.legend()
-    figure.text(0.5, 0.01, "dashed: ratio of all tokens to distinct tokens", ha="center", size=8)
-    figure.tight_layout(rect=(0, 0.03, 1, 1))
-    figure.savefig(path, dpi=150)
+def processor():
+    """Its name, and whether it multiplies bf16 in units of its own."""
+    info = Path("/proc/cpuinfo").read_text()
+    name = next((x.split(":")[1].strip() for x in info.splitlines() if "model name" in x), "?")
+    units = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in info]
+    return f"{name}; bf16 units: {', '.join(units) or 'none'}"
 
 
 def main():
@@ -387,19 +350,23 @@ def main():
     if args.worker:
         return work(args)
     args.output.mkdir(parents=True, exist_ok=True)
-    cells, lines = [], []
-    for batch in args.batch:
-        for shots in args.shots:
-            cells.append(measure(args, shots, batch))
-            lines.append(summary(cells[-1]))
-            print(lines[-1], flush=True)
-            settings = {k: v for k, v in vars(args).items() if k not in ("worker", "output")}
-            record = json.dumps({"settings": settings, "cells": cells}, indent=1)
-            (args.output / "results.json").write_text(record)
-    (args.output / "table.md").write_text(table(lines) + "\n")
-    if "update" in args.phases:
-        chart(lines, args.output / "chart.png")
-    print(table(lines))
+    lines, sampled = [], []
+    print(processor(), flush=True)
+    for shots in args.shots:
+        if "update" in args.phases:
+            for size in args.micro_batch:
+                lines.append(line(args, shots, size))
+                print(lines[-1], flush=True)
+        if "sample" in args.phases:
+            found = alternate("sample", shots, SAMPLERS, args.micro_batch[0], args.repeats)
+            sampled.append({"shots": shots, **{n: x and x["seconds"] for n, x in found.items()}})
+            print(sampled[-1], flush=True)
+    settings = {k: v for k, v in vars(args).items() if k not in ("worker", "output")}
+    record = {"settings": settings, "processor": processor(), "update": lines, "sample": sampled}
+    (args.output / "results.json").write_text(json.dumps(record, indent=1))
+    text = "\n\n".join(table(part) for part in (lines, sampled) if part)
+    (args.output / "table.md").write_text(text + "\n")
+    print(text)
     return None
 
 

@@ -283,6 +283,7 @@ def build_trainer(
     progress: Progress,
 ) -> "Trainer":
     from rlvr import estimate, machine
+    from rlvr.run_directory import shared_prefix_records
     from rlvr.safeguards.health import HealthMonitor
     from rlvr.training.arguments import grpo_config
     from rlvr.training.callbacks import TrackerCallback, silence
@@ -313,6 +314,7 @@ def build_trainer(
             cfg.trainer.skip_zero_advantage,
             cfg.trainer.self_check,
             cfg.trainer.token_budget,
+            shared_prefix_records(run_dir),
         ),
         prefix_cache=cfg.trainer.prefix_cache,
         health=HealthMonitor(rewards, prefix, run_dir) if cfg.trainer.health else None,

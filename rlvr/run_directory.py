@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from rlvr.digests import digest
+from rlvr.paths import output_dir
 from rlvr.result import write_atomic
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ NOT_TRAINING = ("launcher", "tracking", "output_dir", "run", "eval")
 NOT_THE_WAY = ("resume", "save_steps", "save_minutes")
 LEFT_BY_TRAINING = (
     *("checkpoints", "model", "evaluations", "result.json", "preflight.json", "metrics.jsonl"),
-    *("attempts.json", "health_disagreements.jsonl"),
+    *("attempts.json", "health_disagreements.jsonl", "shared_prefix.json"),
 )
 
 
@@ -42,3 +43,14 @@ def claim_directory(cfg: DictConfig, run_dir: Path, ranks: int) -> None:
             path.rename(aside / path.name)
         log.warning("%s was used with another configuration: moved to %s/", run_dir, aside.name)
     write_atomic(file, json.dumps(identity, indent=2) + "\n")
+
+
+def shared_prefix_records(run_dir: Path) -> tuple[Path, ...]:
+    """Where `trainer.shared_prefix=auto` keeps its choice: of this run, and for runs of the same
+    configuration in another directory."""
+    own = run_dir / "shared_prefix.json"
+    if not (run_dir / IDENTITY).exists():  # a trial, not a run
+        return (own,)
+    identity = json.loads((run_dir / IDENTITY).read_text("utf-8"))
+    name = digest({k: identity[k] for k in ("configuration", "ranks")})
+    return own, output_dir() / "shared_prefix" / f"{name}.json"

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rlvr import formatting
 
-SHORT = {"learning_rate": "lr", "gradient_accumulation_steps": "accumulation"}
+SHORT = {"learning_rate": "lr"}
 LONG = 8  # characters that many names share before they are left out
 
 

@@ -20,8 +20,12 @@ from rlvr.tracking.params import without_folder
 RECIPE = (
     *("shots", "seed", "peft.method", "trainer.loss_type", "trainer.learning_rate"),
     *("trainer.lr_scheduler_type", "trainer.num_train_epochs", "trainer.max_steps"),
-    *("trainer.per_device_train_batch_size", "trainer.gradient_accumulation_steps"),
-    *("trainer.num_generations", "trainer.max_completion_length", "trainer.temperature"),
+    *(
+        "trainer.batch_size",
+        "trainer.num_generations",
+        "trainer.max_completion_length",
+        "trainer.temperature",
+    ),
     *("trainer.beta", "eval.split", "eval.temperature", "eval.k"),
 )
 

@@ -8,7 +8,7 @@ pass feeds each block the merged output, as ring attention does. `FlexMask` give
 """
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Protocol
 
 import torch
@@ -18,7 +18,10 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from rlvr.errors import UserError
 from rlvr.prefix.trie import Packed
+
+Block = tuple[slice, slice, bool]  # queries, keys, whether causal
 
 # transformers hands a 4-D mask to the attention function as it is, instead of building one.
 NO_MASK = torch.ones(1, 1, 1, 1, dtype=torch.bool)
@@ -32,6 +35,26 @@ class AttentionFunction(Protocol):
     ) -> Tensor:
         """(B, H, n, d) queries, (B, h, n, d) keys and values -> (B, n, H, d)."""
         ...
+
+
+class AttentionKind(Protocol):
+    """An attention for a pack of N positions, whose keys are those of `above` tokens that all of
+    them see, and then their own."""
+
+    def __call__(
+        self, packed: Packed, device: torch.device, above: int = 0
+    ) -> AttentionFunction: ...
+
+
+class UnshareableError(UserError):
+    """A model whose attention is more than the function that we replace; `reason` says what."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"sharing prefixes is not exact with {reason}: set trainer.shared_prefix=off "
+            "trainer.prefix_cache=false, and please report the model"
+        )
+        self.reason = reason
 
 
 def install(model: PreTrainedModel) -> None:
@@ -61,6 +84,7 @@ def _dispatch(own: Callable[..., Any]) -> Callable[..., Any]:
     ) -> tuple[Tensor, Tensor | None]:
         if shared_prefix is None:
             return own(module, query, key, value, attention_mask, **kwargs)  # type: ignore[no-any-return]
+        _refuse_what_we_would_drop(attention_mask, kwargs)
         scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
         q, k, v = _same_dtype(query, key, value)
         return shared_prefix(module, q, k, v, scaling), None
@@ -69,7 +93,22 @@ def _dispatch(own: Callable[..., Any]) -> Callable[..., Any]:
     return attention
 
 
-def choose(mode: str, device: torch.device) -> Callable[[Packed, torch.device], AttentionFunction]:
+# What models pass to every attention function and none of them reads, and what we heed.
+HEEDED = {"scaling", "position_ids", "cache_position", "use_cache", "is_causal"}
+
+
+def _refuse_what_we_would_drop(mask: Any, kwargs: dict[str, Any]) -> None:
+    if getattr(mask, "shape", None) != NO_MASK.shape or mask.dtype != torch.bool:
+        raise UnshareableError("an attention mask of the model's own")
+    if kwargs.get("is_causal") is False:
+        raise UnshareableError("attention to later tokens (is_causal=False)")
+    for name, value in kwargs.items():
+        given = not (value is None or (isinstance(value, int | float) and not value))
+        if given and name not in HEEDED:
+            raise UnshareableError(f"an attention that is given `{name}`")
+
+
+def choose(mode: str, device: torch.device) -> AttentionKind:
     """The attention of `trainer.shared_prefix`: `auto` is `tree` where there is a kernel for it."""
     if mode != "dense" and device.type == "cpu":
         return TreeBlocks
@@ -77,12 +116,14 @@ def choose(mode: str, device: torch.device) -> Callable[[Packed, torch.device], 
 
 
 class DenseMask:
-    """Stock sdpa with the trie as a mask; N x N booleans, any device."""
+    """Stock sdpa with the trie as a mask; N x (above + N) booleans, any device."""
 
-    def __init__(self, packed: Packed, device: torch.device) -> None:
+    def __init__(self, packed: Packed, device: torch.device, above: int = 0) -> None:
         at = torch.arange(len(packed), device=device)
         end = torch.from_numpy(packed.subtree_end).to(device)
-        self.mask = ((at <= at[:, None]) & (at[:, None] < end))[None, None]  # (1, 1, q, k)
+        own = (at <= at[:, None]) & (at[:, None] < end)
+        prefix = own.new_ones(len(packed), above)
+        self.mask = torch.cat([prefix, own], dim=1)[None, None]  # (1, 1, q, k)
 
     def __call__(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float
@@ -93,18 +134,19 @@ class DenseMask:
 class FlexMask:
     """`flex_attention` with the trie as a block mask."""
 
-    def __init__(self, packed: Packed, device: torch.device) -> None:
+    def __init__(self, packed: Packed, device: torch.device, above: int = 0) -> None:
         from torch.nn.attention.flex_attention import create_block_mask
 
         end = torch.from_numpy(packed.subtree_end).to(device)
 
         def sees(batch: Tensor, head: Tensor, q: Tensor, k: Tensor) -> Tensor:
-            return (k <= q) & (q < end[k])
+            own = (k - above).clamp(min=0)
+            return (k < above) | ((own <= q) & (q < end[own]))
 
         n = len(packed)
         # Compiled, the mask is never held whole.
         self.mask = create_block_mask(
-            sees, None, None, n, n, device=device, _compile=device.type == "cuda"
+            sees, None, None, n, above + n, device=device, _compile=device.type == "cuda"
         )
 
     def __call__(
@@ -116,13 +158,20 @@ class FlexMask:
 class TreeBlocks:
     """Causal and unmasked blocks of the CPU's flash kernel, merged by log-sum-exp."""
 
-    def __init__(self, packed: Packed, device: torch.device) -> None:
-        self.segments = packed.segments()
+    def __init__(self, packed: Packed, device: torch.device, above: int = 0) -> None:
+        self.dense = partial(DenseMask, packed, device, above)
+        segments, n = packed.segments(), above
+        own = [(slice(a, b), slice(n + a, n + b), True) for a, b, _ in segments]
+        prefix = [(slice(0, len(packed)), slice(0, n), False)] if n else []
+        below = [(slice(b, c), slice(n + a, n + b), False) for a, b, c in segments if c > b]
+        self.blocks: list[Block] = [*own, *prefix, *below]
 
     def __call__(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float
     ) -> Tensor:
-        out: Tensor = _TreeAttention.apply(query, key, value, self.segments, scaling)
+        if query.shape[-1] != value.shape[-1]:  # multi-head latent attention; not for the kernel
+            return self.dense()(module, query, key, value, scaling)
+        out: Tensor = _BlockAttention.apply(query, key, value, self.blocks, scaling)
         return out.transpose(1, 2)
 
 
@@ -156,51 +205,39 @@ def block_attention(
     return out, lse
 
 
-class _TreeAttention(torch.autograd.Function):
+class _BlockAttention(torch.autograd.Function):
+    """Causal blocks first, which cover every query, then the unmasked ones."""
+
     @staticmethod
     def forward(
         ctx: Any,
         query: Tensor,  # (1, H, N, d)
-        key: Tensor,  # (1, h, N, d)
+        key: Tensor,  # (1, h, above + N, d)
         value: Tensor,
-        segments: list[tuple[int, int, int]],
+        blocks: list[Block],
         scaling: float,
     ) -> Tensor:
         wide = torch.promote_types(query.dtype, torch.float32)
         out = torch.empty_like(query.transpose(1, 2), dtype=wide).transpose(1, 2)
         lse = torch.empty(query.shape[:3], dtype=wide)
-        for start, end, _ in segments:
-            own = slice(start, end)
-            q, k, v = query[:, :, own], key[:, :, own], value[:, :, own]
-            out[:, :, own], lse[:, :, own] = block_attention(q, k, v, scaling, causal=True)
-        for start, end, last in segments:
-            if last > end:
-                above, below = slice(start, end), slice(end, last)
-                k, v = key[:, :, above], value[:, :, above]
-                more = block_attention(query[:, :, below], k, v, scaling)
-                merged = merge(out[:, :, below], lse[:, :, below], *more)
-                out[:, :, below], lse[:, :, below] = merged
+        for q, k, causal in blocks:
+            new = block_attention(query[:, :, q], key[:, :, k], value[:, :, k], scaling, causal)
+            out[:, :, q], lse[:, :, q] = new if causal else merge(out[:, :, q], lse[:, :, q], *new)
         out = out.to(query.dtype)
         ctx.save_for_backward(query, key, value, out, lse)
-        ctx.segments, ctx.scaling = segments, scaling
+        ctx.blocks, ctx.scaling = blocks, scaling
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         query, key, value, out, lse = ctx.saved_tensors
-        wide = lse.dtype
-        dq, dk, dv = (torch.zeros_like(x, dtype=wide) for x in (query, key, value))
-
-        def add(q: slice, k: slice, causal: bool) -> None:
+        totals = [torch.zeros_like(x, dtype=lse.dtype) for x in (query, key, value)]
+        for q, k, causal in ctx.blocks:
             here = (query[:, :, q], key[:, :, k], value[:, :, k], out[:, :, q], lse[:, :, q])
             parts = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
                 grad[:, :, q], *here, 0.0, causal, scale=ctx.scaling
             )
-            for total, at, part in zip((dq, dk, dv), (q, k, k), parts, strict=True):
+            for total, at, part in zip(totals, (q, k, k), parts, strict=True):
                 total[:, :, at] += part
-
-        for start, end, last in ctx.segments:
-            add(slice(start, end), slice(start, end), causal=True)
-            if last > end:
-                add(slice(end, last), slice(start, end), causal=False)
-        return dq.to(query.dtype), dk.to(key.dtype), dv.to(value.dtype), None, None
+        dq, dk, dv = (x.to(query.dtype) for x in totals)
+        return dq, dk, dv, None, None

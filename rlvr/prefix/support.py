@@ -72,6 +72,10 @@ def _training(trainer: GRPOTrainer) -> Iterator[str]:
         yield "images"
     if trainer.aux_loss_enabled:
         yield "a router loss over all tokens (router_aux_loss_coef > 0)"
+    if any(word in str(trainer.args.optim) for word in ("lomo", "layerwise")):
+        yield f"an optimizer that steps within the backward pass (optim={trainer.args.optim})"
+    if trainer.args.torch_compile:
+        yield "a compiled model (torch_compile)"
     if trainer.is_deepspeed_enabled:
         yield "DeepSpeed"
     if trainer.is_fsdp_enabled:

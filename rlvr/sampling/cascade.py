@@ -123,13 +123,13 @@ class Cascade:
             out, lse = merge(out.float(), lse, *self._prefix(q, layer, scaling))
         if self.prompts.padding.shape[3]:
             out, lse = merge(out.float(), lse, *self._question(q, layer, scaling))
-        return out.to(query.dtype).reshape(b, 1, heads, d)
+        return out.to(query.dtype).reshape(b, 1, heads, value.shape[-1])
 
     def _prefix(self, q: Tensor, layer: int, scaling: float) -> Pair:
         b, h, g, d = q.shape
         folded = q.transpose(0, 1).reshape(1, h, b * g, d)
         out, lse = attend(folded, *self.prompts.prefix[layer], scaling)
-        return out.view(h, b, g, d).transpose(0, 1), lse.view(h, b, g).transpose(0, 1)
+        return out.view(h, b, g, -1).transpose(0, 1), lse.view(h, b, g).transpose(0, 1)
 
     def _question(self, q: Tensor, layer: int, scaling: float) -> Pair:
         _, h, g, d = q.shape
@@ -139,7 +139,7 @@ class Cascade:
         folded = table.transpose(1, 2).reshape(len(table), h, self.seats * g, d)
         key, value = self.prompts.questions[layer]
         out, lse = attend(folded, key, value, scaling, self.prompts.padding)
-        out = out.view(len(table), h, self.seats, g, d).transpose(1, 2)[at]
+        out = out.view(len(table), h, self.seats, g, -1).transpose(1, 2)[at]
         return out, lse.view(len(table), h, self.seats, g).transpose(1, 2)[at]
 
 
@@ -147,7 +147,7 @@ def attend(
     query: Tensor, key: Tensor, value: Tensor, scaling: float, mask: Tensor | None = None
 ) -> Pair:
     """Unmasked attention, or with an additive mask: output (b, h, n, d), log-sum-exp (b, h, n)."""
-    if query.device.type == "cpu":
+    if query.device.type == "cpu" and query.shape[-1] == value.shape[-1]:
         return block_attention(query, key, value, scaling, mask=mask)
     scores = query.float() @ key.float().transpose(-1, -2) * scaling
     if mask is not None:

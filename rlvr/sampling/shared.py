@@ -13,7 +13,10 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
+from rlvr.prefix.agreement import Values, compare, of_log_probs, require
 from rlvr.prefix.attention import NO_MASK, choose, install
+from rlvr.prefix.precision import in_float32
+from rlvr.prefix.probe import unshareable
 from rlvr.prefix.support import base_model, unsupported_model
 from rlvr.prefix.trie import TokenRow, pack
 from rlvr.sampling.cascade import Cascade, Prompts, Recorded
@@ -31,22 +34,31 @@ from rlvr.sampling.stop import StopRule
 
 log = logging.getLogger(__name__)
 
+WATCHED = 16  # tokens of a completion that the first batch is compared on
+
 
 def choose_engine(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prefix_cache: bool
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prefix_cache: bool,
+    self_check: bool = True,
 ) -> Engine:
     """The shared engine if `trainer.prefix_cache` asks for it and the model allows it."""
-    reasons = unsupported_model(model) if prefix_cache else []
+    if not prefix_cache:
+        return PlainEngine(tokenizer)
+    reasons = unsupported_model(model) or unshareable(model)
     if reasons:
         log.warning("trainer.prefix_cache is off: not exact with %s", ", ".join(reasons))
-    return SharedEngine(tokenizer) if prefix_cache and not reasons else PlainEngine(tokenizer)
+        return PlainEngine(tokenizer)
+    return SharedEngine(tokenizer, self_check)
 
 
 class SharedEngine:
     name = "shared"
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, self_check: bool = True) -> None:
         self.tokenizer = tokenizer
+        self.unverified = self_check  # until the first batch is compared with the plain path
 
     @torch.no_grad()
     def sample(
@@ -68,7 +80,59 @@ class SharedEngine:
         chain = processors(sampling, self.tokenizer)
         decoding = _Decoding(core, chain, Draw(sampling, seeds), rows, prompts)
         decoding.run(logits[groups], Cascade(cache, groups), sampling.max_new_tokens)
+        if self.unverified:
+            self.unverified = False
+            some = sorted({0, min(1, len(prompts) - 1), len(prompts) - 1})
+            _verify(core, [prompts[i] for i in some], [rows.ids[i] for i in some])
         return rows.finished()
+
+
+def _verify(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+) -> None:
+    """Raise UserError unless the logits of these rows are those of the plain path.
+
+    In float32, where a fault cannot hide behind the rounding of 16 bits. Row by row the tokens are
+    known by now, so all rows go on to the end of the shortest.
+    """
+    n = min(WATCHED, *map(len, completions))
+
+    def plain() -> Values:
+        rows = zip(prompts, completions, strict=True)
+        whole = ([[*prompt, *ids[: n - 1]]] for prompt, ids in rows)
+        parts = (
+            model(torch.tensor(ids, device=model.device), use_cache=False, logits_to_keep=n).logits
+            for ids in whole
+        )
+        return (torch.cat(list(parts)).log_softmax(-1),)  # (rows, n, V)
+
+    with in_float32(model):
+        (stock,), (other,) = compare(plain, model)
+        ours = torch.stack(_replayed(model, prompts, completions, n), dim=1).log_softmax(-1)
+    difference = of_log_probs(ours, stock, other)
+    require("sampled log-probabilities", "trainer.prefix_cache=false", difference)
+
+
+def _replayed(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+    n: int,
+) -> list[Tensor]:
+    """The logits (rows, V) before each of n tokens."""
+    distinct = list(dict.fromkeys(map(tuple, prompts)))
+    places = [distinct.index(tuple(prompt)) for prompt in prompts]
+    groups = torch.tensor(places, device=model.device)
+    logits, cache = prefill(model, distinct)
+    seen, cascade = [logits[groups]], Cascade(cache, groups)
+    length = torch.tensor([[len(prompt)] for prompt in prompts], device=model.device)
+    for step in range(n - 1):
+        tokens = torch.tensor([[ids[step]] for ids in completions], device=model.device)
+        inputs = _inputs(tokens, length + step)
+        seen.append(model(**inputs, shared_prefix=cascade).logits[:, -1])
+    return seen
 
 
 def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Prompts]:

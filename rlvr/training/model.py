@@ -100,7 +100,7 @@ def load_model(cfg: DictConfig) -> PreTrainedModel:
             device_map={"": torch.cuda.current_device()} if _place_now(cfg) else None,
         )
     if cfg.peft.method is PeftMethod.qlora:
-        _keep_differentiable(model)
+        keep_differentiable(model)
     return model  # type: ignore[no-any-return]
 
 
@@ -119,7 +119,7 @@ def without_weights(cfg: DictConfig) -> PreTrainedModel:
     return model  # type: ignore[no-any-return]
 
 
-def _keep_differentiable(model: PreTrainedModel) -> None:
+def keep_differentiable(model: PreTrainedModel) -> None:
     """Rollouts run in eval mode, in which bitsandbytes repacks weights for AVX512 processors.
 
     They stay repacked in training, for a kernel without a backward pass: gradients end there.

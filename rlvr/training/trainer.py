@@ -74,7 +74,7 @@ class Trainer(ResumableTrainer, SharedPrefixGRPOTrainer):
         self.draws = torch.Generator().manual_seed(self.args.seed)
         if not self.is_deepspeed_enabled:  # which keeps float32 copies of its own
             _train_in_float32(self.model)
-        self.engine = choose_engine(self.model, tokenizer, prefix_cache)
+        self.engine = choose_engine(self.model, tokenizer, prefix_cache, sharing.self_check)
 
     def sample(self, model: PreTrainedModel, prompt_ids: list[list[int]]) -> Completions:
         """A completion to each prompt.

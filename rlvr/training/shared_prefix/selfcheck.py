@@ -1,38 +1,150 @@
-"""The first training step's log-probabilities against the plain path, on two rows."""
+"""The first step's log-probabilities and gradient against the plain path, on a few of its rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rlvr.errors import UserError
+from rlvr.prefix.agreement import Values, compare, of_gradients, of_log_probs, require
+from rlvr.prefix.precision import in_float32
+from rlvr.prefix.trie import rows_of
+from rlvr.training.shared_prefix.scoring import PackedScorer
 
-EXACT = 2e-3  # largest difference of two log-probabilities in float32
-ROUNDED = 0.1  # mean difference with 16-bit or quantised arithmetic
+WAY_OUT = "trainer.shared_prefix=off"
+MOST = 2**26  # numbers in the gradients that are compared
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a micro-batch, and a loss of them that is linear in their log-probabilities."""
+
+    ids: Tensor  # (K, T)
+    mask: Tensor  # (K, T)
+    weights: Tensor  # (K, C) of each completion token's log-probability in the loss
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, at: Sequence[int]) -> "Rows":
+        index = torch.tensor(at, device=self.ids.device)
+        return Rows(self.ids[index], self.mask[index], self.weights[index])
+
+    @property
+    def width(self) -> int:
+        return self.weights.shape[1]
+
+
+def trained(inputs: dict[str, Any], rows: Tensor) -> Rows:
+    """The given rows of the inputs of TRL's `_compute_loss`, weighted as a policy gradient is."""
+    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+    mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+    weights = inputs["completion_mask"] * inputs.get("tool_mask", 1)
+    advantages = inputs["advantages"].where(inputs["advantages"] != 0, 1.0)
+    return Rows(ids[rows], mask[rows], (weights * advantages[:, None])[rows])
 
 
 def verify(
-    plain: Callable[..., Any], model: Any, ids: Tensor, mask: Tensor, ours: Tensor, exact: bool
+    plain: Callable[..., Any], scorer: PackedScorer, model: Any, rows: Rows, once: bool
 ) -> None:
-    """Raise UserError unless `plain` (TRL's own method) agrees with `ours` (B, C).
+    """Raise UserError unless the shared path is `plain`, TRL's own method, but for rounding.
 
-    `exact` says that all arithmetic is in float32. The first row and the last are far apart in the
-    packed row, and see different parts of it.
+    Log-probabilities also in float32, where a fault cannot hide behind the rounding of 16 bits.
+
+    `once` says that the step's prefix has a pass of its own. At most four rows are compared: two
+    that lie side by side, which share most, and the farthest ones. Stock takes them one by one.
     """
-    rows, width = torch.tensor([0, len(ids) - 1]).unique(), ours.shape[1]
-    with torch.no_grad():
-        expected = plain(model, ids[rows], mask[rows], width)[0]
-    difference = (ours.detach()[rows] - expected).abs()[mask[rows, -width:].bool()]
-    found, limit = (difference.max(), EXACT) if exact else (difference.mean(), ROUNDED)
-    if not found <= limit:  # also when it is NaN
-        raise UserError(
-            f"trainer.self_check: with shared prefixes, log-probabilities differ from the plain "
-            f"path by {found:.3g} ({'largest' if exact else 'mean'} difference; at most {limit} "
-            f"is rounding). Set trainer.shared_prefix=off, and please report the model."
-        )
+    last = len(rows) - 1
+    few = rows.take(sorted({0, min(1, last), last // 2, last}))
+    _verify_in_float32(scorer, model, few, once)
+    parameters = _checked(model)
+
+    def by_rows() -> Values:
+        parts = [_one(plain, model, few.take([i]), parameters) for i in range(len(few))]
+        logps, *gradients = (list(x) for x in zip(*parts, strict=True))
+        return torch.cat(logps), *(torch.stack(g).sum(0) for g in gradients)
+
+    stock, other = compare(by_rows, model)
+    ours = _shared(scorer, model, few, parameters, once)
+    scored = few.weights != 0
+    logps = (values[0][scored] for values in (ours, stock, other))
+    require("log-probabilities", WAY_OUT, of_log_probs(*logps))
+    require("gradients", WAY_OUT, of_gradients(ours[1:], stock[1:], other[1:]))
 
 
-def float32(model: Any) -> bool:
-    """Whether all of a model's weights are."""
-    return {p.dtype for p in model.parameters()} == {torch.float32}
+@torch.no_grad()
+def _verify_in_float32(scorer: PackedScorer, model: Any, rows: Rows, once: bool) -> None:
+    scored = rows.weights != 0
+
+    def by_rows() -> Values:
+        parts = (_plain_log_probs(model, rows.take([i])) for i in range(len(rows)))
+        return (torch.cat(list(parts)),)
+
+    with in_float32(model):
+        own, scorer.autocast = scorer.autocast, nullcontext
+        try:
+            stock, other = compare(by_rows, model)
+            # Row by row, so that they are several packs where the step has several.
+            size = 1 if once else None
+            ours = scorer.score(model, rows.ids, rows.mask, rows.width, size)[0]
+        finally:
+            scorer.autocast = own
+    values = (x[scored] for x in (ours, stock[0], other[0]))
+    require("log-probabilities in float32", WAY_OUT, of_log_probs(*values))
+
+
+def _plain_log_probs(model: Any, row: Rows) -> Tensor:
+    """As TRL's own method, but without autocast."""
+    labels = row.ids.masked_fill(row.mask == 0, -100)
+    labels[:, : -row.width] = -100
+    output = model(input_ids=row.ids, attention_mask=row.mask, labels=labels, fused_lm_head=True)
+    log_probs: Tensor = output.log_probs[:, -row.width :]
+    return log_probs
+
+
+def _checked(model: Any) -> list[Tensor]:
+    """The first trained parameters, as many as fit: their gradient has come through all layers."""
+    chosen, size = [], 0
+    for parameter in model.parameters():
+        if parameter.requires_grad and size + parameter.numel() <= MOST:
+            chosen.append(parameter)
+            size += parameter.numel()
+    return chosen
+
+
+def _one(plain: Callable[..., Any], model: Any, row: Rows, parameters: list[Tensor]) -> Values:
+    logps = plain(model, row.ids, row.mask, row.width)[0]
+    return logps.detach(), *gradient((logps * row.weights).sum(), parameters)
+
+
+def _shared(
+    scorer: PackedScorer, model: Any, rows: Rows, parameters: list[Tensor], once: bool
+) -> Values:
+    forwarded = scorer.forwarded
+    prefix = scorer.begin(model, rows_of(rows.ids, rows.mask, rows.width)) if once else None
+    scorer.prefix = prefix
+    try:
+        logps = scorer.score(model, rows.ids, rows.mask, rows.width)[0]
+        leaves = list(chain(*prefix.leaves.values())) if prefix else []
+        found = gradient((logps * rows.weights).sum(), [*parameters, *leaves])
+        gradients = found[: len(parameters)]
+        if prefix:
+            for leaf, collected in zip(leaves, found[len(parameters) :], strict=True):
+                leaf.grad = collected
+            more = gradient(prefix.hidden, parameters)
+            gradients = tuple(a + b for a, b in zip(gradients, more, strict=True))
+    finally:
+        scorer.prefix, scorer.forwarded = None, forwarded
+    return logps.detach(), *gradients
+
+
+def gradient(of: Tensor, parameters: Sequence[Tensor]) -> Values:
+    """d(of)/d(parameters), zeros where there is none; of several numbers, with gradient zero.
+
+    Not `backward()`: a distributed wrapper would take it for the step's own.
+    """
+    start = None if of.ndim == 0 else torch.zeros_like(of)
+    return torch.autograd.grad(of, parameters, start, allow_unused=True, materialize_grads=True)

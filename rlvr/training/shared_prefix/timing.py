@@ -1,12 +1,11 @@
 """Where a training step's time goes, as `perf/*` metrics beside TRL's own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import torch
-from torch import Tensor
-from trl import GRPOTrainer
 
 
 def clock() -> float:
@@ -16,47 +15,32 @@ def clock() -> float:
     return perf_counter()
 
 
-class TimedGRPOTrainer(GRPOTrainer):
-    """Seconds of each phase, and tokens per second sampled and trained."""
+@dataclass
+class Phases:
+    """Of the optimizer step under way."""
 
-    _waited = 0.0  # for inputs, since the optimizer step began
-    _updated = 0.0  # in forward and backward, likewise
-    _trained_tokens = 0
+    waited: float = 0.0  # seconds for inputs
+    checked: float = 0.0  # for comparisons with the plain path
+    updated: float = 0.0  # in forward and backward
+    tokens: int = 0  # trained, as if every copy had been computed
+    rows: int = 0  # with a gradient
+    padded: int = 0  # their tokens and the padding that stock would compute
 
-    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any) -> Tensor:
-        start, waited = clock(), self._waited
-        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        self._updated += clock() - start - (self._waited - waited)
-        if self._step % self.current_gradient_accumulation_steps == 0:
-            self._log_step()
-        return loss
-
-    def _log_step(self) -> None:
-        metrics = self._metrics["train"]
-        metrics["perf/seconds_rollout"].append(self._waited)
-        metrics["perf/seconds_update"].append(self._updated)
-        metrics["perf/trained_tokens_per_second"].append(self._trained_tokens / self._updated)
-        self._waited, self._updated, self._trained_tokens = 0.0, 0.0, 0
-
-    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+    @contextmanager
+    def waiting(self, training: bool) -> Iterator[None]:
+        """An evaluation within a step is no part of it."""
         start = clock()
-        inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
-        if self.model.training:  # an evaluation within a step is no part of it
-            self._waited += clock() - start
-        return inputs
+        yield
+        self.waited += (clock() - start) * training
 
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        if self.model.training:
-            tokens = inputs["prompt_mask"].sum() + inputs["completion_mask"].sum()
-            self._trained_tokens += int(tokens)
-        loss: Tensor = super()._compute_loss(model, inputs)
-        return loss
-
-    def _generate(self, prompts: list[Any]) -> Sequence[Any]:
+    @contextmanager
+    def checking(self) -> Iterator[None]:
         start = clock()
-        output: Sequence[Any] = super()._generate(prompts)
-        seconds, completions = clock() - start, output[1]
-        metrics = self._metrics["train" if self.model.training else "eval"]
-        metrics["perf/seconds_generate"].append(seconds)
-        metrics["perf/generated_tokens_per_second"].append(sum(map(len, completions)) / seconds)
-        return output
+        yield
+        self.checked += clock() - start
+
+    @contextmanager
+    def updating(self) -> Iterator[None]:
+        start, others = clock(), self.waited + self.checked
+        yield
+        self.updated += clock() - start - (self.waited + self.checked - others)

@@ -6,30 +6,31 @@ packed tries; everything TRL does with the answer stays TRL's.
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
-import trl.trainer.utils as trl_utils
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
-from trl.models.utils import disable_gradient_checkpointing
+from trl import GRPOTrainer
 
 from rlvr.errors import UserError
 from rlvr.prefix import attention
+from rlvr.prefix.probe import unshareable
 from rlvr.prefix.support import base_model, unsupported
-from rlvr.prefix.trie import EMPTY, Packed, pack, rows_of, split, tensors
-from rlvr.training.shared_prefix import selfcheck
-from rlvr.training.shared_prefix.grouping import keep_groups_together
+from rlvr.prefix.trie import TokenRow, pack, rows_of
+from rlvr.training.shared_prefix import across_ranks, selfcheck
+from rlvr.training.shared_prefix.choice import Choice
+from rlvr.training.shared_prefix.grouping import keep_groups_together, regroupable
+from rlvr.training.shared_prefix.scoring import PackedScorer
 from rlvr.training.shared_prefix.skipping import Scores, Trained, skippable, trained_rows
-from rlvr.training.shared_prefix.timing import TimedGRPOTrainer
+from rlvr.training.shared_prefix.timing import Phases, clock
+from rlvr.training.trl_private import not_reentrant, recomputed
 
 log = logging.getLogger(__name__)
-
-Scored = tuple[Tensor, Tensor | None]  # log-probabilities and entropies of one pack, both (N,)
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,10 @@ class Sharing:
     skip_zero_advantage: bool = True
     self_check: bool = True
     token_budget: int | None = None  # distinct tokens in one packed row; None is no limit
+    records: tuple[Path, ...] = ()  # where `auto` writes what it has chosen, and looks for it
 
 
-class SharedPrefixGRPOTrainer(TimedGRPOTrainer):
+class SharedPrefixGRPOTrainer(GRPOTrainer):
     """TRL's GRPOTrainer; with `shared_prefix=off` and nothing skipped, to the last bit."""
 
     _buffered_inputs: Any
@@ -50,17 +52,24 @@ class SharedPrefixGRPOTrainer(TimedGRPOTrainer):
     def __init__(self, *args: Any, sharing: Sharing, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sharing = sharing
-        self.shares = sharing.shared_prefix != "off" and self._can_share()
-        self._unverified = sharing.self_check
+        self.phases = Phases()
+        self._micro_batch = 0  # of the optimizer step under way
         self._trained: Trained | None = None
-        if self.shares:
-            self._attention = attention.choose(sharing.shared_prefix, self.accelerator.device)
-            for model in filter(None, (self.model, self.ref_model)):
-                attention.install(base_model(self.accelerator.unwrap_model(model)))
+        self._stock_seconds: float | None = None  # a row of this step
+        self.can_share = sharing.shared_prefix != "off" and self._can_share()
+        self._unverified = self.can_share and sharing.self_check
+        if self.can_share:
+            kind = attention.choose(sharing.shared_prefix, self.accelerator.device)
+            self.scorer = PackedScorer(self.accelerator, kind, sharing.token_budget)
+            self.choice = Choice(sharing.records if sharing.shared_prefix == "auto" else ())
+            self.choice.made = across_ranks.same(self.choice.made)
+            if self.ref_model is not None:
+                attention.install(base_model(self.accelerator.unwrap_model(self.ref_model)))
 
     def _can_share(self) -> bool:
         """False, with a warning, where sharing is not exact; an error if asked for by name."""
-        reasons = unsupported(self)
+        model = self.accelerator.unwrap_model(self.model)
+        reasons = unsupported(self) or unshareable(model)
         if not reasons:
             return True
         problem = f"sharing prefixes is not exact with {', '.join(reasons)}"
@@ -72,25 +81,148 @@ class SharedPrefixGRPOTrainer(TimedGRPOTrainer):
         log.warning("trainer.shared_prefix is off: %s", problem)
         return False
 
+    @property
+    def shares(self) -> bool:
+        """Whether the update of the optimizer step under way is shared."""
+        return self.can_share and self.choice.shares(self.state.global_step)
+
+    @property
+    def _once(self) -> bool:
+        """Whether several packs of this optimizer step may have one prefix."""
+        several = self.current_gradient_accumulation_steps > 1 or self.sharing.token_budget
+        return bool(self.shares and several)
+
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """Also brings the rows of one prompt, which TRL scatters, into one micro-batch again."""
         before = self._buffered_inputs
-        inputs = super()._prepare_inputs(generation_batch)
-        if not self.shares or self._buffered_inputs is before:
+        with self.phases.waiting(self.model.training):
+            inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is before or not self.shares or not regroupable(self):
             return inputs
-        self._buffered_inputs = keep_groups_together(self._buffered_inputs)
-        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+        accumulation = self.args.gradient_accumulation_steps
+        self._buffered_inputs = keep_groups_together(self._buffered_inputs, accumulation)
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]  # type: ignore[no-any-return]
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any) -> Tensor:
+        """One micro-batch; the last of an optimizer step also takes the prefix backward."""
+        once, ends = self._once, self.accelerator.sync_gradients
+        with self.phases.updating():
+            with self._not_reduced(model) if once else nullcontext():
+                loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+            self._micro_batch += 1
+            if once and ends:
+                if self.scorer.prefix:
+                    self.scorer.prefix.backward()
+                across_ranks.average_gradients(model)
+        if ends:
+            self._end_step()
+        return loss
+
+    def _not_reduced(self, model: Any) -> AbstractContextManager[None]:
+        """DDP reduces in a backward pass, but the prefix's gradient is still to come."""
+        several = self.accelerator.num_processes > 1
+        return self.accelerator.no_sync(model) if several else nullcontext()  # type: ignore[no-any-return]
+
+    def _end_step(self) -> None:
+        metrics, phases = self._metrics["train"], self.phases
+        metrics["perf/seconds_rollout"].append(phases.waited)
+        metrics["perf/seconds_update"].append(phases.updated)
+        metrics["perf/trained_tokens_per_second"].append(phases.tokens / phases.updated)
+        if self.can_share:
+            if self.scorer.forwarded:
+                metrics["perf/packing_ratio"].append(phases.padded / self.scorer.forwarded)
+            self._compare_seconds()
+            self.scorer.prefix, self.scorer.forwarded = None, 0
+        self.phases, self._micro_batch = Phases(), 0
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """Also says which rows have a gradient, for the log-prob pass within."""
-        if self.sharing.skip_zero_advantage and self.model.training and skippable(self):
-            self._trained = trained_rows(inputs)
-            share = len(self._trained.rows) / len(inputs["advantages"])
+        if not self.model.training or not torch.is_grad_enabled():
+            return super()._compute_loss(model, inputs)  # type: ignore[no-any-return]
+        trained = trained_rows(inputs)
+        if self.sharing.skip_zero_advantage and skippable(self):
+            self._trained = trained
+            share = len(trained.rows) / len(inputs["advantages"])
             self._metrics["train"]["perf/trained_rows"].append(share)
+        self._count(inputs)
+        if self.shares and len(trained.rows):
+            with self.phases.checking():
+                self._compare_with_stock(selfcheck.trained(inputs, trained.rows))
+        if self._once and self.scorer.prefix is None:
+            self.scorer.prefix = self.scorer.begin(model, self._rows_of_the_step())
         try:
-            return super()._compute_loss(model, inputs)
+            return super()._compute_loss(model, inputs)  # type: ignore[no-any-return]
         finally:
             self._trained = None
+
+    def _count(self, inputs: dict[str, Any]) -> None:
+        self.phases.tokens += int(inputs["prompt_mask"].sum() + inputs["completion_mask"].sum())
+        rows = len(inputs["advantages"]) if self._trained is None else len(self._trained.rows)
+        self.phases.rows += rows
+        self.phases.padded += rows * (
+            inputs["prompt_mask"].shape[1] + inputs["completion_mask"].shape[1]
+        )
+
+    def _rows_of_the_step(self) -> list[TokenRow]:
+        """All that this optimizer step has yet to train, as far as it is sampled."""
+        start = self._step % self.args.steps_per_generation
+        left = self.current_gradient_accumulation_steps - self._micro_batch
+        rows = []
+        for inputs in self._buffered_inputs[start : start + left]:
+            ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+            mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+            if self._trained is not None:
+                kept = trained_rows(inputs).rows
+                ids, mask = ids[kept], mask[kept]
+            rows += rows_of(ids, mask, inputs["completion_ids"].shape[1])
+        return rows
+
+    def _compare_with_stock(self, rows: selfcheck.Rows) -> None:
+        """The first trained micro-batch is computed both ways; of each step until `auto` has
+        chosen, some rows are timed as stock: so many that they have as many tokens as one pack."""
+        timed = self.sharing.shared_prefix == "auto" and self.choice.made is None
+        if not (self._unverified or (timed and self._micro_batch == 0)):
+            return
+        plain = super()._get_per_token_logps_and_entropies
+        bare = self.accelerator.unwrap_model(self.model)
+        if self._unverified:
+            self._unverified = False
+            with recomputed(bare, self.args):
+                selfcheck.verify(plain, self.scorer, bare, rows, self._once)
+        if timed and self._micro_batch == 0:
+            distinct = len(pack(rows_of(rows.ids, rows.mask, rows.width)))
+            some = rows.take(range(max(1, min(len(rows), distinct // rows.ids.shape[1]))))
+            parameters = [p for p in bare.parameters() if p.requires_grad]
+            with not_reentrant(bare, self.args):
+                start = clock()
+                logps = plain(bare, some.ids, some.mask, some.width, compute_entropy=True)[0]
+                selfcheck.gradient((logps * some.weights).sum(), parameters)
+                self._stock_seconds = (clock() - start) / len(some)
+
+    def _compare_seconds(self) -> None:
+        """Adds the step's times to the choice, or makes it; every rank takes part."""
+        stock, self._stock_seconds = self._stock_seconds, None
+        if self.sharing.shared_prefix != "auto" or self.choice.made is not None:
+            return
+        shared = self.phases.updated / max(1, self.phases.rows)
+        mean = across_ranks.mean(
+            None if stock is None else (stock, shared), self.accelerator.device
+        )
+        if mean is None:
+            return
+        self._metrics["train"]["perf/seconds_update_stock"].append(mean[0] * self.phases.rows)
+        self.choice.add(*mean, self.state.global_step + 1)
+        if self.choice.made is not None and self.accelerator.is_main_process:
+            self.choice.write()
+
+    def _generate(self, prompts: list[Any]) -> Sequence[Any]:
+        start = clock()
+        output: Sequence[Any] = super()._generate(prompts)
+        seconds, completions = clock() - start, output[1]
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        metrics["perf/seconds_generate"].append(seconds)
+        metrics["perf/generated_tokens_per_second"].append(sum(map(len, completions)) / seconds)
+        return output
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -102,11 +234,13 @@ class SharedPrefixGRPOTrainer(TimedGRPOTrainer):
         compute_entropy: bool = False,
         **rest: Any,
     ) -> Scores:
-        options: dict[str, Any] = {"batch_size": batch_size, "compute_entropy": compute_entropy}
-        plain = super()._get_per_token_logps_and_entropies
-        score: Callable[..., Scores] = partial(plain, model, **options, **rest)
+        score: Callable[..., Scores]
         if self.shares:
-            score = partial(self._shared, model, **options)
+            score = partial(self._shared, model, batch_size, compute_entropy)
+        else:
+            plain = super()._get_per_token_logps_and_entropies
+            options = {"batch_size": batch_size, "compute_entropy": compute_entropy}
+            score = partial(plain, model, **options, **rest)
         if self._trained is None:
             return score(input_ids, attention_mask, logits_to_keep)
         return self._trained.score(score, input_ids, attention_mask, logits_to_keep)
@@ -114,76 +248,11 @@ class SharedPrefixGRPOTrainer(TimedGRPOTrainer):
     def _shared(
         self,
         model: Any,
-        ids: Tensor,  # (B, T)
-        mask: Tensor,
-        width: int,  # C: the last columns, which are completions
         batch_size: int | None,
         compute_entropy: bool,
+        ids: Tensor,
+        mask: Tensor,
+        width: int,
     ) -> Scores:
-        rows = rows_of(ids, mask, width) or [EMPTY]
-        size = batch_size or len(rows)
-        chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
-        packs = [pack(part) for chunk in chunks for part in split(chunk, self.sharing.token_budget)]
-        logps = torch.zeros(len(ids), width, device=ids.device)
-        entropies = torch.zeros_like(logps)
-        for packed, (logp, entropy) in zip(packs, self._forward_all(model, packs), strict=True):
-            where = tuple(torch.from_numpy(x).to(ids.device) for x in (packed.rows, packed.columns))
-            sources = torch.from_numpy(packed.sources).to(ids.device)
-            logps = logps.index_put(where, logp[sources])
-            if entropy is not None:
-                entropies = entropies.index_put(where, entropy[sources])
-        if torch.is_grad_enabled() and (self._trained is None or len(self._trained.rows)):
-            self._observe(model, ids, mask, logps, sum(map(len, packs)))
+        logps, entropies = self.scorer.score(model, ids, mask, width, batch_size)
         return logps, entropies if compute_entropy else None, None
-
-    def _forward_all(self, model: Any, packs: list[Packed]) -> Iterator[Scored]:
-        """Log-probabilities and entropies of each pack, both (N,).
-
-        Activations of at most one pack are held: all but the last are recomputed in the backward
-        pass, which begins with the last. Only the last goes through a distributed wrapper, which
-        must see exactly one forward, on every rank, before a backward.
-        """
-        bare = self.accelerator.unwrap_model(model) if len(packs) > 1 else model
-        for packed in packs[:-1]:
-            forward = partial(self._forward, bare, packed)
-            if torch.is_grad_enabled():
-                yield checkpoint(forward, use_reentrant=False, preserve_rng_state=False)
-            else:
-                yield forward()
-        yield self._forward(model, packs[-1])
-
-    def _forward(self, model: Any, packed: Packed) -> Scored:
-        device = self.accelerator.device
-        with self.accelerator.autocast(), _scoring_labels_only():
-            output = model(
-                **tensors(packed, device),
-                attention_mask=attention.NO_MASK.to(device),
-                shared_prefix=self._attention(packed, device),
-                fused_lm_head=True,
-            )
-        # TRL gives the reference model's head no entropy.
-        return output.log_probs[0], None if output.entropy is None else output.entropy[0]
-
-    def _observe(
-        self, model: Any, ids: Tensor, mask: Tensor, logps: Tensor, forwarded: int
-    ) -> None:
-        self._metrics["train"]["perf/packing_ratio"].append(ids.numel() / forwarded)
-        if not self._unverified:
-            return
-        self._unverified = False
-        plain = super()._get_per_token_logps_and_entropies
-        bare = self.accelerator.unwrap_model(model)
-        with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
-            exact = self.accelerator.mixed_precision == "no" and selfcheck.float32(bare)
-            selfcheck.verify(plain, bare, ids, mask, logps, exact)
-
-
-@contextmanager
-def _scoring_labels_only() -> Iterator[None]:
-    """Without Triton, TRL's head scores every position; here only those with a label."""
-    own = trl_utils._use_triton
-    trl_utils._use_triton = lambda device: True
-    try:
-        yield
-    finally:
-        trl_utils._use_triton = own

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from rlvr.training.shared_prefix.grouping import keep_groups_together
+from rlvr.training.shared_prefix.grouping import keep_groups_together, regroupable
 from rlvr.training.shared_prefix.update import Sharing
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -36,17 +36,52 @@ def test_each_micro_batch_has_one_group(harness: Any, tmp_path: Path) -> None:
     assert draw == stock_draw
 
 
-def test_rows_stay_whole() -> None:
-    batches = [
+def batches_of(*prompts: list[int]) -> list[dict[str, Any]]:
+    return [
         {
-            "prompt_ids": torch.tensor(prompts)[:, None],
-            "prompt_mask": torch.ones(2, 1),
-            "advantages": torch.tensor(prompts) * 10.0,
+            "prompt_ids": torch.tensor(row)[:, None],
+            "prompt_mask": torch.ones(len(row), 1),
+            "advantages": torch.tensor(row) * 10.0,
             "num_items_in_batch": torch.tensor(7),
         }
-        for prompts in ([3, 1], [2, 1], [2, 3])
+        for row in prompts
     ]
-    result = keep_groups_together(batches)
+
+
+@pytest.mark.parametrize(
+    ("accumulation", "windows"),
+    [(4, [4]), (8, [4]), (2, [2, 2]), (6, [2, 2]), (1, [1, 1, 1, 1]), (3, [1, 1, 1, 1])],
+)
+def test_no_row_leaves_its_optimizer_step(accumulation: int, windows: list[int]) -> None:
+    """Steps end every `accumulation` micro-batches, and several iterations go over one list."""
+    batches = batches_of([1, 2], [2, 1], [1, 2], [2, 1])
+    result = keep_groups_together(batches, accumulation)
+    together = [sorted({int(p) for p in b["prompt_ids"]}) for b in result]
+    one_prompt = [[1], [2]]
+    assert (
+        together
+        == {
+            4: [[1], [1], [2], [2]],
+            2: one_prompt * 2,
+            1: [[1, 2]] * 4,
+        }[windows[0]]
+    )
+
+
+def test_only_where_a_loss_takes_each_row_by_itself(harness: Any, tmp_path: Path) -> None:
+    settings: dict[str, bool] = {}
+    for name in ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "cispo", "sapo", "vespo"):
+        trainer = harness.build(tmp_path, harness.few_shot(1), Sharing("tree"), loss_type=name)
+        settings[name] = regroupable(trainer)
+    assert [name for name, allowed in settings.items() if not allowed] == ["bnpo"]
+    for option in ({"entropy_coef": 0.1}, {"top_entropy_quantile": 0.5}):
+        trainer = harness.build(tmp_path, harness.few_shot(1), Sharing("tree"), **option)
+        assert not regroupable(trainer)
+
+
+def test_rows_stay_whole() -> None:
+    batches = batches_of([3, 1], [2, 1], [2, 3])
+    result = keep_groups_together(batches, 3)
     assert [b["prompt_ids"].flatten().tolist() for b in result] == [[3, 3], [1, 1], [2, 2]]
     assert [b["advantages"].tolist() for b in result] == [[30, 30], [10, 10], [20, 20]]
     assert [int(b["num_items_in_batch"]) for b in result] == [7, 7, 7]

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, TrainerCallba
 
 from rlvr.errors import UserError
 from rlvr.prefix.attention import TreeBlocks
+from rlvr.training.model import keep_differentiable
 from rlvr.training.shared_prefix.update import Sharing
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -96,8 +97,21 @@ REENTRANT = {
     "gradient_checkpointing": True,
     "gradient_checkpointing_kwargs": {"use_reentrant": True},
 }
+ACCUMULATION = {"gradient_accumulation_steps": 3, "per_device_train_batch_size": 4}
+# Two generations in one optimizer step, and one generation for two of them.
+SEVERAL = {
+    "gradient_accumulation_steps": 4,
+    "steps_per_generation": 2,
+    "per_device_train_batch_size": 6,
+}
+LESS = {
+    "gradient_accumulation_steps": 2,
+    "steps_per_generation": 4,
+    "per_device_train_batch_size": 3,
+    "steps": 2,
+}
 OPTIONS: dict[str, dict[str, Any]] = {
-    **{f"loss {name}": {"loss_type": name} for name in LOSSES},
+    **{f"loss {name}": {"loss_type": name, **ACCUMULATION} for name in LOSSES},
     "sequence ratios": {"importance_sampling_level": "sequence"},
     "kl": {"beta": 0.1, "steps": 2},
     "entropy bonus": {"entropy_coef": 0.1},
@@ -110,7 +124,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "reentrant": REENTRANT,
     "reentrant, lora": {"peft": LORA, **REENTRANT},
     "two iterations": {"num_iterations": 2, "steps": 2},
-    "accumulation": {"gradient_accumulation_steps": 3, "per_device_train_batch_size": 4},
+    "one row a micro-batch": {"gradient_accumulation_steps": 12, "per_device_train_batch_size": 1},
+    "several generations a step": SEVERAL,
+    "several steps a generation": LESS,
+    "several steps a generation, bnpo": {**LESS, "loss_type": "bnpo"},
+    "several steps and iterations a generation": {**LESS, "num_iterations": 2, "steps": 4},
+    "entropy bonus, accumulation": {"entropy_coef": 0.1, **ACCUMULATION},
+    "entropy quantile, accumulation": {"top_entropy_quantile": 0.4, **ACCUMULATION},
+    "kl, accumulation": {"beta": 0.1, "steps": 2, **ACCUMULATION},
+    "lora, kl, accumulation": {"peft": LORA, "beta": 0.1, "steps": 2, **ACCUMULATION},
+    "checkpointing, accumulation": {"gradient_checkpointing": True, **ACCUMULATION},
+    "reentrant, accumulation": {**REENTRANT, **ACCUMULATION},
+    "reentrant, lora, accumulation": {"peft": LORA, **REENTRANT, **ACCUMULATION},
     "old log-probs": {"steps_per_generation": 2, "per_device_train_batch_size": 12},
 }
 
@@ -135,6 +160,12 @@ ROUNDED: dict[str, dict[str, Any]] = {
     "bf16 weights, lora": {"dtype": torch.bfloat16, "peft": LORA},
     # TRL trains the adapter of a quantised model in bf16.
     "qlora": {"quantization_config": BitsAndBytesConfig(load_in_4bit=True), "peft": LORA},
+    "qlora, accumulation, checkpointing": {
+        "quantization_config": BitsAndBytesConfig(load_in_4bit=True),
+        "peft": LORA,
+        "gradient_checkpointing": True,
+        **ACCUMULATION,
+    },
 }
 
 
@@ -152,12 +183,16 @@ def test_rounding_is_that_of_another_attention_kernel(
 
     def run(attention: str, sharing: Any) -> Steps:
         model = AutoModelForCausalLM.from_pretrained(path, attn_implementation=attention, **load)
+        keep_differentiable(model)
         torch.manual_seed(0)  # adapters are random
         steps: Steps = update(batch, sharing, model=model, **settings)
         return steps
 
     stock = run("sdpa", None)
-    assert distance(run("sdpa", Sharing(mode)), stock) < 2 * distance(run("eager", None), stock)
+    # With accumulation, micro-batches of other rows are also summed in bf16.
+    times = 3 if "accumulation" in option else 2
+    between = distance(run("eager", None), stock)
+    assert distance(run("sdpa", Sharing(mode)), stock) < times * between
 
 
 def test_wrong_attention_is_found_by_the_self_check(
@@ -168,7 +203,7 @@ def test_wrong_attention_is_found_by_the_self_check(
 
     def broken(self: Any, *arguments: Any) -> None:
         whole(self, *arguments)
-        self.segments = [(start, end, end) for start, end, _ in self.segments]
+        self.blocks = [block for block in self.blocks if block[2]]
 
     monkeypatch.setattr(TreeBlocks, "__init__", broken)
     batch = harness.few_shot(2)
