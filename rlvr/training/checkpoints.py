@@ -18,7 +18,7 @@ CHECKPOINTS = "checkpoints"
 NOT_TRAINING = ("launcher", "tracking", "output_dir", "run", "eval")
 LEFT_BY_TRAINING = (
     *(CHECKPOINTS, "model", "evaluations", "result.json", "preflight.json", "metrics.jsonl"),
-    "health_disagreements.jsonl",
+    *("health", "health_disagreements.jsonl"),
 )
 
 
