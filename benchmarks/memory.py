@@ -31,12 +31,10 @@ CELLS: list[tuple[str, list[str]]] = [
     ("39M", ["peft=none", "trainer.micro_batch_size=4", "shots=8", *KEPT]),
     ("39M", ["peft=lora", "trainer.micro_batch_size=4", "shots=8", *KEPT]),
     ("39M", ["peft=lora", "trainer.micro_batch_size=8", "shots=4", *KEPT, *STOCK]),
-    ("39M", ["peft=lora", "trainer.batch_size=64", "trainer.max_completion_length=96"]),
     ("39M", ["peft=none", "shots=8"]),
     ("135M", ["peft=lora", "trainer.micro_batch_size=8", *KEPT]),
     ("135M", ["peft=lora", "shots=8"]),
     ("135M", ["peft=none", "trainer.micro_batch_size=4"]),
-    ("135M", ["peft=lora", "shots=4", "trainer.max_completion_length=96", *KEPT]),
     ("39M", ["peft=lora", "model.dtype=bfloat16", "trainer.micro_batch_size=8", *KEPT]),
 ]
 COMMON = [

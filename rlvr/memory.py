@@ -159,14 +159,13 @@ def _update(
         held, passing = stream * shape.layers, distinct * (norms + inputs + gradients)
     else:
         held, passing = distinct * shape.layers * (norms + inputs), distinct * gradients
-    if not gpu and not full:
-        held *= HOLES
     scored = micro * tokens.completion
     tile = min(scored, TILE_ROWS) * min(shape.vocabulary, TILE_COLUMNS)
     head = tile * (compute if gpu else TILES_IN_TORCH * FLOAT) + 3 * scored * shape.hidden * FLOAT
     if full:
         head += shape.hidden * shape.vocabulary * FLOAT  # its own gradient, before it is added
-    return 3 * stream + held + max(head, passing)
+    holes = 1.0 if gpu or full else HOLES
+    return 3 * stream + held * holes + max(head, passing)
 
 
 def _distinct(cfg: DictConfig, tokens: Tokens, micro: int) -> int:
