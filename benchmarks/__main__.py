@@ -8,5 +8,5 @@ SAGEMAKER = [["sagemaker.py", action] for action in ("overhead", "kills", "sweep
 
 SHARED = ["shared_prefix.py", "--checkpointing"]
 
-for script, *arguments in [["verifiers.py"], ["compare.py"], SHARED, *SAGEMAKER]:
+for script, *arguments in [["verifiers.py"], ["compare.py"], SHARED, ["memory.py"], *SAGEMAKER]:
     subprocess.run([sys.executable, Path(__file__).parent / script, *arguments], check=True)

@@ -25,8 +25,6 @@ GRADIENT_AND_ADAM = 12  # a gradient and two averages, float32
 TILE_ROWS, TILE_COLUMNS = 4096, 32768
 # Tiles that it holds at once: without Triton each term of the gradient is one, and a mask of bytes.
 TILES_IN_TORCH = 8.25
-# On a CPU the temporaries of adapters leave holes between what is held: measured.
-HOLES = 1.6
 
 
 @dataclass(frozen=True)
@@ -160,12 +158,13 @@ def _update(
     else:
         held, passing = distinct * shape.layers * (norms + inputs), distinct * gradients
     scored = micro * tokens.completion
+    if cfg.trainer.shared_prefix is SharedPrefix.off and not gpu:
+        scored = distinct  # without Triton stock TRL scores prompts, too
     tile = min(scored, TILE_ROWS) * min(shape.vocabulary, TILE_COLUMNS)
     head = tile * (compute if gpu else TILES_IN_TORCH * FLOAT) + 3 * scored * shape.hidden * FLOAT
     if full:
         head += shape.hidden * shape.vocabulary * FLOAT  # its own gradient, before it is added
-    holes = 1.0 if gpu or full else HOLES
-    return 3 * stream + held * holes + max(head, passing)
+    return 3 * stream + held + max(head, passing)
 
 
 def _distinct(cfg: DictConfig, tokens: Tokens, micro: int) -> int:
