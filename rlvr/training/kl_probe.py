@@ -61,7 +61,12 @@ class KLProbe:
         model.eval()
         with disable_gradient_checkpointing(model, trainer.args.gradient_checkpointing_kwargs):
             found: Tensor = GRPOTrainer._get_per_token_logps_and_entropies(
-                trainer, model, kept["ids"], kept["mask"], kept["completion"].shape[1]
+                trainer,
+                model,
+                kept["ids"],
+                kept["mask"],
+                kept["completion"].shape[1],
+                batch_size=1,  # so that it needs less memory than the update
             )[0]
         model.train(training)
         return found
