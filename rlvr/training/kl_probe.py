@@ -41,8 +41,13 @@ class KLProbe:
         torch.save(self._kept, self._file)
 
     def due(self, trainer: GRPOTrainer) -> bool:
-        every = max(1, trainer.state.max_steps // TIMES)
-        return self._kept is not None and trainer.state.global_step % every == 0
+        """Asked at steps that have sampled: is it the first after another twentieth of the run?"""
+        args, state = trainer.args, trainer.state
+        every = max(1, state.max_steps // TIMES)
+        samples = args.steps_per_generation * args.num_iterations
+        between = max(1, samples // args.gradient_accumulation_steps)
+        before = (state.global_step - between) // every
+        return self._kept is not None and state.global_step // every > before
 
     def measure(self, trainer: GRPOTrainer) -> float:
         """KL(base || model) in nats a token: the k3 estimate of Schulman (2020), never negative."""
