@@ -10,6 +10,7 @@ for script, *arguments in [
     ["verifiers.py"],
     ["compare.py"],
     ["shared_prefix.py"],
+    ["memory.py"],
     *SAGEMAKER,
 ]:
     subprocess.run([sys.executable, Path(__file__).parent / script, *arguments], check=True)

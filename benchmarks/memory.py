@@ -1,7 +1,8 @@
 """Peak memory of training steps, measured against the estimate: each cell in a process of its own.
 
 A cell is a random model of a known shape, saved once, and two optimizer steps of a real run on the
-CPU. Measured is the process's highest resident memory above what it held when all was imported.
+CPU. Measured is the process's highest resident memory above what it held after a run of the
+embedded model. Large tensors are mapped one by one, so that holes in the heap are not counted.
 """
 
 import argparse
@@ -31,19 +32,17 @@ CELLS: list[tuple[str, list[str]]] = [
     ("39M", ["peft=none", "trainer.micro_batch_size=4", "shots=8", *KEPT]),
     ("39M", ["peft=lora", "trainer.micro_batch_size=4", "shots=8", *KEPT]),
     ("39M", ["peft=lora", "trainer.micro_batch_size=8", "shots=4", *KEPT, *STOCK]),
-    ("39M", ["peft=lora", "trainer.batch_size=64", "trainer.max_completion_length=96"]),
     ("39M", ["peft=none", "shots=8"]),
     ("135M", ["peft=lora", "trainer.micro_batch_size=8", *KEPT]),
     ("135M", ["peft=lora", "shots=8"]),
     ("135M", ["peft=none", "trainer.micro_batch_size=4"]),
-    ("135M", ["peft=lora", "shots=4", "trainer.max_completion_length=96", *KEPT]),
     ("39M", ["peft=lora", "model.dtype=bfloat16", "trainer.micro_batch_size=8", *KEPT]),
 ]
 COMMON = [
     *("dataset=word_problems", "rewards=random", "eval=none", "tracking=none", "shots=2"),
-    *("trainer.max_steps=2", "trainer.max_completion_length=48", "trainer.skip_zero_advantage=off"),
+    *("trainer.max_steps=2", "trainer.max_completion_length=32", "trainer.skip_zero_advantage=off"),
     *("dataset.loader.train_size=200", "dataset.loader.test_size=8", "trainer.self_check=false"),
-    "model.dtype=float32",
+    *("model.dtype=float32", "trainer.batch_size=16"),
 ]
 
 
@@ -72,6 +71,7 @@ def run_cell(folder: Path, name: str, overrides: list[str]) -> dict[str, Any]:
     if not model.exists():
         save(model, SHAPES[name])
     environment = os.environ | {"PYTHONPATH": str(ROOT), "RLVR_OUTPUT_DIR": str(folder)}
+    environment["MALLOC_MMAP_THRESHOLD_"] = "262144"  # bytes; a fixed one
     command = [sys.executable, __file__, "--cell", json.dumps([str(model), overrides])]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -20,6 +20,7 @@ from rlvr.formatting import duration
 from rlvr.model_files import model_files
 from rlvr.paths import PROJECT
 from rlvr.rewards.columns import BESIDES, LISTS, columns
+from rlvr.safeguards.learning_rate import learning_rate_warning
 
 if TYPE_CHECKING:
     from rlvr.data.load import Splits
@@ -124,7 +125,9 @@ def describe(cfg: DictConfig, splits: "Splits", asked: "Sequence[Task]") -> Iter
     yield f"evaluation  {_evaluation(cfg, asked)}"
     yield f"model       {_model(cfg)}"
     yield from _memory(cfg, splits)
-    yield from (f"warning     {warning}" for warning in config.warnings(cfg))
+    rate = learning_rate_warning(cfg)
+    warnings = [*config.warnings(cfg), *([rate] if rate else [])]
+    yield from (f"warning     {warning}" for warning in warnings)
 
 
 def _training(cfg: DictConfig, steps: Steps) -> str:

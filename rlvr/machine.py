@@ -1,13 +1,17 @@
 """What a process of a run may use: GPUs and the memory of one, or the memory of the machine."""
 
 import os
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 GIB = 2**30
-USABLE = 0.9  # of the memory; the rest is CUDA's, Python's and other programs'
+# Of the memory: CUDA, Python and other programs need some, too; in the heap of a process without a
+# GPU freed tensors leave holes.
+USABLE, USABLE_HEAP = 0.9, 0.6
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # of a container
 # SageMaker's GPU instances by family: GiB of one GPU; and the sizes with several.
 GPU_MEMORY = {"g4dn": 16, "g5": 24, "g6": 24, "g6e": 48, "p4d": 40, "p4de": 80, "p5": 80}
@@ -24,14 +28,18 @@ class Machine:
     memory: float | None
 
     def holds(self, needed: float) -> bool:
-        return self.memory is None or needed <= USABLE * self.memory
+        usable = USABLE if self.gpus else USABLE_HEAP
+        return self.memory is None or needed <= usable * self.memory
 
 
 def here(cfg: DictConfig) -> Machine:
     """This machine; without GPUs its memory is divided among the runs that go on at a time."""
-    import torch
+    gpus = 0
+    if shutil.which("nvidia-smi") or "torch" in sys.modules:
+        import torch
 
-    if gpus := torch.cuda.device_count():
+        gpus = torch.cuda.device_count()
+    if gpus:
         memory = min(torch.cuda.get_device_properties(i).total_memory for i in range(gpus))
         return Machine("this machine's GPU", gpus, memory)
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

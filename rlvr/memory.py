@@ -158,6 +158,8 @@ def _update(
     else:
         held, passing = distinct * shape.layers * (norms + inputs), distinct * gradients
     scored = micro * tokens.completion
+    if cfg.trainer.shared_prefix is SharedPrefix.off and not gpu:
+        scored = distinct  # without Triton stock TRL scores prompts, too
     tile = min(scored, TILE_ROWS) * min(shape.vocabulary, TILE_COLUMNS)
     head = tile * (compute if gpu else TILES_IN_TORCH * FLOAT) + 3 * scored * shape.hidden * FLOAT
     if full:

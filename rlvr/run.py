@@ -184,11 +184,13 @@ def _experiment(
     from rlvr.evaluation.tasks import tasks
     from rlvr.hub.card import write_card
     from rlvr.rewards.build import build_rewards
+    from rlvr.safeguards.learning_rate import learning_rate_warning
     from rlvr.verify.build import build_verifier
 
     progress.begin("data")
     if ranks.is_main():
-        for warning in config.warnings(cfg):
+        rate = learning_rate_warning(cfg)
+        for warning in (*config.warnings(cfg), *([rate] if rate else [])):
             log.warning(warning)
     rewards = build_rewards(cfg.rewards)
     splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=build_verifier(cfg.dataset))

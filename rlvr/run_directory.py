@@ -19,7 +19,7 @@ NOT_TRAINING = ("launcher", "tracking", "output_dir", "run", "eval")
 NOT_THE_WAY = ("resume", "save_steps", "save_minutes")
 LEFT_BY_TRAINING = (
     *("checkpoints", "model", "evaluations", "result.json", "preflight.json", "metrics.jsonl"),
-    *("attempts.json", "health_disagreements.jsonl", "shared_prefix.json"),
+    *("attempts.json", "health", "health_disagreements.jsonl", "shared_prefix.json"),
 )
 
 

@@ -10,6 +10,7 @@ import pytest
 from rlvr.check import check, project_root
 from rlvr.cli import main
 from rlvr.errors import UserError
+from rlvr.machine import Machine
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = [
@@ -29,13 +30,20 @@ def checked(saved_model, capsys):
     return run
 
 
+def test_it_says_what_does_not_fit_and_what_cannot_act(checked, monkeypatch):
+    monkeypatch.setattr("rlvr.machine.here", lambda cfg: Machine("this machine", 0, 30e6))
+    shown = checked("trainer.micro_batch_size=16", "trainer.epsilon=0.1", "trainer.learning_rate=1")
+    assert "this will not fit; the nearest that does: trainer.micro_batch_size=" in shown
+    assert "warning trainer.epsilon cannot act" in shown
+
+
 def test_it_says_what_will_happen(checked):
     shown = checked("eval.n=5", "eval.k=2")
     assert "word_problems: 54 train, 6 validation, 8 test questions, 2 shots" in shown
     assert "3 steps of 16 completions; 2 questions x 8 completions: 48 rollouts of at most" in shown
     assert "5 test questions, 2 sampled answers each, before and after training" in shown
     assert "parameters; weights, gradients and optimizer take" in shown
-    assert "in float32 (peft=none)" in shown
+    assert "(peft=none) memory micro-batches of 16, 1 to an optimizer step; at most about" in shown
     assert "gold 1.00 1.00 1.50" in shown
     assert "columns a reward may take question (text), gold (text), solution (text)" in shown
     assert "prompts, completions, completion_ids, verdicts, trainer_state, log_extra" in shown

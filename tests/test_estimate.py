@@ -28,7 +28,7 @@ def machine(megabytes):
 
 
 def test_the_micro_batch_is_the_largest_that_fits(cfg, splits):
-    sizes = [estimate.plan(cfg, splits, machine(mb), 1).batch.micro for mb in (5000, 200, 60, 10)]
+    sizes = [estimate.plan(cfg, splits, machine(mb), 1).batch.micro for mb in (9000, 300, 90, 10)]
     assert sizes == sorted(sizes, reverse=True)
     assert (sizes[0], sizes[-1]) == (64, 1)
     assert len({*sizes}) == 4
@@ -38,7 +38,7 @@ def test_the_micro_batch_is_the_largest_that_fits(cfg, splits):
 
 def test_a_micro_batch_that_is_set_may_not_fit_and_the_nearest_that_does_is_named(cfg, splits):
     cfg.trainer.micro_batch_size = 64
-    small = machine(60)
+    small = machine(90)
     found = estimate.plan(cfg, splits, small, 1)
     assert (found.batch.micro, found.fits) == (64, False)
     (advice,) = estimate.nearest_that_fits(cfg, splits, small, 1)

@@ -21,12 +21,14 @@ def test_the_memory_of_other_instances_is_not_known():
 
 
 def test_runs_at_a_time_share_the_memory_of_a_machine_without_gpus(compose_config, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     alone, half = here(compose_config()), here(compose_config("launcher.n_jobs=2"))
     assert half.memory == alone.memory / 2
 
 
 def test_a_container_has_its_own_limit(compose_config, monkeypatch, tmp_path):
+    monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     (tmp_path / "memory.max").write_text("1000000\n")
     monkeypatch.setattr("rlvr.machine.CGROUP", tmp_path / "memory.max")

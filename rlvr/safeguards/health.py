@@ -14,10 +14,11 @@ import numpy as np
 
 from rlvr import ranks
 from rlvr.metric_names import metric_name
+from rlvr.result import write_atomic
 from rlvr.rewards.reward import Reward
 from rlvr.safeguards import health_signals as signals
 from rlvr.safeguards.disagreements import FILE, Disagreements
-from rlvr.safeguards.health_rules import PAUSE, RULES, History
+from rlvr.safeguards.health_rules import RULES, History
 from rlvr.safeguards.health_signals import Batch
 from rlvr.sampling.stop import StopRule
 from rlvr.verify.verdict import Verdict
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from rlvr.tracking import Tracker
 
 log = logging.getLogger(__name__)
+
+WARNED = "health/warned.json"
 
 LogMetric = Callable[[str, float], None]
 
@@ -43,10 +46,10 @@ class HealthMonitor:
         used = [r.__name__ for r in rewards if r.weight and not r.only_format]
         self._earnings = signals.Earnings(weights, used)
         self._disagreements = Disagreements(run_dir / FILE)
-        self._run_dir = run_dir
+        self.run_dir = run_dir
+        (run_dir / WARNED).parent.mkdir(parents=True, exist_ok=True)
         self._history: History | None = None
-        self._warned: dict[str, int] = {}
-        self._warnings = 0
+        self._warned: dict[str, int] = {}  # steps
 
     def batch(
         self,
@@ -87,29 +90,32 @@ class HealthMonitor:
             log_metric(f"health/{name}", value)
         self._disagreements.add(batch, step)
 
-    def complete_log_entry(self, metrics: dict[str, list[float]], step: int) -> None:
-        """Add drift and warnings to `metrics`, which TRL is about to average and log."""
+    def complete_log_entry(
+        self, metrics: dict[str, list[float]], step: int, logs: Mapping[str, float]
+    ) -> None:
+        """Add drift and warnings to `metrics`, which TRL is about to log on average with `logs`."""
         if self._history is None:
-            self._history = History(_logged_before(self._run_dir / "metrics.jsonl", step))
+            self._history = History(_logged_before(self.run_dir / "metrics.jsonl", step))
+            self._warned = _warned_before(self.run_dir / WARNED, step)
         known = {metric_name(name): _mean(values) for name, values in metrics.items()}
+        known |= {metric_name(name): value for name, value in logs.items()}
         known = {name: value for name, value in known.items() if math.isfinite(value)}
         drift = _drift(self._history, known)
         self._history.records.append({"step": step, **known, **drift})
         self._warn(self._history)
-        drift["health/warnings"] = self._warnings
+        drift["health/warnings"] = len(self._warned)
         for name, value in drift.items():
             metrics[name] = [value]
         if ranks.is_main():
             self._disagreements.write()
 
     def _warn(self, history: History) -> None:
-        now = len(history.records)
+        """Each rule once in a run: what goes on needs no second line."""
         for rule in RULES:
-            due = now - self._warned.get(rule.__name__, -PAUSE) >= PAUSE
-            if due and (message := rule(history)):
-                self._warned[rule.__name__] = now
-                self._warnings += 1
+            if rule.__name__ not in self._warned and (message := rule(history)):
+                self._warned[rule.__name__] = int(history.records[-1]["step"])
                 if ranks.is_main():
+                    write_atomic(self.run_dir / WARNED, json.dumps(self._warned) + "\n")
                     log.warning("health, %s: %s", history.steps, message)
 
     def log_disagreements(self, tracker: "Tracker") -> None:
@@ -155,6 +161,12 @@ def _drift(history: History, now: Mapping[str, float]) -> dict[str, float]:
             (now["train/length_mean"] - np.mean(first)) / np.std(first, ddof=1)
         )
     return drift
+
+
+def _warned_before(file: Path, step: int) -> dict[str, int]:
+    """What a run that now goes on has said; steps that are taken again speak again."""
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return {rule: at for rule, at in known.items() if at < step}
 
 
 def _logged_before(file: Path, step: int) -> list[dict[str, float]]:

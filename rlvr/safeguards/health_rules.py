@@ -1,6 +1,6 @@
 """When a health metric deserves a warning: docs/health.md lists every rule with its threshold.
 
-A rule judges means over WINDOW log entries, never a single one, and says in one line what it saw.
+A rule judges means over WINDOW log entries, but for the last two, and says in one line what it saw.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 WINDOW = 10  # log entries
-PAUSE = 50  # log entries before the same warning may come again
 
 Record = Mapping[str, float]
 
@@ -197,6 +196,28 @@ def loops(history: History) -> str | None:
     return f"{rate:.0%} of all sequences of four words repeat an earlier one of their completion"
 
 
+def gradient_spikes(history: History) -> str | None:
+    """One is enough: clipping bounds its step, but one row has decided its direction."""
+    *before, highest = history.values("train/grad_norm") or [0.0]
+    usual = float(np.median([norm for norm in before if norm > 0] or [np.nan]))
+    if len(before) < WINDOW or not highest > max(10 * usual, 1):
+        return None
+    return (
+        f"the gradient's norm jumped to {highest:.3g}, {highest / usual:.0f} times its median: "
+        "lower trainer.learning_rate or trainer.max_grad_norm if it comes again"
+    )
+
+
+def far_from_base(history: History) -> str | None:
+    distances = history.values("health/kl_probe")
+    if not distances or not distances[-1] > 1:
+        return None
+    return (
+        f"the model has gone {distances[-1]:.2g} nats a token from the base model on what that "
+        "wrote: lower trainer.learning_rate, or hold it with trainer.beta=0.04"
+    )
+
+
 RULES: tuple[Callable[[History], str | None], ...] = (
     wrong_answers_earn_more,
     false_positives,
@@ -210,4 +231,6 @@ RULES: tuple[Callable[[History], str | None], ...] = (
     constant_answer,
     collapse,
     loops,
+    gradient_spikes,
+    far_from_base,
 )

@@ -22,6 +22,8 @@ from rlvr.sampling.shared import choose_engine
 from rlvr.sampling.stop import StopRule
 from rlvr.training.arguments import rollout_sampling
 from rlvr.training.fsdp2 import gathered
+from rlvr.training.gradients import GradientGuard
+from rlvr.training.kl_probe import KLProbe
 from rlvr.training.resumable import ResumableTrainer
 from rlvr.training.shared_prefix.update import SharedPrefixGRPOTrainer, Sharing
 from rlvr.verify.judge import judge
@@ -59,6 +61,8 @@ class Trainer(ResumableTrainer, SharedPrefixGRPOTrainer):
     ) -> None:
         self.verifier, self.stop = verifier, stop
         self.health, self.save_minutes = health, save_minutes
+        self.guard = GradientGuard(health.run_dir, tokenizer) if health else None
+        self.probe = KLProbe(health.run_dir) if health and args.beta == 0 else None
         super().__init__(
             model=model,
             reward_funcs=rewards,
@@ -122,9 +126,33 @@ class Trainer(ResumableTrainer, SharedPrefixGRPOTrainer):
         self._log_completion_extra("extracted", [verdict.extracted for verdict in verdicts])
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if self.health is not None and self.model.training and "reward" in self._metrics["train"]:
-            self.health.complete_log_entry(self._metrics["train"], self.state.global_step)
+        metrics = self._metrics["train"]
+        if self.health is not None and self.model.training and "reward" in metrics:
+            if self.probe is not None and self.probe.due(self):
+                metrics["health/kl_probe"].append(self.probe.measure(self))
+            self.health.complete_log_entry(metrics, self.state.global_step, logs)
         super().log(logs, start_time)
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        if self.model.training and self.probe is not None:
+            self.probe.keep(self, inputs)
+        loss = super()._compute_loss(model, inputs)
+        if self.model.training and self.guard is not None:
+            self.guard.add(inputs, self._log_probs)
+        return loss
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        self._log_probs = found[0].detach()
+        return found
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Transformers asks for it between clipping and the optimizer's step."""
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if self.guard is not None and norm is not None:
+            rate = self.args.learning_rate
+            self.guard.check(float(norm), self.state.global_step + 1, rate)
+        return norm
 
     @contextmanager
     def inference(self) -> Iterator[PreTrainedModel]:

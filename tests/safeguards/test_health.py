@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rlvr.data.load import load_splits
+from rlvr.errors import UserError
 from rlvr.progress import Progress
 from rlvr.rewards.build import build_rewards
 from rlvr.rewards.controls import RandomReward
@@ -15,7 +16,7 @@ from rlvr.rewards.reward import Reward
 from rlvr.run import build_trainer, run
 from rlvr.safeguards.disagreements import FILE
 from rlvr.safeguards.health import HealthMonitor, _judging
-from rlvr.safeguards.health_rules import PAUSE, WINDOW
+from rlvr.safeguards.health_rules import WINDOW
 from rlvr.tracking import NullTracker
 from rlvr.verify.build import build_verifier
 from rlvr.verify.numeric import NumericVerifier
@@ -60,17 +61,21 @@ def observe(watching, texts, step=1, rewards=(FORMAT,)):
 
 def test_the_monitor_warns_once_and_counts(tmp_path, caplog):
     watching = HealthMonitor([FORMAT], PREFIX, tmp_path)
-    for step in range(1, PAUSE + WINDOW + 2):
+    for step in range(1, 7 * WINDOW):
+        if step == 5 * WINDOW:  # a run that goes on
+            text = json.dumps({"step": step - 1, "reward/total": 1.0})
+            (tmp_path / "metrics.jsonl").write_text(text)
+            watching = HealthMonitor([FORMAT], PREFIX, tmp_path)
         metrics = {
             "reward": [1.0],
             **{k: [v] for k, v in observe(watching, [answer(2)] * 4).items()},
         }
         with caplog.at_level(logging.WARNING):
-            watching.complete_log_entry(metrics, step)
+            watching.complete_log_entry(metrics, step, {})
         if step == WINDOW:
             assert "steps 1 to 10: 100% of the completions were paid as right" in caplog.text
         count = caplog.text.count("were paid as right")
-        assert count == (step >= WINDOW) + (step >= WINDOW + PAUSE)
+        assert count == (step >= WINDOW)
         assert metrics["health/warnings"][0] == len(caplog.records)
 
 
@@ -87,7 +92,7 @@ def test_the_first_warning_on_a_reward_of_wrong_answers_names_it(others, tmp_pat
     texts = [answer(1), "it is 1", answer(1), answer(2)]
     for step in range(1, WINDOW + 1):
         metrics = {k: [v] for k, v in observe(watching, texts, rewards=rewards).items()}
-        watching.complete_log_entry({"reward": [1.0], **metrics}, step)
+        watching.complete_log_entry({"reward": [1.0], **metrics}, step, {})
     first = caplog.records[0].getMessage()
     assert "steps 1 to 10: wrong answers earn more than right ones" in first
     assert "right ones: mine adds 2.00 to wrong and 0.00 to right answers" in first
@@ -102,7 +107,7 @@ def test_a_run_that_goes_on_remembers_its_start(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, logged)))
     watching = HealthMonitor([FORMAT], PREFIX, tmp_path)
     metrics = {"reward": [1.0], "entropy": [0.5]}
-    watching.complete_log_entry(metrics, 3)
+    watching.complete_log_entry(metrics, 3, {})
     assert metrics["health/entropy_ratio"] == [0.25]
     assert [r["step"] for r in watching._history.records] == [1, 2, 3]
 
@@ -161,7 +166,29 @@ def test_training_logs_health(small_trainer, tmp_path):
     split = [steps[-1][f"health/groups_{k}"] for k in ("all_correct", "all_wrong", "same_other")]
     assert sum(split) == pytest.approx(steps[-1]["train/zero_std_groups"])
     assert steps[-1]["health/warnings"] >= 1, "random text is cut off"
+    assert [entry["health/kl_probe"] >= 0 for entry in steps] == [True] * 12
+    assert steps[0]["health/kl_probe"] < steps[-1]["health/kl_probe"]
     assert small_trainer("trainer.health=off").health is None
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_with_step_and_rows(small_trainer, tmp_path):
+    trainer = small_trainer("trainer.max_steps=4")
+    weight = trainer.model.get_output_embeddings().weight
+    observe_batch = trainer.health.observe
+
+    def poison(batch, step, log_metric):
+        if step == 3:
+            weight.data[5] = float("nan")
+        observe_batch(batch, step, log_metric)
+
+    trainer.health.observe = poison
+    with pytest.raises(UserError, match="before optimizer step 3: the gradient's norm is nan"):
+        trainer.train()
+    rows = [json.loads(x) for x in (tmp_path / "health/bad_step.jsonl").read_text().splitlines()]
+    assert len(rows) == 8
+    assert all("Question" in row["prompt"] for row in rows)
+    assert not all(row["finite"] for row in rows)
+    assert trainer.state.global_step == 2
 
 
 TINY = [

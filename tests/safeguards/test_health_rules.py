@@ -40,6 +40,8 @@ HEALTHY = {
     "health__earned_right/correctness": 0.95,
     "health__earned_wrong/correctness": 0.02,
     "health__wrong_minus_right": -0.93,
+    "train__grad_norm": lambda s: 0.5 - 0.4 * s,
+    "health__kl_probe": lambda s: 0.3 * s,
 }
 SICK = {
     "wrong_answers_earn_more": {
@@ -57,6 +59,8 @@ SICK = {
     "spray": {"health__spray": 0.5},
     "no_signal": {"health__groups_all_wrong": 0.95},
     "saturated": {"health__groups_all_correct": 0.99},
+    "gradient_spikes": {"train__grad_norm": lambda s: 0.3 if s < 1 else 40.0},
+    "far_from_base": {"health__kl_probe": lambda s: 2 * s},
     "cut_off": {"train__clipped_ratio": 0.5},
     "constant_answer": {"health__top_answer_share": 0.9},
     "collapse": {"health__accuracy": 0.2, "health__duplicates": 0.95},
