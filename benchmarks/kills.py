@@ -101,6 +101,7 @@ class Run:
     """A run by itself, begun anew in its directory after each kill."""
 
     jobs: tuple[str, ...] = ("",)
+    runs = 0
     working = 0.0  # seconds from the first evaluation on, undisturbed
 
     def __init__(self, folder: Path) -> None:
@@ -113,11 +114,13 @@ class Run:
         compared = 0
         different: list[str] = []
         while len(moments) < kills:
-            place, ended = self.folder / f"killed-{len(moments)}", False
+            self.runs += 1
+            place, ended = self.folder / f"killed-{self.runs}", False
             while not ended:
                 ended = self.attempt(place, seconds if len(moments) < kills else None, rng, moments)
             found = self.compare(quiet, place)
             compared, different = compared + found[0], different + found[1]
+            print(f"  {place.name} finished, {found}", file=sys.stderr, flush=True)
         counted = ", ".join(f"{moments.count(m)} {m}" for m in sorted(set(moments)))
         verdict = "all" if not different else f"NOT: {', '.join(different)}"
         return f"| {type(self).__name__.lower()} | {kills} | {counted} | {compared} | {verdict} |"
