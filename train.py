@@ -32,8 +32,8 @@ def multirun_first(arguments: list[str]) -> list[str]:
 def train(cfg: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
 
+    from rlvr.interruptions import end_on_signals
     from rlvr.single_run import start
-    from rlvr.worker import end_on_signals
 
     end_on_signals()
     try:

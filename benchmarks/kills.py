@@ -34,12 +34,12 @@ from rlvr.interruptions import end_on_signals  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = [
     *("model=tiny", "dataset=word_problems", "shots=2", "peft=lora", "eval=sampled", "eval.n=12"),
-    *("trainer.max_steps=60", "trainer.per_device_train_batch_size=8", "eval.batch_size=4"),
+    *("trainer.max_steps=16", "trainer.per_device_train_batch_size=4", "eval.batch_size=4"),
     *("trainer.gradient_accumulation_steps=2", "trainer.num_generations=4"),
-    *("trainer.max_completion_length=48", "trainer.gradient_checkpointing=false"),
+    *("trainer.max_completion_length=24", "trainer.gradient_checkpointing=false"),
     *("+trainer.extra.steps_per_generation=4", "+trainer.extra.num_iterations=2"),
     *("trainer.logging_steps=2", "trainer.eval_steps=6", "trainer.eval_examples=8"),
-    *("trainer.learning_rate=5e-4", "trainer.save_minutes=0.01", "dataset.train_examples=40"),
+    *("trainer.learning_rate=5e-4", "trainer.save_minutes=0.002", "dataset.train_examples=40"),
 ]
 STARTING = ("start", "loading libraries", "data", "pre-flight", "loading the model")
 SWEEP = ["trainer.learning_rate=5e-4,1e-3", "launcher.n_jobs=2", "-m"]
@@ -101,6 +101,7 @@ class Run:
     """A run by itself, begun anew in its directory after each kill."""
 
     jobs: tuple[str, ...] = ("",)
+    runs = 0
     working = 0.0  # seconds from the first evaluation on, undisturbed
 
     def __init__(self, folder: Path) -> None:
@@ -113,11 +114,13 @@ class Run:
         compared = 0
         different: list[str] = []
         while len(moments) < kills:
-            place, ended = self.folder / f"killed-{len(moments)}", False
+            self.runs += 1
+            place, ended = self.folder / f"killed-{self.runs}", False
             while not ended:
                 ended = self.attempt(place, seconds if len(moments) < kills else None, rng, moments)
             found = self.compare(quiet, place)
             compared, different = compared + found[0], different + found[1]
+            print(f"  {place.name} finished, {found}", file=sys.stderr, flush=True)
         counted = ", ".join(f"{moments.count(m)} {m}" for m in sorted(set(moments)))
         verdict = "all" if not different else f"NOT: {', '.join(different)}"
         return f"| {type(self).__name__.lower()} | {kills} | {counted} | {compared} | {verdict} |"

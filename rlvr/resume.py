@@ -19,7 +19,7 @@ def resume(target: str | None) -> None:
     if target is None:
         print(f"Going on with {directory}", flush=True)
     if single_run.is_run(directory):
-        from rlvr.worker import end_on_signals
+        from rlvr.interruptions import end_on_signals
 
         end_on_signals()
         single_run.resume(directory)

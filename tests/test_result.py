@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 from rlvr.errors import UserError
-from rlvr.result import Result, code_state, of_exit, read, versions, write_atomic
-from rlvr.worker import Terminated
+from rlvr.interruptions import Terminated
+from rlvr.result import Result, code_state, ended, of_exit, read, versions, write_atomic
 
 
 def test_a_result_is_read_back_as_it_was(tmp_path):
@@ -15,6 +15,14 @@ def test_a_result_is_read_back_as_it_was(tmp_path):
     result.write(tmp_path)
     assert read(tmp_path) == result
     assert list(tmp_path.iterdir()) == [tmp_path / "result.json"]
+
+
+def test_a_run_has_no_result_while_it_runs(tmp_path):
+    Result(status="running", base={"n": 3}).write(tmp_path)
+    assert read(tmp_path).base == {"n": 3}
+    assert ended(tmp_path) is None
+    Result(status="killed").write(tmp_path)
+    assert ended(tmp_path).status == "killed"
 
 
 def test_no_result_is_none_and_a_foreign_one_is_named(tmp_path):

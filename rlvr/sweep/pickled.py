@@ -9,9 +9,10 @@ from typing import Any
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 
+from rlvr.interruptions import end_on_signals
 from rlvr.processes import end_own_group, end_with_parent
 from rlvr.sweep.transport import PICKLED_RETURN, PICKLED_TASK
-from rlvr.worker import TERMINATED, end_on_signals
+from rlvr.worker import TERMINATED
 
 
 def main(directory: Path) -> int:

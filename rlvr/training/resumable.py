@@ -126,7 +126,10 @@ class ResumableTrainer(GRPOTrainer):
         if self._from is None:
             return
         file = self._from / f"state_{self.accelerator.process_index}.pt"
-        kept = torch.load(file, map_location=self.accelerator.device, weights_only=False)
+        device = self.accelerator.device
+        # A rank's own "cpu:0" is a place that torch cannot restore to.
+        where = "cpu" if device.type == "cpu" else device
+        kept = torch.load(file, map_location=where, weights_only=False)
         self._from = None
         self._put_back(kept)
         self._initial_global_step = 0

@@ -1,5 +1,6 @@
 """A run that is ended at any moment goes on to the very same bits as one that is not."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -10,7 +11,7 @@ import signal
 import pyarrow.parquet
 import pytest
 
-from rlvr import interruptions
+from rlvr import interruptions, result
 from rlvr.run import run
 from rlvr.training import checkpoints
 from rlvr.training.trainer import Trainer
@@ -156,6 +157,27 @@ def test_torn_checkpoints_are_passed_over_and_said(compose, uninterrupted, tmp_p
     log = (tmp_path / "run.log").read_text()
     assert f"{saved[0].name} is not used: optimizer.pt is not what was written" in log
     assert f"going on from {saved[1]}" in log
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(compose, uninterrupted, tmp_path):
+    by_step = "trainer.save_steps=2"
+
+    def fill():
+        own = Trainer._save_rng_state
+
+        def full(self, folder):
+            if self.state.global_step == 4:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            own(self, folder)
+
+        Trainer._save_rng_state = full
+
+    assert in_child(compose(by_step), tmp_path / "run", fill) == 1
+    folder = tmp_path / "run/checkpoints"
+    assert [c.name for c in checkpoints.newest_first(folder)] == ["checkpoint-2"]
+    assert not (folder / checkpoints.ASIDE).exists(), "it takes no room"
+    assert result.read(tmp_path / "run").error == "OSError: [Errno 28] No space left on device"
+    goes_on(compose, tmp_path / "run", uninterrupted, by_step)
 
 
 def test_without_any_checkpoint_it_begins_again(compose, uninterrupted, tmp_path):
