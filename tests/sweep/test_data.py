@@ -13,7 +13,7 @@ SMALL = ("experiment=debug", "dataset.loader.train_size=40", "dataset.loader.tes
 
 
 def composed(*overrides):
-    with composing(None) as searched:
+    with composing([], None) as searched:
         return preview.compose_jobs([*searched, *SMALL, *overrides])
 
 
@@ -63,7 +63,7 @@ def test_only_the_jobs_that_show_a_bad_exemplar_are_refused(rows):
         *("dataset=jsonl", f"dataset.path={rows}/rows.jsonl", "trainer.max_steps=2"),
         *(f"dataset.exemplars={rows}/shown.jsonl", "trainer.batch_size=8"),
     )
-    with composing(None) as searched:
+    with composing([], None) as searched:
         jobs = preview.compose_jobs([*searched, "model=tiny", "peft=none", *own, "shots=0,2,3"])
     ((text, refused),) = SweepData(here=True).all_problems(jobs).items()
     assert "shown.jsonl, exemplar 3: 'many'" in text
@@ -89,7 +89,7 @@ def test_for_other_machines_nothing_is_downloaded(monkeypatch):
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", download)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     data = SweepData(here=False)
-    with composing(None) as searched:
+    with composing([], None) as searched:
         jobs = preview.compose_jobs([*searched, "peft=none", "shots=0,8"])
     assert data.all_problems(jobs) == {}
     assert data.of(jobs[0]) is None
