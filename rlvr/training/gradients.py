@@ -28,7 +28,7 @@ class GradientGuard:
 
     def __init__(self, run_dir: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         self._file = run_dir / FILE
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._rows: list[dict[str, Any]] = []
         self._norms: deque[float] = deque(maxlen=MEMORY)
 
@@ -66,8 +66,8 @@ class GradientGuard:
                 prompt = batch["prompt_ids"][i][batch["prompt_mask"][i].bool()]
                 completion = batch["completion_ids"][i][batch["completion_mask"][i].bool()]
                 yield {
-                    "prompt": self._tokenizer.decode(prompt)[-TAIL:],
-                    "completion": self._tokenizer.decode(completion),
+                    "prompt": self.tokenizer.decode(prompt)[-TAIL:],
+                    "completion": self.tokenizer.decode(completion),
                     "advantage": float(batch["advantages"][i]),
                     "finite": is_finite,
                 }

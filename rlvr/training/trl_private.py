@@ -28,23 +28,34 @@ PINNED: dict[Callable[..., Any], str] = {
     GRPOTrainer._generate: "2a27fdf8f5e6f356",
     GRPOTrainer._get_per_token_logps_and_entropies: "ea73c3909275851d",
     GRPOTrainer._log_completion_extra: "afe43ddaa96cfd5c",
+    GRPOTrainer._get_train_sampler: "36497afb4d311dc9",
     GRPOTrainer._log_metric: "bcd19b9ca1016e3a",
     GRPOTrainer._prepare_inputs: "f824e7fb07147956",
+    GRPOTrainer._save_checkpoint: "ec91bde123649111",
     GRPOTrainer.log: "1e7772819cc8cf09",
     GRPOTrainer.training_step: "9e18632f7dd8e8d8",
+    Trainer._finalize_training: "6d6d83d6a2715f2a",
+    Trainer._get_grad_norm: "913ba6f52f074d10",
+    Trainer._get_output_dir: "97172085342ac46c",
+    Trainer._init_training_state: "8fbd17ebb7d3793d",
+    Trainer._load_rng_state: "d5ebdfc0a0884c4b",
+    Trainer._maybe_log_save_evaluate: "af101534f0f7b2d7",
+    Trainer._run_epoch: "31aff00f34c302a2",
     Trainer.training_step: "e9760c8ee10308d5",  # scales the loss, and calls `backward`
     trl_utils._use_triton: "f0510984e05ac05c",
     trl_utils.add_fused_lm_head: "422d009f04b66659",  # `fused_lm_head`, `shift_labels`
     trl_utils.split_tensor_dict: "b61a5760a03e95db",
 }
 
-# Attributes that GRPOTrainer sets and our trainers read.
+# Attributes that GRPOTrainer or the trainer it inherits from sets, and our trainers read.
 OF_THE_TRAINER = {
     "_buffered_inputs": "micro-batches of the last generation",
+    "_initial_global_step": "steps made when training began, which the speed is counted from",
     "_entropy_bonus_enabled": "whether the loss has an entropy term",
     "_is_vlm": "whether rows have images",
     "_metrics": "lists of numbers to be averaged in the next log, by mode and name",
     "_step": "micro-batches trained",
+    "_tr_loss": "sum of the losses since the last log",
 }
 
 OF_A_MODEL = {
@@ -65,7 +76,8 @@ def changes() -> list[str]:
         for f, known in PINNED.items()
         if digest(f) != known
     ]
-    trainer, model = inspect.getsource(GRPOTrainer), dir(PreTrainedModel)
+    trainer = inspect.getsource(GRPOTrainer) + inspect.getsource(Trainer)
+    model = dir(PreTrainedModel)
     found += [
         f"GRPOTrainer no longer sets self.{name} ({meaning})"
         for name, meaning in OF_THE_TRAINER.items()
