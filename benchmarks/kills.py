@@ -34,10 +34,10 @@ from rlvr.interruptions import end_on_signals  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = [
     *("model=tiny", "dataset=word_problems", "shots=2", "peft=lora", "eval=sampled", "eval.n=12"),
-    *("trainer.max_steps=16", "trainer.per_device_train_batch_size=4", "eval.batch_size=4"),
-    *("trainer.gradient_accumulation_steps=2", "trainer.num_generations=4"),
+    *("trainer.max_steps=16", "trainer.batch_size=8", "eval.batch_size=4"),
+    *("trainer.micro_batch_size=4", "trainer.num_generations=4"),
     *("trainer.max_completion_length=24", "trainer.gradient_checkpointing=false"),
-    *("+trainer.extra.steps_per_generation=4", "+trainer.extra.num_iterations=2"),
+    *("trainer.optimizer_steps_per_generation=2", "trainer.num_iterations=2"),
     *("trainer.logging_steps=2", "trainer.eval_steps=6", "trainer.eval_examples=8"),
     *("trainer.learning_rate=5e-4", "trainer.save_minutes=0.002", "dataset.train_examples=40"),
 ]

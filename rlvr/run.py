@@ -45,7 +45,7 @@ def run(cfg: DictConfig, run_dir: Path) -> float:
     progress = Progress(run_dir)
     if ranks.is_main():
         print(f"{describe(cfg)}\n  into {run_dir}", file=sys.stderr, flush=True)
-        reachable.check(cfg)
+        _check_reachable(cfg, run_dir)
     try:
         progress.begin("loading libraries")
         quiet_libraries(run_dir)
@@ -61,6 +61,17 @@ def run(cfg: DictConfig, run_dir: Path) -> float:
         return _run_here(cfg, run_dir, progress)
     finally:
         progress.end()
+
+
+def _check_reachable(cfg: DictConfig, run_dir: Path) -> None:
+    """Before any library loads; a refusal is a result like any other failure."""
+    try:
+        reachable.check(cfg)
+    except UserError as error:
+        result = Result(shots=cfg.shots, seed=cfg.seed, overrides=_overrides(run_dir))
+        result.fail(error)
+        result.write(run_dir)
+        raise
 
 
 def describe(cfg: DictConfig) -> str:

@@ -82,6 +82,7 @@ def _metrics(before: float, after: float, draw: random.Random) -> Rows:
         {
             "step": step,
             "reward/total": 0.5 + _way(before, after, step) + draw.gauss(0, 0.03),
+            "reward/correctness": _way(before, after, step),
             "health/accuracy": min(1, max(0, _way(before, after, step) + draw.gauss(0, 0.03))),
             "train/length_mean": 60 - step / 3 + draw.gauss(0, 2),
             "train/entropy": 0.6 * math.exp(-step / 40) + draw.gauss(0, 0.01),

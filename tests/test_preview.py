@@ -51,7 +51,7 @@ def test_each_problem_is_told_once_with_its_jobs(previewed):
     assert code == 1
     assert "#0  shots=2 num_generations=8" in out
     assert "3 of 4 jobs cannot run" in err
-    assert err.count("does not divide the batch") == err.count("word_problems.jsonl has 8") == 1
+    assert err.count("does not hold whole groups") == err.count("word_problems.jsonl has 8") == 1
     assert "job #1 shots=2 num_generations=5; #3 shots=99 num_generations=5\n" in err
 
 
@@ -63,7 +63,13 @@ def test_sagemaker_jobs_have_their_price_and_their_settings_are_checked(previewe
     assert "ml.g6.2xlarge  <= $6.11" in out
     assert "ml.g5.xlarge  <= $7.04" in out
     assert "launcher.max_runtime" in out
-    spot = ("launcher=sagemaker", "launcher.role=r", "launcher.spot=true", "shots=0,2")
+    spot = (
+        "launcher=sagemaker",
+        "launcher.role=r",
+        "launcher.spot=true",
+        "shots=0,2",
+        "trainer.save_minutes=null",
+    )
     code, _, err = previewed("-m", "experiment=debug", *SMALL, *spot)
     assert code == 1
     assert err.count("launcher.spot=true needs checkpoints") == 1

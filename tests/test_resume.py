@@ -101,6 +101,6 @@ def test_a_sweep_goes_on_by_its_own_command_wherever_the_user_is(tmp_path):
     shown(APP, "-m", "shots=0,1", "do=ok,raise", "launcher.n_jobs=2", code=1)
     again = shown("-m", "rlvr", "resume", code=1)
     assert f"Going on with {tmp_path}/sweeps/" in again
-    assert "kept: #0 shots=0,do=ok; #2 shots=1,do=ok" in again
-    assert "run again: #1 shots=0,do=raise (failed); #3 shots=1,do=raise (failed)" in again
+    assert "kept: #0 shots=0 do=ok; #2 shots=1 do=ok" in again
+    assert "run again: #1 shots=0 do=raise (failed); #3 shots=1 do=raise (failed)" in again
     assert len(manifest.load(manifest.find("last", root=tmp_path / "sweeps")).jobs) == 4

@@ -88,13 +88,20 @@ def test_without_evaluations_the_metric_is_the_last_reward(small, tmp_path):
 
 
 def test_a_failure_is_recorded_and_raised(compose_config, tmp_path):
-    cfg = compose_config("dataset=jsonl", "dataset.path=.", "tracking=none")
+    cfg = compose_config("model=tiny", "dataset=jsonl", "dataset.path=.", "tracking=none")
     with pytest.raises(UserError):
         run(cfg, tmp_path / "run")
     result = read(tmp_path / "run")
     assert result.status == "failed"
     assert "train.jsonl" in result.error
     assert "Traceback" in result.traceback
+
+
+def test_a_model_that_is_nowhere_is_recorded_before_anything_loads(compose_config, tmp_path):
+    cfg = compose_config("tracking=none", "model.path=no/such")
+    with pytest.raises(UserError, match=r"model\.path=no/such"):
+        run(cfg, tmp_path / "run")
+    assert read(tmp_path / "run").status == "failed"
 
 
 def test_the_same_seed_gives_the_same_run(small, tmp_path):
@@ -192,10 +199,7 @@ def test_two_processes_train_one_model(small, tmp_path, strategy, monkeypatch):
     assert result.base["n"] == 6
     rows = (tmp_path / "run/evaluations/base.jsonl").read_text().splitlines()
     assert len(rows) == 6, "one file, whoever answered"
-    alone = small(
-        *("eval.k=1", "eval.after=false", "trainer.max_steps=1"),
-        "trainer.per_device_train_batch_size=16",
-    )
+    alone = small("eval.k=1", "eval.after=false", "trainer.max_steps=1")
     monkeypatch.setenv("RLVR_OUTPUT_DIR", str(tmp_path / "elsewhere"))
     run(alone, tmp_path / "alone")
     assert (tmp_path / "alone/evaluations/base.jsonl").read_text().splitlines() == rows

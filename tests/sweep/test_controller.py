@@ -7,7 +7,7 @@ import pytest
 from hydra.core.utils import JobStatus
 
 from rlvr.errors import UserError
-from rlvr.manifest import Job, load
+from rlvr.manifest import Job, Manifest, load
 from rlvr.result import Result
 from rlvr.states import State
 from rlvr.sweep.controller import importable_paths, overall
@@ -207,7 +207,9 @@ def test_a_job_knows_its_run_and_what_this_process_can_import(make_sweep):
     sweep = make_sweep("+hydra.job.env_set.MARK=7")
     (job,) = sweep.compose([["shots=1"]], 0)
     job.run_id = "r1"
+    sweep._record = Manifest("1", "n", "now", "local", [], "value", jobs=[job])
     environment = sweep.environment(job)
+    assert environment["RLVR_RUN_NAME"] == "shots=1"
     assert (environment["MARK"], environment["RLVR_RUN_ID"]) == ("7", "r1")
     assert os.getcwd() in importable_paths().split(os.pathsep)
     assert not any("site-packages" in path for path in importable_paths().split(os.pathsep))

@@ -57,7 +57,7 @@ def test_no_param_says_who_ran_it_where():
 
 def test_the_reference_recipe_has_the_settings_that_people_ask_for(compose_config):
     found = params(compose_config("tracking=none"), [])
-    asked = "num_generations per_device_train_batch_size temperature max_steps beta bf16".split()
+    asked = "num_generations batch_size temperature max_steps beta bf16".split()
     assert {f"trainer.{key}" for key in asked} <= set(found)
     assert found["peft.method"] == "qlora"
     assert found["rewards.correctness.weight"] == 1.0

@@ -17,7 +17,7 @@ def test_settings_reach_trl(compose_config, tmp_path):
     assert args.reward_weights == [0.5, 1.0]
     assert args.warmup_steps == 0.1
     assert args.output_dir == str(tmp_path / "checkpoints")
-    assert (args.seed, args.report_to, args.save_strategy.value) == (42, [], "no")
+    assert (args.seed, args.report_to, args.save_strategy.value) == (42, [], "steps")
 
 
 def test_extra_reaches_any_other_field(compose_config, tmp_path):

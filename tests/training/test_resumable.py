@@ -19,11 +19,11 @@ from rlvr.training.trainer import Trainer
 RUN = [
     *("model=tiny", "dataset=word_problems", "shots=1", "tracking=none", "peft=lora"),
     *("eval=sampled", "eval.n=4", "eval.batch_size=4", "dataset.train_examples=6"),
-    *("trainer.max_steps=6", "trainer.per_device_train_batch_size=4"),
-    *("trainer.gradient_accumulation_steps=2", "trainer.num_generations=4"),
+    *("trainer.max_steps=6", "trainer.batch_size=8", "trainer.micro_batch_size=4"),
+    "trainer.num_generations=4",
     *("trainer.max_completion_length=12", "trainer.gradient_checkpointing=false"),
     # Of four micro-batches sampled together, each is used in two of the next four steps.
-    *("+trainer.extra.steps_per_generation=4", "+trainer.extra.num_iterations=2"),
+    *("trainer.optimizer_steps_per_generation=2", "trainer.num_iterations=2"),
     # Metrics of two steps in one record, and an evaluation that draws from the same generator.
     *("trainer.logging_steps=2", "trainer.eval_steps=3", "trainer.eval_examples=4"),
     "trainer.learning_rate=1e-3",
