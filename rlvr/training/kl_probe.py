@@ -25,12 +25,8 @@ class KLProbe:
         self._kept: dict[str, Tensor] | None = None
 
     def keep(self, trainer: GRPOTrainer, inputs: dict[str, Any]) -> None:
-        """Call before the first optimizer step; a run that goes on has its first one."""
-        if self._kept is not None:
-            return
-        if trainer.state.global_step > 0:
-            if self._file.exists():
-                self._kept = torch.load(self._file, trainer.accelerator.device)
+        """Call before the first optimizer step; later calls keep nothing."""
+        if trainer.state.global_step > 0 or self._kept is not None:
             return
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)[:ROWS]
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)[:ROWS]
@@ -41,7 +37,12 @@ class KLProbe:
         torch.save(self._kept, self._file)
 
     def due(self, trainer: GRPOTrainer) -> bool:
-        """Asked at steps that have sampled: is it the first after another twentieth of the run?"""
+        """Asked at steps that have sampled: is it the first after another twentieth of the run?
+
+        A run that goes on may ask before it has trained a step: it has the probe of its beginning.
+        """
+        if self._kept is None and self._file.exists():
+            self._kept = torch.load(self._file, trainer.accelerator.device)
         args, state = trainer.args, trainer.state
         every = max(1, state.max_steps // TIMES)
         samples = args.steps_per_generation * args.num_iterations
