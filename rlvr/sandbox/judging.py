@@ -185,7 +185,10 @@ class _Candidate:
                 self.names[name] = self._function(name)
 
     def shown(self) -> str:
-        return ascii(self.last)[:100]
+        try:
+            return ascii(self.last)[:100]
+        except ValueError:  # an integer of more digits than Python writes
+            return f"a long {type(self.last).__name__}"
 
     def _function(self, name: str) -> Callable[..., object]:
         def call(*args: object, **kwargs: object) -> object:

@@ -59,7 +59,7 @@ def encode(value: object, refer: Refer | None = None, depth: int = DEEPEST) -> V
     builtin: type[Any]
     for builtin in (list, tuple, set, frozenset):
         if isinstance(value, builtin):
-            members = [encode(member, refer, depth - 1) for member in builtin.__iter__(value)]
+            members = [encode(m, refer, depth - 1) for m in builtin.__dict__["__iter__"](value)]
             return members if builtin is list else {builtin.__name__: members}
     if refer is None:
         raise ValueError(f"{type(value).__name__} is no plain value")
