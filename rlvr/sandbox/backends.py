@@ -143,6 +143,8 @@ def _open_to_all(roots: Iterable[str]) -> bool:
 def _bubblewrap(executable: str, roots: list[str], package: str) -> list[str]:
     """All namespaces; libraries read-only, without installed packages; nothing else exists."""
     shown = [executable, *roots, f"{package}/sandbox", "/etc/ld.so.cache"]
+    above = sorted({str(folder) for path in shown for folder in Path(path).parents} - {"/"})
+    folders = [part for path in above for part in ("--perms", "0755", "--dir", path)]
     binds = [part for path in shown for part in ("--ro-bind-try", path, path)]
     links = [
         part
@@ -158,6 +160,7 @@ def _bubblewrap(executable: str, roots: list[str], package: str) -> list[str]:
     return [
         *("bwrap", *NAMESPACES, *users, "--die-with-parent", "--clearenv"),
         *("--setenv", "LANG", "C.UTF-8", "--setenv", "MALLOC_ARENA_MAX", "1"),
+        *folders,  # of itself it would close them to other users
         *binds,
         *links,
         *hidden,

@@ -22,6 +22,7 @@ def walls(secret, parent):
         "network": tries(lambda: socket.socket()),
         "signals": tries(lambda: os.kill(parent, 0)),
         "processes": tries(os.fork),
+        "library": tries(lambda: __import__("colorsys")),
     }
 """
 
@@ -38,6 +39,8 @@ def main(backend: Backend) -> str:
     except (SandboxError, CandidateError, OSError, KeyError) as error:
         return f"{type(error).__name__}: {error}".replace("\n", " ")
     assert isinstance(found, dict)
+    if found.pop("library") != "open":
+        return "a candidate cannot import Python's own library"
     open_walls = [name for name, state in found.items() if state != "closed"]
     return f"it leaves open: {', '.join(open_walls)}" if open_walls else "works"
 

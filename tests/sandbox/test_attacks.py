@@ -131,7 +131,11 @@ def test_no_program_reads_the_host(sandbox: Sandbox, host: Host, path: str) -> N
 
 
 def test_what_must_be_closed_is_not_closed_to_everything(sandbox: Sandbox, host: Host) -> None:
-    for code, given in ((READER, os.__file__), (READER, "/dev/urandom")):
+    for code, given in (
+        (READER, os.__file__),
+        (READER, "/dev/urandom"),
+        ("def f(x):\n  __import__(x)\n  return 'open'", "sqlite3.dump"),
+    ):
         outcome = judge(sandbox, host, code, [f"assert f({given!r}) == 'open'"])
         assert outcome.passed == 1
 
