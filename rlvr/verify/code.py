@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rlvr.errors import UserError
-from rlvr.sandbox.backends import choose
+from rlvr.sandbox.choose import choose
 from rlvr.sandbox.runner import Limits
 from rlvr.verify.answers import spoken
 from rlvr.verify.pool import Reply, Request, WorkerPool

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from sandbox.attacks import DRAINS, ESCAPES, FORGERIES, READ, READER, TESTS
 
-from rlvr.sandbox.backends import Backend, probe
+from rlvr.sandbox.backends import Backend
+from rlvr.sandbox.choose import probe
 from rlvr.sandbox.judging import Outcome, judge_function
 from rlvr.sandbox.runner import Limits, Sandbox, Task
 
