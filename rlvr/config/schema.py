@@ -152,8 +152,8 @@ class PromptConfig:
     question: str = "Question: {question}\n"
     solution: str = "Solution: Let's think step by step."
     answer_prefix: str = "#### The final answer is"
-    completion: str = " {solution}\n{answer_prefix} {answer}"
     separator: str = "\n\n"
+    completion: str = " {solution}\n{answer_prefix} {answer}"
 
 
 @dataclass

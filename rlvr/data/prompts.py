@@ -21,8 +21,8 @@ class PromptTemplate:
     question: str = "Question: {question}\n"
     solution: str = "Solution: Let's think step by step."
     answer_prefix: str = "#### The final answer is"
-    completion: str = " {solution}\n{answer_prefix} {answer}"
     separator: str = "\n\n"
+    completion: str = " {solution}\n{answer_prefix} {answer}"
 
     def ask(self, question: str) -> str:
         return self.question.format(question=question) + self.solution
