@@ -51,25 +51,34 @@ def packages(roots: Iterable[str]) -> list[str]:
     return [str(path / name) for path in below for name in _PACKAGES if (path / name).is_dir()]
 
 
-def ruleset(paths: Iterable[str], listed: Iterable[str]) -> int | None:
-    """A Landlock ruleset: `paths` may be read, `listed` only listed, all else is closed.
-
-    None where there is no Landlock.
-    """
+def close_files(paths: Iterable[str], listed: Iterable[str]) -> None:
+    """By Landlock, for this process and its children: `paths` may be read, `listed` only listed,
+    all else is closed, and so is TCP. Nothing happens where there is no Landlock."""
     abi = landlock_abi()
     if not abi:
-        return None
+        return
     rights = (1 << 13) - 1  # of ABI 1; then refer, truncate and ioctl on devices
     for since, right in ((2, 13), (3, 14), (5, 15)):
         rights |= (1 << right) if abi >= since else 0
-    attributes = struct.pack("QQQ", rights, 0b11, 0b11)  # TCP; abstract sockets and signals
-    size = 8 if abi < 4 else 16 if abi < 6 else 24
-    rules = _call(_CREATE_RULESET, attributes, size, 0)
+    attributes = struct.pack("QQ", rights, 0b11)
+    rules = _call(_CREATE_RULESET, attributes, 8 if abi < 4 else 16, 0)
     for path in (*paths, "/dev/null", "/dev/zero", "/dev/urandom"):
         _allow(rules, path, _READ_FILE | _READ_DIR)
     for path in listed:
         _allow(rules, path, _READ_DIR)
-    return rules
+    _restrict(rules)
+
+
+def _close_signals() -> None:
+    """Signals to, and abstract sockets of, processes that are not its own children."""
+    if landlock_abi() >= 6:
+        _restrict(_call(_CREATE_RULESET, struct.pack("QQQ", 0, 0, 0b11), 24, 0))
+
+
+def _restrict(rules: int) -> None:
+    _control(PR_SET_NO_NEW_PRIVS, 1)
+    _call(_RESTRICT_SELF, rules, 0)
+    os.close(rules)
 
 
 def _allow(rules: int, path: str, rights: int) -> None:
@@ -153,14 +162,12 @@ def drop_privileges(user: int, reads_all: bool) -> bool:
     return done
 
 
-def lock(rules: int | None, program: bytes) -> None:
+def lock(program: bytes) -> None:
     """The last step: from here on the process can only read, reckon and answer."""
     _control(PR_SET_PDEATHSIG, 9)
     _control(PR_SET_DUMPABLE, 0)
     _control(PR_SET_NO_NEW_PRIVS, 1)
-    if rules is not None:
-        _call(_RESTRICT_SELF, rules, 0)
-        os.close(rules)
+    _close_signals()
     code = ctypes.create_string_buffer(program)
     filters = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
     if _LIBC.prctl(PR_SET_SECCOMP, 2, ctypes.c_char_p(filters), 0, 0):

@@ -33,8 +33,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     settings: dict[str, Any] = json.loads(sys.argv[2])
     restrict.end_with_parent()
-    for name in WARM:
-        __import__(name)
+    _warm_up()
     inside = _Inside(settings)
     del sys.argv[1:]
     gc.collect()
@@ -51,6 +50,20 @@ def main() -> None:
         for file in files:
             os.close(file)
         _serve(control, child)
+
+
+def _warm_up() -> None:
+    """Do once what each child does first: it then finds its memory in place, and forks in 2 ms."""
+    for name in WARM:
+        __import__(name)
+    reader, writer = os.pipe()
+    names: dict[str, Any] = {}
+    exec(compile("def f(x):\n    return [x + 1, (x,), {x: 'x'}]", FILE, "exec"), names)
+    call = {"name": "f", "args": values.encode([1.5]), "kwargs": values.encode({})}
+    _say(writer, _called(names, call, []))
+    values.receive(reader, time.monotonic())
+    os.close(reader)
+    os.close(writer)
 
 
 def _serve(control: socket.socket, child: int) -> None:
@@ -71,9 +84,9 @@ class _Inside:
     def __init__(self, settings: dict[str, Any]) -> None:
         self._settings = settings
         self._locked: bool = settings["locked"]
-        self._rules = None
+        self._nothing = os.open(os.devnull, os.O_RDWR)
         if self._locked:
-            self._rules = restrict.ruleset(restrict.readable(settings["roots"]), settings["roots"])
+            restrict.close_files(restrict.readable(settings["roots"]), settings["roots"])
             self._program = restrict.seccomp_program()
 
     def run(self, files: list[int]) -> None:
@@ -92,18 +105,13 @@ class _Inside:
             os._exit(code & 0xFF)
 
     def _arranged(self, files: list[int]) -> int:
-        """Input and output on 0 and 1, the channel on 3, the rules on 4, nothing else open."""
-        nothing = os.open(os.devnull, os.O_RDWR)
-        given, printed = files[1:] or (nothing, nothing)
-        wanted = [given, printed, nothing, files[0]]
-        if self._rules is not None:
-            wanted.append(self._rules)
-        high = [fcntl.fcntl(file, fcntl.F_DUPFD, HIGH) for file in wanted]
+        """Input and output on 0 and 1, the channel on 3, nothing else open."""
+        given, printed = files[1:] or (self._nothing, self._nothing)
+        high = [fcntl.fcntl(file, fcntl.F_DUPFD, HIGH)
+                for file in (given, printed, self._nothing, files[0])]  # fmt: skip
         for number, file in enumerate(high):
             os.dup2(file, number)
-        os.closerange(len(wanted), HIGH + len(wanted))
-        if self._rules is not None:
-            self._rules = 4
+        os.closerange(len(high), HIGH + len(high))
         return 3
 
     def _lock(self) -> None:
@@ -113,7 +121,7 @@ class _Inside:
             own_user = restrict.drop_privileges(settings["user"], settings["reads_all"])
         restrict.limit(settings["memory"], settings["seconds"], 64 if own_user else None)
         if self._locked:
-            restrict.lock(self._rules, self._program)
+            restrict.lock(self._program)
         for name in [name for name in sys.modules if name.partition(".")[0] == "rlvr"]:
             del sys.modules[name]
         sys.setrecursionlimit(1000)
