@@ -9,6 +9,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ class Backend(StrEnum):
     """In the order in which `auto` tries them; all but `none` also lock each process themselves."""
 
     bubblewrap = "bubblewrap"
+    sandlock = "sandlock"
     landlock = "landlock"
     none = "none"  # no isolation at all
 
@@ -34,8 +36,8 @@ def library_roots() -> list[str]:
     return list(dict.fromkeys(str(path.resolve()) for path in named if path.is_dir()))
 
 
-def command(backend: Backend, control: int, limits: Mapping[str, Any]) -> list[str]:
-    """What starts the zygote: `control` is the number of its socket, `limits` as `runner` has."""
+def command(backend: Backend, limits: Mapping[str, Any]) -> list[str]:
+    """What starts the zygote, whose standard input is its socket; `limits` as `runner` has."""
     executable = os.path.realpath(sys.executable)
     roots = library_roots()
     settings = {
@@ -51,10 +53,11 @@ def command(backend: Backend, control: int, limits: Mapping[str, Any]) -> list[s
         f"package.__path__ = [{package!r}]; sys.modules['rlvr'] = package; "
         "from rlvr.sandbox.zygote import main; main()"
     )
-    zygote = [executable, "-I", "-S", "-B", "-X", "utf8", "-c", boot, str(control)]
-    zygote.append(json.dumps(settings))
+    zygote = [executable, "-I", "-S", "-B", "-X", "utf8", "-c", boot, json.dumps(settings)]
     if backend is Backend.bubblewrap:
         return [*_bubblewrap(executable, roots, package), *zygote]
+    if backend is Backend.sandlock:
+        return [*_sandlock(executable, roots, package), json.dumps(zygote)]
     return zygote
 
 
@@ -90,3 +93,15 @@ def _bubblewrap(executable: str, roots: list[str], package: str) -> list[str]:
         *hidden,
         *("--dev", "/dev", "--remount-ro", "/", "--chdir", "/", "--"),
     ]
+
+
+def _sandlock(executable: str, roots: list[str], package: str) -> list[str]:
+    """Its own Landlock and seccomp, with a supervisor; a program of ours that is given what may be
+    read, and the zygote's command."""
+    found = find_spec("sandlock")
+    assert found is not None
+    assert found.origin is not None
+    launcher = Path(__file__).with_name("sandlock_launcher.py")
+    read = [executable, *roots, package, "/dev"]
+    installed = Path(found.origin).parents[1]
+    return [sys.executable, "-P", str(launcher), str(installed), json.dumps(read)]

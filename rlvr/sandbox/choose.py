@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 
 from rlvr.errors import UserError
 from rlvr.sandbox.backends import Backend
@@ -16,6 +17,7 @@ from rlvr.sandbox.restrict import landlock_abi
 log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 60.0
+SANDLOCK_ABI = 6  # Linux 6.12
 
 
 class SandboxUnavailable(UserError):  # noqa: N818 (the name that users are told)
@@ -70,6 +72,10 @@ def probe(backend: Backend) -> str:
     """ "works", or why a program that tries the walls of `backend` did not end as it must."""
     if backend is Backend.bubblewrap and shutil.which("bwrap") is None:
         return "there is no bwrap on the PATH"
+    if backend is Backend.sandlock and find_spec("sandlock") is None:
+        return "the package sandlock is not installed: pip install 'rlvr[sandbox]'"
+    if backend is Backend.sandlock and landlock_abi() < SANDLOCK_ABI:
+        return f"the kernel's Landlock has ABI {landlock_abi()}, {SANDLOCK_ABI} is needed"
     if backend is Backend.landlock and not landlock_abi():
         return "the kernel has no Landlock (Linux 5.13), or a container forbids it"
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)

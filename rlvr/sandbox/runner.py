@@ -60,13 +60,11 @@ class Sandbox:
     def _start(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            command = backends.command(self.backend, theirs.fileno(), asdict(self.limits))
             self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
+                backends.command(self.backend, asdict(self.limits)),
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
                 env={**_SEARCH, "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1"},
             )
         self._control.settimeout(START_SECONDS)

@@ -29,9 +29,9 @@ WARM = (
 
 
 def main() -> None:
-    """Serve until the runner hangs up: `zygote.py CONTROL SETTINGS`, a socket's number and JSON."""
-    control = socket.socket(fileno=int(sys.argv[1]))
-    settings: dict[str, Any] = json.loads(sys.argv[2])
+    """Serve the socket that is the standard input until the runner hangs up; settings as JSON."""
+    control = socket.socket(fileno=0)
+    settings: dict[str, Any] = json.loads(sys.argv[1])
     restrict.end_with_parent()
     _warm_up()
     inside = _Inside(settings)

@@ -12,12 +12,12 @@ from rlvr.sandbox.choose import SandboxUnavailable, choose, probe
 def test_the_first_that_works_is_chosen_and_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = {Backend.bubblewrap: "there is no bwrap", Backend.landlock: "works"}
+    found = {b: f"no {b} here" for b in Backend} | {Backend.landlock: "works"}
     monkeypatch.setattr(module, "probe", found.__getitem__)
     with caplog.at_level(logging.INFO):
         choice = choose("auto", allow_unsafe_execution=False)
     assert choice.backend is Backend.landlock
-    assert "landlock (bubblewrap: there is no bwrap)" in caplog.text
+    assert "landlock (bubblewrap: no bubblewrap here; sandlock: no sandlock here)" in caplog.text
 
 
 def test_without_any_the_message_says_what_was_found_of_each(
