@@ -33,7 +33,8 @@ class CodeVerifier:
     texts for a program. The gold is a solution that passes.
 
     `seconds` bound one completion, `call_seconds` one call, `memory_mb` its memory; `workers` run
-    at a time. `sandbox` is `auto` or a name in `rlvr.sandbox.backends.Backend`.
+    at a time. `sandbox` is `auto` or a name in `rlvr.sandbox.backends.Backend`. `opening` is the
+    beginning of the code, where the prompt has written it already.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class CodeVerifier:
         memory_mb: int = 512,
         workers: int = WORKERS,
         allow_unsafe_execution: bool = False,
+        opening: str = "",
     ) -> None:
         if memory_mb < 64 or call_seconds <= 0:
             raise UserError(
                 f"memory_mb={memory_mb}, call_seconds={call_seconds} of the verifier: expected at "
                 "least 64 MB, which Python itself needs, and more than 0 seconds."
             )
+        self._opening = opening
         self.sandbox = choose(sandbox, allow_unsafe_execution)
         limits = Limits(memory_mb << 20, seconds, min(call_seconds, seconds))
         self._pool = WorkerPool(
@@ -68,7 +71,7 @@ class CodeVerifier:
 
     def example(self, gold: str) -> str:
         """A completion with the solution `gold`, as a model would write it."""
-        return f"```python\n{gold}\n```"
+        return gold if self._opening else f"```python\n{gold}\n```"
 
     def verify(
         self, completions: Sequence[str], golds: Sequence[str], **columns: Sequence[Any]
@@ -94,7 +97,7 @@ class CodeVerifier:
             return Verdict(0.0, Reason.NO_ANSWER)
         if len(code) > LONGEST_CODE:
             return Verdict(0.0, Reason.UNPARSEABLE)
-        return {**task, "context": task["context"] or "", "code": code}
+        return {**task, "context": task["context"] or "", "code": self._opening + code}
 
     def _ask(self, requests: list[Request]) -> list[Reply | Reason]:
         """Replies; one that ran into the judge's own deadline is asked for once more.
