@@ -8,6 +8,7 @@ SAGEMAKER = [["sagemaker.py", action] for action in ("overhead", "kills", "sweep
 
 for script, *arguments in [
     ["verifiers.py"],
+    ["sandbox.py"],
     ["compare.py"],
     ["shared_prefix.py"],
     ["memory.py"],

@@ -41,6 +41,7 @@ class Result:
     seed: int | None = None
     overrides: list[str] = field(default_factory=list)
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sandbox: str | None = None  # where a model's code was executed: docs/code.md
     run_id: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     git: dict[str, Any] | None = None

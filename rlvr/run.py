@@ -197,6 +197,7 @@ def _experiment(
     from rlvr.rewards.build import build_rewards
     from rlvr.safeguards.learning_rate import learning_rate_warning
     from rlvr.verify.build import build_verifier
+    from rlvr.verify.code import CodeVerifier
 
     progress.begin("data")
     if ranks.is_main():
@@ -206,6 +207,9 @@ def _experiment(
     rewards = build_rewards(cfg.rewards)
     splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=build_verifier(cfg.dataset))
     asked = tasks(cfg, splits)
+    sandboxes = {str(v.sandbox) for v in (splits.verifier, *(task.verifier for task in asked))
+                 if isinstance(v, CodeVerifier)}  # fmt: skip
+    result.sandbox = ", ".join(sorted(sandboxes)) or None
     planned_steps(cfg, len(splits.train))  # refuses what is no plan
     for name in ("train", "validation", "test"):
         data = getattr(splits, name)

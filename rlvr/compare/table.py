@@ -18,6 +18,7 @@ NONE = "-"
 TRAINED = "trained [95 % CI]"
 FROM = "from"
 SETTINGS = "settings"  # in one column, where the terminal is too narrow for one each
+UNSAFE = "none"  # the sandbox of a run that executed a model's code without one
 ENDED_BADLY = ("failed", "killed", "lost")
 STYLES = {"failed": "bold red", "lost": "bold red", "killed": "yellow"}
 EXPENDABLE = ("cost $", "time", "form %", "right of form %", "points", "base %", "seeds")
@@ -168,6 +169,16 @@ def notes(comparison: Comparison) -> list[str]:
     lines += [f"run {r.index} ({r.label()}) {r.state}: {reason(r)}" for r in badly[:LISTED]]
     if len(badly) > LISTED:
         lines.append(f"and {len(badly) - LISTED} more ended without a result")
+    unsafe = [
+        row
+        for row in comparison.rows
+        if row.result and UNSAFE in (row.result.sandbox or "").split(", ")
+    ]
+    if unsafe:
+        lines.append(
+            f"UNSAFE: {len(unsafe)} runs executed the model's code without a sandbox, so nothing "
+            "kept it from their rewards and results"
+        )
     return lines
 
 

@@ -153,6 +153,7 @@ class PromptConfig:
     solution: str = "Solution: Let's think step by step."
     answer_prefix: str = "#### The final answer is"
     separator: str = "\n\n"
+    completion: str = " {solution}\n{answer_prefix} {answer}"
 
 
 @dataclass

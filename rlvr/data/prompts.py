@@ -22,13 +22,15 @@ class PromptTemplate:
     solution: str = "Solution: Let's think step by step."
     answer_prefix: str = "#### The final answer is"
     separator: str = "\n\n"
+    completion: str = " {solution}\n{answer_prefix} {answer}"
 
     def ask(self, question: str) -> str:
         return self.question.format(question=question) + self.solution
 
     def solve(self, solution: str, answer: str) -> str:
-        """A completion in the reference format; begins with a space, as tokenizers expect."""
-        return f" {solution}\n{self.answer_prefix} {answer}"
+        """A completion as exemplars show it; begins with a space, as tokenizers expect of words."""
+        written = {"solution": solution, "answer": answer, "answer_prefix": self.answer_prefix}
+        return self.completion.format(**written)
 
 
 @dataclass(frozen=True)

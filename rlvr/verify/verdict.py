@@ -15,6 +15,7 @@ class Reason(StrEnum):
     NO_ANSWER = "no_answer"
     MULTIPLE_ANSWERS = "multiple_answers"
     UNPARSEABLE = "unparseable"
+    RUN_ERROR = "run_error"
     TIMEOUT = "timeout"
     INFRA_ERROR = "infra_error"
 

@@ -54,6 +54,14 @@ def test_failed_runs_say_so_and_why(make_sweep):
     assert not any("shots=8" in note for note in notes)
 
 
+def test_runs_without_a_sandbox_are_marked(make_sweep):
+    comparison = read_sweep(make_sweep([("shots=0", {}), ("shots=2", {}), ("shots=4", {})]))
+    assert not any("sandbox" in note for note in table.notes(comparison))
+    comparison.rows[0].result.sandbox = "none"
+    comparison.rows[1].result.sandbox = "landlock (bubblewrap: there is no bwrap on the PATH)"
+    assert [n[:14] for n in table.notes(comparison) if "sandbox" in n] == ["UNSAFE: 1 runs"]
+
+
 def test_without_trained_evaluation_the_metric_is_shown(make_sweep):
     directory = make_sweep([("shots=0", {"base": None, "trained": None})])
     comparison = read_sweep(directory)

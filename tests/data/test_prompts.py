@@ -32,6 +32,8 @@ def test_every_field_of_the_template_is_used() -> None:
     assert PromptBuilder(template, [ONE])("x") == (
         "Do it.|Q How many? A It is 1 + 1 = 2.\nSo 2|Q x A"
     )
+    code = PromptTemplate("", "Q {question} ", "```\n", "", "|", "{answer}\n```")
+    assert PromptBuilder(code, [ONE])("x") == "Q How many? ```\n2\n```|Q x ```\n"
 
 
 def test_braces_in_a_question_are_text() -> None:

@@ -34,7 +34,7 @@ def load(
             files["validation"] = find_file(source, "validation")
         return {split: _rows(file, question, answer) for split, file in files.items()}
     rows = _rows(source, question, answer)
-    return {"test": rows} if test_fraction is None else _split(source, rows, seed, test_fraction)
+    return {"test": rows} if test_fraction is None else split(source, rows, seed, test_fraction)
 
 
 def find_file(directory: Path, split: str) -> Path:
@@ -82,7 +82,7 @@ def _check_value(value: object, column: str, expected: str, where: str) -> None:
         )
 
 
-def _split(file: Path, rows: list[Row], seed: int, fraction: float) -> dict[str, list[Row]]:
+def split(file: Path, rows: list[Row], seed: int, fraction: float) -> dict[str, list[Row]]:
     """A seeded test split with at least one row on either side."""
     if not 0 < fraction < 1:
         raise UserError(f"dataset.loader.test_fraction={fraction}: expected above 0 and below 1.")

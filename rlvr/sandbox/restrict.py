@@ -1,0 +1,190 @@
+"""What a process takes from itself for ever before it runs a candidate: our own sandbox.
+
+Limits, privileges, then Landlock (files, TCP, signals; linux/landlock.h) and seccomp (system calls;
+linux/seccomp.h). Neither needs root or namespaces, and both stack on what a container has set.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import platform
+import resource
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rlvr.sandbox import syscalls
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS = 1, 4, 8
+PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 22, 38
+CAP_DAC_READ_SEARCH = 1 << 2
+NOBODY = 65534
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_READ_FILE, _READ_DIR = 1 << 2, 1 << 3
+_PACKAGES = ("site-packages", "dist-packages")  # a benchmark's answers may be installed there
+
+
+def landlock_abi() -> int:
+    """0 where the kernel has no Landlock, or a container forbids it."""
+    return max(0, _LIBC.syscall(_CREATE_RULESET, None, 0, 1))
+
+
+def readable(roots: Iterable[str]) -> list[str]:
+    """What lies in library folders but for installed packages, and the folders to be listed."""
+    found: list[str] = []
+    for root in roots:
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(root):
+                if entry.name.startswith("python") and entry.is_dir():
+                    found += readable([entry.path])
+                elif entry.name not in _PACKAGES:
+                    found.append(entry.path)
+    return found
+
+
+def packages(roots: Iterable[str]) -> list[str]:
+    """The folders of installed packages that `readable` leaves out."""
+    below = (path for root in roots for path in (Path(root), *Path(root).glob("python*")))
+    return [str(path / name) for path in below for name in _PACKAGES if (path / name).is_dir()]
+
+
+def close_files(paths: Iterable[str], listed: Iterable[str]) -> None:
+    """By Landlock, for this process and its children: `paths` may be read, `listed` only listed,
+    all else is closed, and so is TCP. Nothing happens where there is no Landlock."""
+    abi = landlock_abi()
+    if not abi:
+        return
+    rights = (1 << 13) - 1  # of ABI 1; then refer, truncate and ioctl on devices
+    for since, right in ((2, 13), (3, 14), (5, 15)):
+        rights |= (1 << right) if abi >= since else 0
+    attributes = struct.pack("QQ", rights, 0b11)
+    rules = _call(_CREATE_RULESET, attributes, 8 if abi < 4 else 16, 0)
+    for path in (*paths, "/dev/null", "/dev/zero", "/dev/urandom"):
+        _allow(rules, path, _READ_FILE | _READ_DIR)
+    for path in listed:
+        _allow(rules, path, _READ_DIR)
+    _restrict(rules)
+
+
+def _close_signals() -> None:
+    """Signals to, and abstract sockets of, processes that are not its own children."""
+    if landlock_abi() >= 6:
+        _restrict(_call(_CREATE_RULESET, struct.pack("QQQ", 0, 0, 0b11), 24, 0))
+
+
+def _restrict(rules: int) -> None:
+    _control(PR_SET_NO_NEW_PRIVS, 1)
+    _call(_RESTRICT_SELF, rules, 0)
+    os.close(rules)
+
+
+def _allow(rules: int, path: str, rights: int) -> None:
+    try:
+        file = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    if not os.path.isdir(path):
+        rights &= ~_READ_DIR
+    _call(_ADD_RULE, rules, 1, struct.pack("=Qi", rights, file), 0)
+    os.close(file)
+
+
+def seccomp_program() -> bytes:
+    """The filter for this machine's architecture; KeyError where we have none."""
+    column, architecture = ARCHITECTURES[platform.machine()]
+    load, is_equal, at_least, any_of, end = 0x20, 0x15, 0x35, 0x45, 0x06
+    kill, allow, deny, missing = 0x80000000, 0x7FFF0000, 0x50000 | errno.EPERM, 0x50000 | 38
+    program = [(load, 0, 0, 4), (is_equal, 1, 0, architecture), (end, 0, 0, kill)]
+    program += [(load, 0, 0, 0), (at_least, 0, 1, 0x40000000), (end, 0, 0, deny)]  # x32
+    for numbers in syscalls.DENIED.values():
+        if numbers[column] is not None:
+            program += [(is_equal, 0, 1, numbers[column] or 0), (end, 0, 0, deny)]
+    program += [(is_equal, 0, 1, syscalls.CLONE3[column]), (end, 0, 0, missing)]
+    flags, second, third = 16, 24, (32, 36)  # where arguments stand, low and high word
+    program += [(is_equal, 0, 4, syscalls.CLONE[column]), (load, 0, 0, flags)]
+    program += [(any_of, 1, 0, syscalls.CLONE_THREAD), (end, 0, 0, deny), (end, 0, 0, allow)]
+    program += [(is_equal, 0, 6, syscalls.PRLIMIT[column]), (load, 0, 0, third[0])]
+    program += [(is_equal, 0, 2, 0), (load, 0, 0, third[1]), (is_equal, 1, 0, 0)]
+    program += [(end, 0, 0, deny), (end, 0, 0, allow)]
+    for call, denied in (
+        (syscalls.FCNTL, syscalls.DENIED_FCNTL),
+        (syscalls.IOCTL, syscalls.DENIED_IOCTL),
+    ):
+        program += [(is_equal, 0, 2 + 2 * len(denied), call[column]), (load, 0, 0, second)]
+        for command in denied:
+            program += [(is_equal, 0, 1, command), (end, 0, 0, deny)]
+        program += [(end, 0, 0, allow)]
+    program += [(end, 0, 0, allow)]
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
+
+
+def limit(memory: int, seconds: float, threads: int | None) -> None:
+    """Bytes of address space, seconds on a CPU, and of a user of its own threads."""
+    limits: Mapping[int, int] = {
+        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_CPU: int(seconds) + 1,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: 64,
+        resource.RLIMIT_STACK: 8 << 20,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+        **({resource.RLIMIT_NPROC: threads} if threads else {}),
+    }
+    for name, value in limits.items():
+        resource.setrlimit(name, (value, value))
+
+
+def drop_privileges(user: int, reads_all: bool) -> bool:
+    """Become `user`, or nobody where it cannot be had, without any capability; whether it worked.
+
+    With `reads_all` the right to read all files is kept: Python may lie in root's own folder, and
+    Landlock says what may be read of it.
+    """
+    kept = CAP_DAC_READ_SEARCH if reads_all and os.geteuid() == 0 else 0
+    _LIBC.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    done = False
+    for number in (user, NOBODY):
+        with contextlib.suppress(OSError):
+            os.setgroups([])
+            os.setresgid(number, number, number)
+            os.setresuid(number, number, number)
+            done = True
+            break
+    header = struct.pack("=Ii", 0x20080522, 0)
+    for capabilities in (kept, 0):  # `kept` may never have been there
+        data = struct.pack("=6I", capabilities, capabilities, 0, 0, 0, 0)
+        if _LIBC.capset(header, data) == 0:
+            break
+    return done
+
+
+def lock(program: bytes) -> None:
+    """The last step: from here on the process can only read, reckon and answer."""
+    _control(PR_SET_PDEATHSIG, 9)
+    _LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # where it may: sandlock forbids the call itself
+    _control(PR_SET_NO_NEW_PRIVS, 1)
+    _close_signals()
+    code = ctypes.create_string_buffer(program)
+    filters = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
+    if _LIBC.prctl(PR_SET_SECCOMP, 2, ctypes.c_char_p(filters), 0, 0):
+        raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def end_with_parent() -> None:
+    _control(PR_SET_PDEATHSIG, 9)
+
+
+def _control(option: int, value: int) -> None:
+    if _LIBC.prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), f"prctl {option}")
+
+
+def _call(number: int, *arguments: object) -> int:
+    result: int = _LIBC.syscall(number, *arguments)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"system call {number}")
+    return result

@@ -1,0 +1,207 @@
+"""The inside: a warm Python that forks one locked process for each execution of a candidate.
+
+Started by `rlvr.sandbox.runner`, under whatever its backend puts around it. It sees neither tests
+nor expected values, has no environment, and imports the standard library alone.
+"""
+
+import contextlib
+import fcntl
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+from rlvr.sandbox import restrict, values
+
+READY, RUN, KILL = b"ready", b"run", b"kill"
+HIGH = 64  # above all open files of the zygote
+OVER = 0.2  # seconds that a program which has closed its output has left to end
+FILE = "solution.py"
+# Imported once, not by every candidate.
+WARM = (
+    "abc bisect collections copy datetime decimal fractions functools heapq itertools json math "
+    "operator random re statistics string typing"
+).split()
+
+
+def main() -> None:
+    """Serve the socket that is the standard input until the runner hangs up; settings as JSON."""
+    control = socket.socket(fileno=0)
+    settings: dict[str, Any] = json.loads(sys.argv[1])
+    restrict.end_with_parent()
+    _warm_up()
+    inside = _Inside(settings)
+    del sys.argv[1:]
+    gc.collect()
+    gc.freeze()
+    control.send(READY)
+    while True:
+        message, files, _, _ = socket.recv_fds(control, 64, 3)
+        if not message:
+            return
+        child = os.fork()
+        if child == 0:
+            control.close()
+            inside.run(files)
+        for file in files:
+            os.close(file)
+        _serve(control, child)
+
+
+def _warm_up() -> None:
+    """Do once what each child does first: it then finds its memory in place, and forks in 2 ms."""
+    for name in WARM:
+        __import__(name)
+    reader, writer = os.pipe()
+    names: dict[str, Any] = {}
+    exec(compile("def f(x):\n    return [x + 1, (x,), {x: 'x'}]", FILE, "exec"), names)
+    call = {"name": "f", "args": values.encode([1.5]), "kwargs": values.encode({})}
+    _say(writer, _called(names, call, []))
+    values.receive(reader, time.monotonic())
+    os.close(reader)
+    os.close(writer)
+
+
+def _serve(control: socket.socket, child: int) -> None:
+    """Wait for the runner's word, end the child, report how it ended."""
+    word = control.recv(64)
+    until = time.monotonic() + (OVER if word == RUN else 0.0)
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < until:
+        time.sleep(0.002)
+    if ended == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        ended = os.waitpid(child, 0)
+    control.send(str(os.waitstatus_to_exitcode(ended[1])).encode())
+
+
+class _Inside:
+    """What is ready before the fork, and the child that it makes."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._settings = settings
+        self._locked: bool = settings["locked"]
+        self._nothing = os.open(os.devnull, os.O_RDWR)
+        if self._locked:
+            restrict.close_files(restrict.readable(settings["roots"]), settings["roots"])
+            self._program = restrict.seccomp_program()
+
+    def run(self, files: list[int]) -> None:
+        """Never returns. `files`: the channel, and the program's input and output."""
+        code = 1
+        try:
+            channel = self._arranged(files)
+            self._lock()
+            code = _candidate(channel)
+        except SystemExit as error:  # of a program
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        except BaseException:
+            code = 1
+        finally:
+            _flush()
+            os._exit(code & 0xFF)
+
+    def _arranged(self, files: list[int]) -> int:
+        """Input and output on 0 and 1, the channel on 3, nothing else open."""
+        given, printed = files[1:] or (self._nothing, self._nothing)
+        high = [fcntl.fcntl(file, fcntl.F_DUPFD, HIGH)
+                for file in (given, printed, self._nothing, files[0])]  # fmt: skip
+        for number, file in enumerate(high):
+            os.dup2(file, number)
+        os.closerange(len(high), HIGH + len(high))
+        return 3
+
+    def _lock(self) -> None:
+        settings = self._settings
+        own_user = False
+        if self._locked:
+            own_user = restrict.drop_privileges(settings["user"], settings["reads_all"])
+        restrict.limit(settings["memory"], settings["seconds"], 64 if own_user else None)
+        if self._locked:
+            restrict.lock(self._program)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "rlvr"]:
+            del sys.modules[name]
+        sys.setrecursionlimit(1000)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):
+            stream.flush()
+
+
+def _candidate(channel: int) -> int:
+    task = values.receive(channel, most=sys.maxsize)
+    try:
+        context = compile(task["context"], FILE, "exec", dont_inherit=True)
+        code = compile(task["code"], FILE, "exec", dont_inherit=True)
+    except BaseException as error:  # SyntaxError, MemoryError, RecursionError, UnicodeError
+        return _say(channel, {"not_compiled": _described(error)})
+    if task["program"]:
+        _say(channel, {"compiled": True})
+        os.close(channel)
+        module = sys.modules["__main__"]
+        vars(module).clear()
+        vars(module).update(__name__="__main__", __builtins__=__builtins__)
+        exec(code, vars(module))
+        return 0
+    _say(channel, {"compiled": True})
+    return _functions(channel, task, context, code)
+
+
+def _functions(channel: int, task: dict[str, Any], context: Any, code: Any) -> int:
+    """Define the candidate's functions, then answer calls until killed."""
+    module = type(sys)("solution")
+    sys.modules["solution"] = module
+    try:
+        exec(context, vars(module))
+        exec(code, vars(module))
+        defined = callable(vars(module).get(task["entry_point"]))
+    except BaseException as error:
+        return _say(channel, {"not_run": _described(error)})
+    if not defined:
+        return _say(channel, {"not_run": f"{task['entry_point']} is not defined"})
+    _say(channel, {"ready": True})
+    kept: list[object] = []
+    while True:
+        call = values.receive(channel, most=sys.maxsize)
+        _say(channel, {"id": call["id"], **_called(vars(module), call, kept)})
+
+
+def _called(names: dict[str, Any], call: dict[str, Any], kept: list[object]) -> dict[str, Any]:
+    def refer(value: object) -> int:
+        kept.append(value)
+        return len(kept) - 1
+
+    def given(value: object) -> object:
+        if isinstance(value, values.Remote):
+            return kept[value.number]
+        if isinstance(value, list | tuple):
+            return type(value)(map(given, value))
+        return value
+
+    try:
+        arguments: Any = given(values.decode(call["args"]))
+        keywords: Any = values.decode(call["kwargs"])
+        result = names[call["name"]](*arguments, **{k: given(v) for k, v in keywords.items()})
+        return {"value": values.encode(result, refer)}
+    except BaseException as error:
+        return {"raised": _described(error)}
+
+
+def _described(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"[:200]
+    except BaseException:
+        return type(error).__name__
+
+
+def _say(channel: int, message: dict[str, Any]) -> int:
+    try:
+        values.send(channel, message)
+    except (ValueError, RecursionError, MemoryError) as error:
+        values.send(channel, {"id": message.get("id"), "raised": _described(error)})
+    return 0

@@ -1,0 +1,106 @@
+"""One verdict per completion, from one execution; nothing of it in the trainer's process."""
+
+import time
+
+import pytest
+
+from rlvr.errors import UserError
+from rlvr.verify.code import CodeVerifier, extract
+from rlvr.verify.verdict import Reason, Verdict
+
+TESTS = ["assert f(1) == 2", "assert f(2) == 3"]
+
+
+@pytest.fixture(scope="module")
+def verifier() -> CodeVerifier:
+    return CodeVerifier(workers=4, seconds=1.5, call_seconds=0.5)
+
+
+def judge(verifier: CodeVerifier, *texts: str) -> list[Verdict]:
+    count = len(texts)
+    columns = {"entry_point": ["f"] * count, "tests": [TESTS] * count}
+    return verifier.verify(texts, [""] * count, **columns)
+
+
+def test_the_ladder(verifier: CodeVerifier) -> None:
+    found = judge(
+        verifier,
+        "```python\ndef f(x): return x + 1\n```",
+        "def f(x): return 2",
+        "def f(x): return 0",
+        "def f(x): return 1 / 0",
+        "def g(x): return x + 1",
+        "# nothing",
+        "def f(x) return",
+        "",
+        "x" * 200_000,
+        "def f(x): return '\ud800'",
+    )
+    assert [(v.reward, v.format_ok, v.reason.value) for v in found] == [
+        (1.0, True, "correct"),
+        (0.5, True, "partial"),
+        (0.0, True, "wrong"),
+        (0.0, False, "run_error"),
+        (0.0, False, "run_error"),
+        (0.0, False, "run_error"),
+        (0.0, False, "unparseable"),
+        (0.0, False, "no_answer"),
+        (0.0, False, "unparseable"),
+        (0.0, False, "unparseable"),
+    ]
+    assert found[1].extracted == "assert f(2) == 3: it returned 2"
+
+
+def test_programs_that_hang_cost_their_deadline_once(verifier: CodeVerifier) -> None:
+    texts = ["def f(x):\n  while True: pass"] * 3 + ["def f(x): return x + 1"] * 9
+    began = time.monotonic()
+    found = judge(verifier, *texts)
+    assert time.monotonic() - began < 1.5 * 1.5 + 2
+    assert [v.reward for v in found] == [0.0] * 3 + [1.0] * 9
+
+
+def test_a_worker_that_dies_is_tried_again_and_is_never_a_zero(
+    verifier: CodeVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        verifier._pool, "ask", lambda requests: [Reason.INFRA_ERROR] * len(requests)
+    )
+    assert judge(verifier, "def f(x): return x + 1") == [Verdict(None, Reason.INFRA_ERROR)]
+
+
+def test_a_judge_that_is_late_is_asked_again(
+    verifier: CodeVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def late(requests: list[object]) -> list[Reason]:
+        asked.append(len(requests))
+        return [Reason.TIMEOUT] * len(requests)
+
+    monkeypatch.setattr(verifier._pool, "ask", late)
+    assert judge(verifier, "def f(x): return 1")[0].reason is Reason.RUN_ERROR
+    assert asked == [1, 1]
+
+
+def test_rows_that_are_no_code_tasks_are_refused(verifier: CodeVerifier) -> None:
+    with pytest.raises(UserError, match="entry_point and tests, or stdin and stdout"):
+        verifier.verify(["def f(): pass"], ["x"], question=["?"])
+    with pytest.raises(UserError, match="memory_mb=1"):
+        CodeVerifier(memory_mb=1)
+
+
+@pytest.mark.parametrize(
+    ("completion", "code"),
+    [
+        ("x = 1", "x = 1"),
+        ("Here:\n```python\nx = 1\n```\nDone.", "x = 1\n"),
+        ("```\nx = 1\n```\nbetter:\n```py\nx = 2\n```", "x = 2\n"),
+        ("```python\nx = 1", "x = 1"),
+        ("x = 1\n```\nThat was it.", "x = 1\n"),
+        ("x = 1\n```\nor\n```python\nx = 2\n```", "x = 2\n"),
+        ("<think>```python\nx = 0\n```</think>x = 1", "x = 1"),
+        ("```python\n```", ""),
+    ],
+)
+def test_the_last_block_is_the_code(completion: str, code: str) -> None:
+    assert extract(completion) == code
