@@ -28,7 +28,8 @@ UNTRACKED = frozenset(
     "train/clip_ratio/low_min train/clip_ratio/high_max train/clip_ratio/low_mean "
     "train/clip_ratio/high_mean".split()
 )
-REASON = "reward/reason_"
+# Tracked from the step on at which they are not 0.
+RARE = ("reward/reason_", "health/outcome_", "health/gaming_")
 OWN_PREFIXES = ("train/", "eval/", "base/", "trained/", "reward/", "health/", "perf/")
 
 
@@ -52,7 +53,7 @@ def metric_name(logged: str) -> str:
 
 
 def worth_tracking(metrics: Mapping[str, float], seen: set[str]) -> dict[str, float]:
-    """What a tracker is told of a step's metrics: a reason for a verdict only from the step on at
-    which it first occurs. `seen` is kept by the caller from step to step."""
-    seen |= {name for name, value in metrics.items() if value or not name.startswith(REASON)}
+    """What a tracker is told of a step's metrics: a reason for a verdict, and the like, only from
+    the step on at which it first occurs. `seen` is kept by the caller from step to step."""
+    seen |= {name for name, value in metrics.items() if value or not name.startswith(RARE)}
     return {k: v for k, v in metrics.items() if k in seen and k not in UNTRACKED}

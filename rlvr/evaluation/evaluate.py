@@ -158,6 +158,7 @@ def _judged(task: "Task", answers: Sequence[Samples]) -> Rows:
 
 
 def _row(question: Mapping[str, Any], said: Samples, verdicts: Sequence[Any]) -> dict[str, Any]:
+    ran = [v.execution and asdict(v.execution) for v in verdicts]
     return {
         "index": question["index"],
         "id": question_id(question),
@@ -171,4 +172,5 @@ def _row(question: Mapping[str, Any], said: Samples, verdicts: Sequence[Any]) ->
         "tokens": said.tokens,
         "ended": said.ended,
         "completion": said.texts,
+        **({"execution": ran} if any(ran) else {}),
     }

@@ -1,18 +1,23 @@
 """What evaluated rows amount to: accuracy and how sure it is, and why answers failed."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rlvr.evaluation.statistics import paired_test, pass_at_k, wilson
+from rlvr.evaluation.statistics import mean_interval, paired_test, pass_at_k, wilson
+from rlvr.verify.verdict import pass_rates
 
 Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracy over `n` questions; `correct` is their sum of shares, so it may be fractional."""
+    """Accuracy over `n` questions; `correct` is their sum of shares, so it may be fractional.
+
+    Of code also: `outcomes` and signs of `gaming`, completions each, and the share of tests passed:
+    of `all`, and of questions that have both of `shown` and of `hidden` ones.
+    """
 
     accuracy: float
     low: float
@@ -20,11 +25,15 @@ class Score:
     n: int
     correct: float
     pass_at_k: dict[str, float] = field(default_factory=dict)
+    pass_at_k_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     mean_length: float = 0.0
     format_rate: float = 0.0
     well_formed_accuracy: float | None = None  # of the well-formed answers; None without any
     ended_rate: float = 0.0
     reasons: dict[str, int] = field(default_factory=dict)
+    outcomes: dict[str, int] = field(default_factory=dict)
+    gaming: dict[str, int] = field(default_factory=dict)
+    tests_passed: dict[str, float] = field(default_factory=dict)
 
 
 def shares(rows: Rows) -> list[float | None]:
@@ -45,6 +54,9 @@ def score(rows: Rows) -> Score:
     right = sum(s for s in shares(known) if s is not None)
     interval = wilson(right, len(known))
     k = len(known[0]["correct"])
+    passes = {
+        str(i): [pass_at_k(sum(row["correct"]), k, i) for row in known] for i in pass_sizes(k)
+    }
     parts = ("correct", "format_ok", "tokens", "ended")
     every = {key: [v for row in known for v in row[key]] for key in parts}
     well_formed = [c for c, ok in zip(every["correct"], every["format_ok"], strict=True) if ok]
@@ -54,18 +66,38 @@ def score(rows: Rows) -> Score:
         high=interval.high,
         n=len(known),
         correct=right,
-        pass_at_k={str(i): pass_at_k([sum(r["correct"]) for r in known], k, i) for i in _ks(k)},
+        pass_at_k={key: _mean(values) for key, values in passes.items()},
+        pass_at_k_intervals={key: _interval(values) for key, values in passes.items()},
         mean_length=_mean(every["tokens"]),
         format_rate=_mean(every["format_ok"]),
         well_formed_accuracy=_mean(well_formed) if well_formed else None,
         ended_rate=_mean(every["ended"]),
         reasons=dict(Counter(reason for row in rows for reason in row["reason"])),
+        **_executed([ran for row in rows for ran in row.get("execution", ()) if ran]),
     )
 
 
-def _ks(k: int) -> list[int]:
-    """1, 2, 4, ... and k itself."""
-    return sorted({2**i for i in range(k.bit_length()) if 2**i <= k} | {k})
+def pass_sizes(k: int) -> list[int]:
+    """Of pass@: 1, 2, 5, 10, 20, ... and k itself."""
+    series = (digit * 10**power for power in range(len(str(k))) for digit in (1, 2, 5))
+    return sorted({size for size in series if size <= k} | {k})
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % bootstrap interval over questions; Wilson's where all questions are alike."""
+    alike = min(values) == max(values)
+    found = wilson(sum(values), len(values)) if alike else mean_interval(values)
+    return found.low, found.high
+
+
+def _executed(ran: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    if not ran:
+        return {}
+    return {
+        "outcomes": dict(Counter(execution["outcome"] for execution in ran)),
+        "gaming": dict(Counter(sign for execution in ran for sign in execution["signs"])),
+        "tests_passed": pass_rates([(e["shown"], e["hidden"]) for e in ran]),
+    }
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -104,6 +136,12 @@ def metrics(prefix: str, summary: dict[str, Any]) -> dict[str, float]:
     flat = {key: value for key, value in summary.items() if key != "correct"}
     several = {k: v for k, v in flat.pop("pass_at_k", {}).items() if k != "1"}
     named = {f"pass_at_{k}": v for k, v in several.items()}
+    for k, bounds in flat.pop("pass_at_k_intervals", {}).items():
+        if k in several:
+            named |= dict(zip((f"pass_at_{k}_low", f"pass_at_{k}_high"), bounds, strict=True))
     named |= {f"reason_{reason}": n for reason, n in flat.pop("reasons", {}).items() if n}
+    named |= {f"outcome_{outcome}": n for outcome, n in flat.pop("outcomes", {}).items()}
+    named |= {f"gaming_{sign}": n for sign, n in flat.pop("gaming", {}).items()}
+    named |= {f"tests_passed_{which}": s for which, s in flat.pop("tests_passed", {}).items()}
     known = {name: value for name, value in {**flat, **named}.items() if value is not None}
     return {f"{prefix}/{name}": float(value) for name, value in known.items()}

@@ -61,14 +61,17 @@ def difference_interval(base: Sequence[float], trained: Sequence[float]) -> Inte
     Percentile bootstrap over questions (Efron 1979), always from the same seed. It has no width
     where every question differs by the same, and is all there can be below two questions.
     """
+    differences = [float(t) - float(b) for b, t in zip(base, trained, strict=True)]
+    return mean_interval(differences) if len(differences) > 1 else Interval(-1.0, 1.0)
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """95 % interval of the mean of `values`, (n,), by the percentile bootstrap from one seed."""
     import numpy as np
 
-    differences = [float(t) - float(b) for b, t in zip(base, trained, strict=True)]
-    n = len(differences)
-    if n < 2:
-        return Interval(-1.0, 1.0)
-    # To draw n questions is to draw how often each kind of difference occurs.
-    kinds, counts = np.unique(differences, return_counts=True)
+    n = len(values)
+    # To draw n questions is to draw how often each kind of value occurs.
+    kinds, counts = np.unique(values, return_counts=True)
     draws = np.random.default_rng(0).multinomial(n, counts / n, RESAMPLES) @ kinds / n
     low, high = np.quantile(draws, [LEVEL / 2, 1 - LEVEL / 2])
     return Interval(float(low), float(high))
@@ -111,8 +114,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def pass_at_k(correct: Sequence[int], samples: int, k: int) -> float:
-    """Unbiased pass@k (arXiv 2107.03374): of `samples`, `correct[i]` were right; mean over i."""
+def pass_at_k(correct: int, samples: int, k: int) -> float:
+    """Unbiased pass@k of a question (arXiv 2107.03374) of whose `samples` `correct` were right."""
     if not 1 <= k <= samples:
         raise ValueError(f"pass@{k} needs at least {k} samples a question, there are {samples}")
-    return sum(1 - comb(samples - c, k) / comb(samples, k) for c in correct) / len(correct)
+    return 1 - comb(samples - correct, k) / comb(samples, k)

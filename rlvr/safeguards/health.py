@@ -16,6 +16,7 @@ from rlvr import ranks
 from rlvr.metric_names import metric_name
 from rlvr.result import write_atomic
 from rlvr.rewards.reward import Reward
+from rlvr.safeguards import code_signals
 from rlvr.safeguards import health_signals as signals
 from rlvr.safeguards.disagreements import FILE, Disagreements
 from rlvr.safeguards.health_rules import RULES, History
@@ -50,6 +51,7 @@ class HealthMonitor:
         (run_dir / WARNED).parent.mkdir(parents=True, exist_ok=True)
         self._history: History | None = None
         self._warned: dict[str, int] = {}  # steps
+        self._gaming = ""  # the latest example
 
     def batch(
         self,
@@ -85,10 +87,12 @@ class HealthMonitor:
             **self._top_answers(batch),
             **self._components(batch),
             **self._earnings(batch),
+            **code_signals.executions(batch),
         }
         for name, value in metrics.items():
             log_metric(f"health/{name}", value)
         self._disagreements.add(batch, step)
+        self._gaming = code_signals.example(batch) or self._gaming
 
     def complete_log_entry(
         self, metrics: dict[str, list[float]], step: int, logs: Mapping[str, float]
@@ -102,6 +106,7 @@ class HealthMonitor:
         known = {name: value for name, value in known.items() if math.isfinite(value)}
         drift = _drift(self._history, known)
         self._history.records.append({"step": step, **known, **drift})
+        self._history.gaming = self._gaming
         self._warn(self._history)
         drift["health/warnings"] = len(self._warned)
         for name, value in drift.items():

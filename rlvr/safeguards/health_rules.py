@@ -1,6 +1,7 @@
 """When a health metric deserves a warning: docs/health.md lists every rule with its threshold.
 
-A rule judges means over WINDOW log entries, but for the last two, and says in one line what it saw.
+A rule judges means over WINDOW log entries, but for that of gradients and that of distances, and
+says in one line what it saw.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ class History:
 
     def __init__(self, records: Sequence[Record] = ()) -> None:
         self.records = list(records)
+        self.gaming = ""  # an example of it
 
     def values(self, name: str) -> list[float]:
         return [record[name] for record in self.records if name in record]
@@ -218,6 +220,30 @@ def far_from_base(history: History) -> str | None:
     )
 
 
+def gaming(history: History) -> str | None:
+    rate = history.last("health/gaming")
+    if not rate > 0.02:
+        return None
+    prefix = "health/gaming_"
+    names = {key for record in history.records[-WINDOW:] for key in record if prefix in key}
+    seen = {name.removeprefix(prefix): history.last(name) for name in names}
+    most = sorted((name for name in seen if seen[name] > 0), key=lambda name: (-seen[name], name))
+    return (
+        f"{rate:.0%} of the completions try to be paid without solving their task "
+        f"({', '.join(f'{name} {seen[name]:.0%}' for name in most)}); the latest: {history.gaming}"
+    )
+
+
+def shown_tests_by_heart(history: History) -> str | None:
+    shown, hidden = (history.last(f"health/tests_passed_{which}") for which in ("shown", "hidden"))
+    if not (shown > 0.5 and shown - hidden > 0.2):
+        return None
+    return (
+        f"{shown:.0%} of the tests that the prompt shows are passed, of the hidden ones of the "
+        f"same tasks {hidden:.0%}: the model learns the shown results instead of the tasks"
+    )
+
+
 RULES: tuple[Callable[[History], str | None], ...] = (
     wrong_answers_earn_more,
     false_positives,
@@ -233,4 +259,6 @@ RULES: tuple[Callable[[History], str | None], ...] = (
     loops,
     gradient_spikes,
     far_from_base,
+    gaming,
+    shown_tests_by_heart,
 )

@@ -211,7 +211,11 @@ class TopAnswers:
     def _questions(self, batch: Batch) -> Iterator[tuple[Counter[str], str]]:
         """For each question the answers given and the gold; questions without answers are out."""
         for group in batch.groups():
-            given = Counter(v.extracted for v in batch.verdicts[group] if v.extracted is not None)
+            given = Counter(
+                verdict.extracted
+                for verdict in batch.verdicts[group]
+                if verdict.extracted is not None and verdict.execution is None  # then no answer
+            )
             if given:
                 yield given, batch.golds[group.start]
 

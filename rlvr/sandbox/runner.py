@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rlvr.sandbox import backends, values
+from rlvr.sandbox.watch import signs
 from rlvr.sandbox.zygote import KILL, READY, RUN
 
 START_SECONDS = 30.0
@@ -98,16 +99,18 @@ class Sandbox:
             try:
                 yield execution
             finally:
-                execution.exit_code = self._end(execution.has_ended)
+                execution.exit_code, execution.signs = self._end(execution.has_ended)
 
-    def _end(self, has_ended: bool) -> int:
+    def _end(self, has_ended: bool) -> tuple[int, list[str]]:
+        """Exit code, and what of `rlvr.sandbox.watch.SIGNS` was seen."""
         self._control.settimeout(END_SECONDS)
         with contextlib.suppress(OSError):
             self._control.send(RUN if has_ended else KILL)
         if not (said := self._hear()):
             self.close()
             raise SandboxError("the zygote does not answer")
-        return int(said)
+        code, seen = map(int, said.split())
+        return code, signs(seen)
 
     def close(self) -> None:
         self._control.close()
@@ -125,7 +128,8 @@ class Execution:
         self._channel, self._limits = channel, limits
         self._until = time.monotonic() + (limits.seconds if seconds is None else seconds)
         self.has_ended = False  # set where its exit code matters
-        self.exit_code: int | None = None
+        self.exit_code: int | None = None  # both are known when it is over
+        self.signs: list[str] = []
 
     def begin(self, task: Task) -> None:
         """Hand the candidate over; CandidateError where it does not compile or does not run."""
@@ -136,11 +140,11 @@ class Execution:
             self._check(self._receive(self._until, "to be imported"), "ready")
 
     def _check(self, message: Any, wanted: str) -> None:
-        for kind in ("not_compiled", "not_run"):
+        for kind in ("not_compiled", "not_run", "no_entry_point"):
             if isinstance(message, dict) and kind in message:
-                raise CandidateError(kind, _short(message[kind]))
+                raise CandidateError(_more_exactly(kind, message[kind]), _short(message[kind]))
         if message != {wanted: True}:
-            raise CandidateError("not_run", "it wrote to the channel")
+            raise CandidateError("forged", "it wrote to the channel")
 
     def call(self, name: str, args: Sequence[object], kwargs: dict[str, object]) -> object:
         """What the candidate's function returns; CandidateError where it raises, ends or hangs.
@@ -154,9 +158,10 @@ class Execution:
         until = min(self._until, time.monotonic() + self._limits.call_seconds)
         reply = self._receive(until, "for a call")
         if not isinstance(reply, dict) or reply.get("id") != identity:
-            raise CandidateError("died", "it wrote to the channel")
+            raise CandidateError("forged", "it wrote to the channel")
         if "value" not in reply:
-            raise CandidateError("raised", _short(reply.get("raised")))
+            why = reply.get("raised")
+            raise CandidateError(_more_exactly("raised", why), _short(why))
         try:
             return values.decode(reply["value"])
         except (ValueError, RecursionError) as error:
@@ -172,7 +177,7 @@ class Execution:
                 return bytes(printed)
             printed += chunk
             if len(printed) > MOST_OUTPUT:
-                raise CandidateError("died", f"it printed more than {MOST_OUTPUT} bytes")
+                raise CandidateError("memory", f"it printed more than {MOST_OUTPUT} bytes")
         raise CandidateError("too_slow", f"it took longer than {self._limits.seconds:g} seconds")
 
     def seconds_left(self) -> float:
@@ -188,9 +193,17 @@ class Execution:
         except TimeoutError:
             raise CandidateError("too_slow", f"it took too long {what}") from None
         except EOFError:
+            self.has_ended = True
             raise CandidateError("died", "its process ended") from None
         except ValueError as error:
-            raise CandidateError("died", f"its answer cannot be read: {_short(error)}") from None
+            raise CandidateError("forged", f"its answer cannot be read: {_short(error)}") from None
+
+
+def _more_exactly(kind: str, why: object) -> str:
+    if kind in ("not_run", "raised"):
+        error = str(why).partition(":")[0]
+        return {"MemoryError": "memory", "SystemExit": "exited"}.get(error, kind)
+    return kind
 
 
 def _short(text: object) -> str:

@@ -120,9 +120,11 @@ def equal(left: object, right: object) -> bool:
     return bool(left == right)
 
 
-def send(channel: int, message: Value) -> None:
-    """Write one frame: four bytes of length, then JSON."""
+def send(channel: int, message: Value, most: int | None = None) -> None:
+    """Write one frame: four bytes of length, then JSON; ValueError for more than `most` bytes."""
     data = json.dumps(message).encode()
+    if most is not None and len(data) > most:
+        raise ValueError(f"a result of {len(data)} bytes; at most {most} are read")
     left = memoryview(struct.pack(">I", len(data)) + data)
     while left:
         left = left[os.write(channel, left) :]

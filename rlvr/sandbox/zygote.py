@@ -16,11 +16,11 @@ import time
 from typing import Any
 
 from rlvr.sandbox import restrict, values
+from rlvr.sandbox.watch import FILE, Watch, equals_anything
 
 READY, RUN, KILL = b"ready", b"run", b"kill"
 HIGH = 64  # above all open files of the zygote
 OVER = 0.2  # seconds that a program which has closed its output has left to end
-FILE = "solution.py"
 # Imported once, not by every candidate.
 WARM = (
     "abc bisect collections copy datetime decimal fractions functools heapq itertools json math "
@@ -33,8 +33,8 @@ def main() -> None:
     control = socket.socket(fileno=0)
     settings: dict[str, Any] = json.loads(sys.argv[1])
     restrict.end_with_parent()
-    _warm_up()
     inside = _Inside(settings)
+    _warm_up(inside.watch)
     del sys.argv[1:]
     gc.collect()
     gc.freeze()
@@ -43,16 +43,17 @@ def main() -> None:
         message, files, _, _ = socket.recv_fds(control, 64, 3)
         if not message:
             return
+        inside.watch.clear()
         child = os.fork()
         if child == 0:
             control.close()
             inside.run(files)
         for file in files:
             os.close(file)
-        _serve(control, child)
+        _serve(control, child, inside.watch)
 
 
-def _warm_up() -> None:
+def _warm_up(watch: Watch) -> None:
     """Do once what each child does first: it then finds its memory in place, and forks in 2 ms."""
     for name in WARM:
         __import__(name)
@@ -60,14 +61,14 @@ def _warm_up() -> None:
     names: dict[str, Any] = {}
     exec(compile("def f(x):\n    return [x + 1, (x,), {x: 'x'}]", FILE, "exec"), names)
     call = {"name": "f", "args": values.encode([1.5]), "kwargs": values.encode({})}
-    _say(writer, _called(names, call, []))
+    _say(writer, _called(names, call, [], watch))
     values.receive(reader, time.monotonic())
     os.close(reader)
     os.close(writer)
 
 
-def _serve(control: socket.socket, child: int) -> None:
-    """Wait for the runner's word, end the child, report how it ended."""
+def _serve(control: socket.socket, child: int, watch: Watch) -> None:
+    """Wait for the runner's word, end the child, report how it ended and what it tried."""
     word = control.recv(64)
     until = time.monotonic() + (OVER if word == RUN else 0.0)
     while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < until:
@@ -75,7 +76,7 @@ def _serve(control: socket.socket, child: int) -> None:
     if ended == (0, 0):
         os.kill(child, signal.SIGKILL)
         ended = os.waitpid(child, 0)
-    control.send(str(os.waitstatus_to_exitcode(ended[1])).encode())
+    control.send(f"{os.waitstatus_to_exitcode(ended[1])} {watch.seen()}".encode())
 
 
 class _Inside:
@@ -84,6 +85,7 @@ class _Inside:
     def __init__(self, settings: dict[str, Any]) -> None:
         self._settings = settings
         self._locked: bool = settings["locked"]
+        self.watch = Watch(settings["roots"])
         self._nothing = os.open(os.devnull, os.O_RDWR)
         if self._locked:
             restrict.close_files(restrict.readable(settings["roots"]), settings["roots"])
@@ -95,7 +97,7 @@ class _Inside:
         try:
             channel = self._arranged(files)
             self._lock()
-            code = _candidate(channel)
+            code = _candidate(channel, self.watch)
         except SystemExit as error:  # of a program
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
         except BaseException:
@@ -133,8 +135,9 @@ def _flush() -> None:
             stream.flush()
 
 
-def _candidate(channel: int) -> int:
+def _candidate(channel: int, watch: Watch) -> int:
     task = values.receive(channel, most=sys.maxsize)
+    watch.begin()
     try:
         context = compile(task["context"], FILE, "exec", dont_inherit=True)
         code = compile(task["code"], FILE, "exec", dont_inherit=True)
@@ -149,29 +152,31 @@ def _candidate(channel: int) -> int:
         exec(code, vars(module))
         return 0
     _say(channel, {"compiled": True})
-    return _functions(channel, task, context, code)
+    return _functions(channel, task, (context, code), watch)
 
 
-def _functions(channel: int, task: dict[str, Any], context: Any, code: Any) -> int:
+def _functions(channel: int, task: dict[str, Any], codes: tuple[Any, ...], watch: Watch) -> int:
     """Define the candidate's functions, then answer calls until killed."""
     module = type(sys)("solution")
     sys.modules["solution"] = module
     try:
-        exec(context, vars(module))
-        exec(code, vars(module))
+        for code in codes:
+            exec(code, vars(module))
         defined = callable(vars(module).get(task["entry_point"]))
     except BaseException as error:
         return _say(channel, {"not_run": _described(error)})
     if not defined:
-        return _say(channel, {"not_run": f"{task['entry_point']} is not defined"})
+        return _say(channel, {"no_entry_point": f"{task['entry_point']} is not defined"})
     _say(channel, {"ready": True})
     kept: list[object] = []
     while True:
         call = values.receive(channel, most=sys.maxsize)
-        _say(channel, {"id": call["id"], **_called(vars(module), call, kept)})
+        _say(channel, {"id": call["id"], **_called(vars(module), call, kept, watch)})
 
 
-def _called(names: dict[str, Any], call: dict[str, Any], kept: list[object]) -> dict[str, Any]:
+def _called(
+    names: dict[str, Any], call: dict[str, Any], kept: list[object], watch: Watch
+) -> dict[str, Any]:
     def refer(value: object) -> int:
         kept.append(value)
         return len(kept) - 1
@@ -187,6 +192,8 @@ def _called(names: dict[str, Any], call: dict[str, Any], kept: list[object]) -> 
         arguments: Any = given(values.decode(call["args"]))
         keywords: Any = values.decode(call["kwargs"])
         result = names[call["name"]](*arguments, **{k: given(v) for k, v in keywords.items()})
+        if equals_anything(result):
+            watch.mark("always_equal")
         return {"value": values.encode(result, refer)}
     except BaseException as error:
         return {"raised": _described(error)}
@@ -201,7 +208,7 @@ def _described(error: BaseException) -> str:
 
 def _say(channel: int, message: dict[str, Any]) -> int:
     try:
-        values.send(channel, message)
+        values.send(channel, message, values.MOST_BYTES)
     except (ValueError, RecursionError, MemoryError) as error:
         values.send(channel, {"id": message.get("id"), "raised": _described(error)})
     return 0

@@ -14,12 +14,13 @@ from rlvr.sandbox.choose import choose
 from rlvr.sandbox.runner import Limits
 from rlvr.verify.answers import spoken
 from rlvr.verify.pool import Reply, Request, WorkerPool
-from rlvr.verify.verdict import Reason, Verdict
+from rlvr.verify.verdict import Execution, Failure, Reason, Verdict
 
 LONGEST_CODE = 100_000  # characters
 MARGIN = 4.0  # seconds that the judge has besides the candidate's
 WORKERS = 32  # mostly asleep: a program that hangs keeps its worker until the deadline
-COLUMNS = ("tests", "context", "entry_point", "stdin", "stdout")
+KEPT_CODE = 4_000  # characters of it in a verdict
+COLUMNS = ("tests", "context", "entry_point", "stdin", "stdout", "shown")
 
 _FENCE = re.compile(r"^[^\S\n]*```[^\n]*\n?", re.MULTILINE)
 
@@ -30,7 +31,8 @@ class CodeVerifier:
     `format_ok` says that the code compiles, defines the entry point and returns from a call (a
     program: ends without an error). Columns: `entry_point`, `tests` (Python statements with
     asserts) and `context` (what is defined before the code), or `stdin` and `stdout`, lists of
-    texts for a program. The gold is a solution that passes.
+    texts for a program; `shown` says of each test or input whether the prompt shows it. The gold
+    is a solution that passes.
 
     `seconds` bound one completion, `call_seconds` one call, `memory_mb` its memory; `workers` run
     at a time. `sandbox` is `auto` or a name in `rlvr.sandbox.backends.Backend`. `opening` is the
@@ -83,7 +85,10 @@ class CodeVerifier:
         ]
         asked = [request for request in requests if not isinstance(request, Verdict)]
         replies = iter(self._ask(asked))
-        return [r if isinstance(r, Verdict) else _verdict(next(replies)) for r in requests]
+        return [
+            request if isinstance(request, Verdict) else _verdict(request, next(replies))
+            for request in requests
+        ]
 
     def _request(self, completion: str, row: dict[str, Any]) -> Request | Verdict:
         task = {name: row.get(name) for name in COLUMNS}
@@ -94,9 +99,10 @@ class CodeVerifier:
             )
         code = extract(completion)
         if not code.strip():
-            return Verdict(0.0, Reason.NO_ANSWER)
+            return Verdict(0.0, Reason.NO_ANSWER, execution=Execution("no_code"))
         if len(code) > LONGEST_CODE:
-            return Verdict(0.0, Reason.UNPARSEABLE)
+            ran = Execution("not_compiled", code[:KEPT_CODE])
+            return Verdict(0.0, Reason.UNPARSEABLE, execution=ran)
         return {**task, "context": task["context"] or "", "code": self._opening + code}
 
     def _ask(self, requests: list[Request]) -> list[Reply | Reason]:
@@ -130,17 +136,36 @@ def extract(completion: str) -> str:
     return text[fences[-2].end() : fences[-1].start()]
 
 
-def _verdict(reply: Reply | Reason) -> Verdict:
+def _verdict(request: Request, reply: Reply | Reason) -> Verdict:
+    code = request["code"][:KEPT_CODE]
     if reply is Reason.TIMEOUT:
-        return Verdict(0.0, Reason.RUN_ERROR, "the test did not end on what it returned")
+        why = "the test did not end on what it returned"
+        return Verdict(0.0, Reason.RUN_ERROR, why, execution=Execution("too_slow", code))
     if isinstance(reply, Reason) or "error" in reply:
-        return Verdict(None, Reason.INFRA_ERROR)
+        return Verdict(None, Reason.INFRA_ERROR, execution=Execution("infra_error", code))
     passed, total, failure = reply["passed"], reply["total"], reply["failure"]
+    ran = _execution(code, reply)
     if failure == "not_compiled":
-        return Verdict(0.0, Reason.UNPARSEABLE)
+        return Verdict(0.0, Reason.UNPARSEABLE, execution=ran)
     if passed == total and failure is None:
-        return Verdict(1.0, Reason.CORRECT, format_ok=True)
+        return Verdict(1.0, Reason.CORRECT, format_ok=True, execution=ran)
     share = min(passed, total - 1) / total if total else 0.0
     reason = Reason.PARTIAL if passed else Reason.WRONG if reply["returned"] else Reason.RUN_ERROR
     why = reply["why"] if failure in ("wrong", None) else f"{failure}: {reply['why']}"
-    return Verdict(share, reason, why, format_ok=reply["returned"])
+    return Verdict(share, reason, why, format_ok=reply["returned"], execution=ran)
+
+
+def _execution(code: str, reply: Reply) -> Execution:
+    shown, of_shown = reply["shown_passed"], reply["shown_total"]
+    failure = None
+    if reply["failure"] is not None:
+        parts = {part: reply[part] for part in ("test", "given", "expected", "got")}
+        failure = Failure(**{**parts, "got": parts["got"] or reply["why"]})
+    return Execution(
+        outcome=reply["failure"] or "passed",
+        code=code,
+        shown=(shown, of_shown),
+        hidden=(reply["passed"] - shown, reply["total"] - of_shown),
+        failure=failure,
+        signs=tuple(reply["signs"]),
+    )

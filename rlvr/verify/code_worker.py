@@ -17,10 +17,10 @@ def start(backend: str, limits: dict[str, Any]) -> Answer:
         """The fields of an Outcome."""
         try:
             if request["stdin"] is not None:
-                texts = request["stdin"], request["stdout"]
+                texts = request["stdin"], request["stdout"], request["shown"]
                 return asdict(judge_program(sandbox, request["code"], *texts))
             task = Task(request["code"], request["context"], request["entry_point"])
-            return asdict(judge_function(sandbox, task, request["tests"]))
+            return asdict(judge_function(sandbox, task, request["tests"], request["shown"]))
         except SandboxError:
             os._exit(1)  # so that the pool tries again, with another sandbox
 

@@ -30,6 +30,39 @@ def test_k_samples_give_shares_and_unbiased_pass_at_k():
     assert (result.mean_length, result.format_rate, result.ended_rate) == (10, 1, 0)
 
 
+def test_pass_at_k_has_an_interval_over_questions():
+    right = [1] * 5 + [0] * 5
+    result = score([row(*right), row(*[0] * 10)] * 20)
+    assert list(result.pass_at_k) == ["1", "2", "5", "10"]
+    assert result.pass_at_k["5"] == pytest.approx((1 - 1 / 252) / 2)
+    low, high = result.pass_at_k_intervals["10"]
+    assert (low, high) == (pytest.approx(0.35, abs=0.03), pytest.approx(0.65, abs=0.03))
+    assert score([row(1, 1)] * 20).pass_at_k_intervals["2"][0] == pytest.approx(0.84, abs=0.01)
+    named = metrics("base", asdict(result))
+    assert named["base/pass_at_10_low"] == low
+    assert "base/pass_at_1_low" not in named
+
+
+def ran(outcome, shown, hidden, *signs):
+    return {"outcome": outcome, "shown": shown, "hidden": hidden, "signs": signs}
+
+
+def test_of_code_outcomes_signs_and_tests_are_counted():
+    rows = [
+        row(1, 0) | {"execution": [ran("passed", (1, 1), (3, 3)), ran("wrong", (1, 1), (0, 3))]},
+        row(0, 0) | {"execution": [ran("exited", (0, 0), (0, 4), "exited", "files"), None]},
+    ]
+    result = score(rows)
+    assert result.outcomes == {"passed": 1, "wrong": 1, "exited": 1}
+    assert result.gaming == {"exited": 1, "files": 1}
+    assert result.tests_passed == {"all": (1 + 0.25 + 0) / 3, "shown": 1.0, "hidden": 0.5}
+    named = metrics("trained", asdict(result))
+    assert named["trained/outcome_exited"] == 1
+    assert named["trained/gaming_files"] == 1
+    assert named["trained/tests_passed_hidden"] == 0.5
+    assert score([row(1)]).outcomes == {}
+
+
 def test_a_question_the_verifier_failed_on_is_left_out_of_n():
     rows = [row(1), row(0, reward=[None])]
     assert (score(rows).n, score(rows).accuracy) == (1, 1.0)

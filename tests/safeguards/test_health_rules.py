@@ -42,6 +42,10 @@ HEALTHY = {
     "health__wrong_minus_right": -0.93,
     "train__grad_norm": lambda s: 0.5 - 0.4 * s,
     "health__kl_probe": lambda s: 0.3 * s,
+    "health__gaming": 0.005,
+    "health__gaming_catches_all": 0.3,
+    "health__tests_passed_shown": lambda s: 0.4 + 0.5 * s,
+    "health__tests_passed_hidden": lambda s: 0.3 + 0.5 * s,
 }
 SICK = {
     "wrong_answers_earn_more": {
@@ -65,6 +69,11 @@ SICK = {
     "constant_answer": {"health__top_answer_share": 0.9},
     "collapse": {"health__accuracy": 0.2, "health__duplicates": 0.95},
     "loops": {"health__repeated_4grams": 0.8},
+    "gaming": {"health__gaming": 0.05, "health__gaming_files": 0.05, "health__gaming_exited": 0.0},
+    "shown_tests_by_heart": {
+        "health__tests_passed_shown": 0.9,
+        "health__tests_passed_hidden": lambda s: 0.9 - 0.6 * s,
+    },
 }
 
 
@@ -89,6 +98,21 @@ def test_each_rule_fires_alone_and_says_it_in_one_line(rule):
     assert "nan" not in message
     assert "\n" not in message
     assert len(message) < 250
+
+
+def test_gaming_is_told_with_its_signs_and_an_example():
+    shares = {"gaming": 0.3, "gaming_exited": 0.1, "gaming_files": 0.2}
+    seen = history(WINDOW, **{f"health__{name}": share for name, share in shares.items()})
+    seen.gaming = "def f(x): return open(x)"
+    assert rules.gaming(seen) == (
+        "30% of the completions try to be paid without solving their task (files 20%, exited 10%); "
+        "the latest: def f(x): return open(x)"
+    )
+
+
+def test_hard_hidden_tests_are_no_memory():
+    shares = {"health__tests_passed_shown": 0.3, "health__tests_passed_hidden": 0.05}
+    assert not said("shown_tests_by_heart", **shares)
 
 
 def test_noise_is_no_rise():

@@ -6,7 +6,7 @@ import pytest
 
 from rlvr.errors import UserError
 from rlvr.verify.code import CodeVerifier, extract
-from rlvr.verify.verdict import Reason, Verdict
+from rlvr.verify.verdict import OUTCOMES, Execution, Failure, Reason, Verdict
 
 TESTS = ["assert f(1) == 2", "assert f(2) == 3"]
 
@@ -51,6 +51,38 @@ def test_the_ladder(verifier: CodeVerifier) -> None:
     assert found[1].extracted == "assert f(2) == 3: it returned 2"
 
 
+def test_what_became_of_the_code_is_told(verifier: CodeVerifier) -> None:
+    codes = {
+        "def f(x): return x + 1": "passed",
+        "def f(x): return 2": "wrong",
+        "def f(x): return 1 / 0": "raised",
+        "def f(x): return [0] * 10**11": "memory",
+        "import os\ndef f(x): os._exit(0)": "exited",
+        "import os\ndef f(x): os.abort()": "crashed",
+        "import os\ndef f(x): os.write(3, b'12345678')": "forged",
+        "def f(x):\n  while True: pass": "too_slow",
+        "def g(x): return x + 1": "no_entry_point",
+        "import numpy": "not_run",
+        "def f(x) return": "not_compiled",
+        "": "no_code",
+    }
+    shown = [[True, False]] * len(codes)
+    columns = {"entry_point": ["f"] * len(codes), "tests": [TESTS] * len(codes), "shown": shown}
+    found = [v.execution for v in verifier.verify([*codes], [""] * len(codes), **columns)]
+    assert {e.code: e.outcome for e in found if e} == codes
+    assert {e.outcome for e in found if e} == {*OUTCOMES} - {"infra_error"}
+    passed, wrong = found[:2]
+    assert passed == Execution("passed", "def f(x): return x + 1", (1, 1), (1, 1))
+    failure = Failure("assert f(2) == 3", "f(2)", "3", "2")
+    assert wrong == Execution("wrong", "def f(x): return 2", (1, 1), (0, 1), failure)
+
+
+def test_what_is_kept_of_a_verdict_is_bounded(verifier: CodeVerifier) -> None:
+    (found,) = judge(verifier, "def f(x): return 'y' * 100_000\n" + "# filler\n" * 10_000)
+    assert found.execution
+    assert len(str(found.execution)) < 6_000
+
+
 def test_programs_that_hang_cost_their_deadline_once(verifier: CodeVerifier) -> None:
     texts = ["def f(x):\n  while True: pass"] * 3 + ["def f(x): return x + 1"] * 9
     began = time.monotonic()
@@ -65,7 +97,8 @@ def test_a_worker_that_dies_is_tried_again_and_is_never_a_zero(
     monkeypatch.setattr(
         verifier._pool, "ask", lambda requests: [Reason.INFRA_ERROR] * len(requests)
     )
-    assert judge(verifier, "def f(x): return x + 1") == [Verdict(None, Reason.INFRA_ERROR)]
+    (found,) = judge(verifier, "def f(x): return x + 1")
+    assert (found.reward, found.reason) == (None, Reason.INFRA_ERROR)
 
 
 def test_a_judge_that_is_late_is_asked_again(

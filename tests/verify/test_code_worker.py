@@ -10,8 +10,9 @@ FUNCTION = {
     "entry_point": "f",
     "context": "",
     "tests": ["assert f(1) == 1"],
+    "shown": None,
 }
-PROGRAM = {"code": "print(input())", "entry_point": None, "context": "", "tests": None}
+PROGRAM = {**FUNCTION, "code": "print(input())", "entry_point": None, "tests": None}
 
 
 def pool(backend: str) -> WorkerPool:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rlvr.data.rows import ROW_KEY, Row
+from rlvr.data.shown_tests import shown_inputs, shown_tests
 from rlvr.data.sources import jsonl
 from rlvr.errors import UserError
 from rlvr.sandbox.judging import check_tests
@@ -28,15 +29,19 @@ def load(*, path: str | None, seed: int, test_fraction: float | None = 0.2) -> d
 
 
 def checked(row: Row) -> Row:
-    """`row`, if it is a task that can be judged; UserError names it and what is wrong."""
+    """`row`, if it is a task that can be judged, with which of its tests the question shows.
+
+    UserError names it and what is wrong.
+    """
+    question = str(row["question"])
     try:
         if row.get("stdin") is not None:
             _check_program(row.get("stdin"), row.get("stdout"))
-        else:
-            _check_function(row)
+            return {**row, "shown": shown_inputs(question, row["stdin"])}
+        _check_function(row)
+        return {**row, "shown": shown_tests(question, row["entry_point"], row["tests"])}
     except ValueError as error:
         raise UserError(f"{row[ROW_KEY]}: {error}.") from None
-    return row
 
 
 def _check_program(given: object, printed: object) -> None:
