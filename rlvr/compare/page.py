@@ -4,12 +4,13 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr import manifest
-from rlvr.compare import curves, matrix, questions, svg, table
+from rlvr.compare import code, curves, matrix, questions, svg, table
 from rlvr.compare.comparison import Comparison, read_sweep
 from rlvr.compare.logs import health_warnings
 from rlvr.compare.protocols import protocols
@@ -91,6 +92,8 @@ def gather(comparison: Comparison) -> dict[str, Any]:
         "priced": any(found.cost is not None for found in taken),
         "matrix": _matrix(comparison),
         "rules": protocols(comparison, recipes),
+        "code": code.code_lines(rows),
+        "passes": _passes(rows),
         "warnings": warnings[:WARNINGS],
         "warned": len(warnings),
         "repeat": _repeat(comparison),
@@ -134,6 +137,18 @@ def _matrix(comparison: Comparison) -> dict[str, Any] | None:
         base = {count: own[count] for count in across if count in own}
         lines.insert(0, matrix.Line(matrix.BASE, "", None, base))
     return {"across": across, "lines": lines}
+
+
+def _passes(rows: Sequence[RunRow]) -> dict[str, Any] | None:
+    """pass@k of each run, base model and trained, with its interval; None for one sample each."""
+    lines = [
+        (row.index, title, score["pass_at_k"], score.get("pass_at_k_intervals", {}))
+        for row in rows
+        for phase, title in code.PHASES.items()
+        if (score := getattr(row, phase)) and len(score.get("pass_at_k", {})) > 1
+    ]
+    sizes = sorted({k for _, _, passes, _ in lines for k in passes}, key=int)
+    return {"sizes": sizes, "lines": lines} if lines else None
 
 
 def _repeat(comparison: Comparison) -> dict[str, Any]:
@@ -217,6 +232,11 @@ def _data(
             for count, score in line.scores.items()
         ],
         "warnings": [{"run": w.run, "steps": w.steps, "text": w.text} for w in content["warnings"]],
+        "code": [asdict(line) for line in content["code"]],
+        "passes": [
+            {"run": run, "phase": phase, "pass_at_k": passes, "intervals": intervals}
+            for run, phase, passes, intervals in (content["passes"] or {"lines": []})["lines"]
+        ],
         "protocols": rules.records() if rules else [],
         "protocol_warnings": rules.warnings if rules else [],
         "question_counts": {str(run): counted for run, counted in counts.items()},

@@ -10,6 +10,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import escape
 
 from rlvr.compare.answers import read_rows, share
+from rlvr.compare.code import CodeAnswer, code_answer, cut, difference
 from rlvr.compare.runs import RunRow
 
 CHARACTERS = 700  # shown of a question or a completion
@@ -33,12 +34,17 @@ class Change:
 
     run: int
     gain: float
-    base: Answer
-    trained: Answer
+    base: Answer | CodeAnswer
+    trained: Answer | CodeAnswer
 
     @property
     def kind(self) -> str:
         return "gained" if self.gain > 0 else "lost"
+
+    def record(self) -> dict[str, Any]:
+        codes = [a.code for a in (self.base, self.trained) if isinstance(a, CodeAnswer)]
+        lines = difference(*codes) if len(codes) == 2 else []
+        return {**asdict(self), "kind": self.kind, "difference": lines}
 
 
 @dataclass
@@ -46,6 +52,7 @@ class Question:
     id: str
     question: str
     gold: str
+    code: bool = False
     changes: list[Change] = field(default_factory=list)
 
     def interest(self) -> float:
@@ -64,9 +71,10 @@ class Question:
             "id": self.id,
             "question": self.question,
             "gold": self.gold,
+            "code": self.code,
             "gained": sorted(change.run for change in kinds[1]),
             "lost": sorted(change.run for change in kinds[0]),
-            "answers": [{**asdict(change), "kind": change.kind} for change in turns[:TOLD]],
+            "answers": [change.record() for change in turns[:TOLD]],
         }
 
     def size(self) -> int:
@@ -88,15 +96,19 @@ def changed_questions(rows: Sequence[RunRow]) -> tuple[list[Question], dict[int,
                 counted["right" if share(base) > 0.5 else "wrong"] += 1
                 continue
             counted["gained" if gain > 0 else "lost"] += 1
-            question = found.setdefault(
-                key, Question(key, _cut(str(base["question"])), _cut(str(base["gold"])))
-            )
+            question = found.setdefault(key, _question(key, base))
             better, worse = gain > 0, gain < 0
             change = Change(row.index, gain, _answer(base, worse), _answer(trained, better))
             question.changes.append(change)
         if sum(counted.values()):
             counts[row.index] = counted
     return sorted(found.values(), key=lambda q: (-q.interest(), q.id)), counts
+
+
+def _question(key: str, row: dict[str, Any]) -> Question:
+    is_code = "execution" in row
+    question, gold = ((cut if is_code else _cut)(str(row[part])) for part in ("question", "gold"))
+    return Question(key, question, gold, is_code)
 
 
 def selected(questions: Sequence[Question], size: int) -> list[Question]:
@@ -126,9 +138,11 @@ def _pairs(row: RunRow) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
             yield key, base[key], trained[key]
 
 
-def _answer(row: dict[str, Any], right: bool) -> Answer:
+def _answer(row: dict[str, Any], right: bool) -> Answer | CodeAnswer:
     """The sample that shows the change: a right one where the model does better, else a wrong."""
     place = next((i for i, correct in enumerate(row["correct"]) if bool(correct) is right), 0)
+    if ran := row.get("execution", {place: None})[place]:
+        return code_answer(ran)
     text, read = str(row["completion"][place]), row["extracted"][place]
     at = text.rfind(str(read)) if read else -1
     if at < 0:

@@ -145,6 +145,7 @@ class Recipe:
             "format_rate": _mean(scores, "format_rate"),
             "well_formed_accuracy": _mean(scores, "well_formed_accuracy"),
             "deviation": found.apart**0.5,
+            "pass_at_k": _mean_pass_at_k(scores),
             "accuracies": accuracies,
         }
 
@@ -152,6 +153,12 @@ class Recipe:
 def _mean(scores: Sequence[dict[str, Any]], part: str) -> float | None:
     known = [score[part] for score in scores if score.get(part) is not None]
     return fmean(known) if known else None
+
+
+def _mean_pass_at_k(scores: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Of the numbers of samples that all runs have."""
+    found = [score.get("pass_at_k", {}) for score in scores]
+    return {k: fmean(each[k] for each in found) for k in found[0] if all(k in e for e in found)}
 
 
 def recipes_of(rows: Sequence[RunRow], most: int) -> list[Recipe]:

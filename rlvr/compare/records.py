@@ -33,6 +33,8 @@ def _of_run(run: RunRow, recipe: dict[str, Any]) -> dict[str, Any]:
     known = {"name": run.name, "seed": run.seed, **run.varied, "state": run.state}
     for phase, score in (("base", run.base), ("trained", run.trained)):
         known |= {f"{phase}_{part}": (score or {}).get(part) for part in OF_A_SCORE}
+        passes = (score or {}).get("pass_at_k", {})
+        known |= {f"{phase}_pass_at_{k}": share for k, share in passes.items() if k != "1"}
     return {
         "run": run.index,
         **known,

@@ -76,6 +76,8 @@ def _scores(recipes: list[Recipe]) -> list[Column]:
         found.append(("seeds", _seeds))
     if any(recipe.points is not None for recipe in recipes):
         found.append(("points", lambda r: NONE if r.points is None else f"{r.points:+.1f}"))
+    if (k := _most_samples(recipes)) != "1":
+        found.append((f"pass@{k} %", lambda recipe: _before_after(recipe, k)))
     if any(map(format_changed, recipes)):
         found.append(("form %", lambda recipe: _before_after(recipe, "format_rate")))
         found.append(("right of form %", lambda r: _before_after(r, "well_formed_accuracy")))
@@ -99,9 +101,18 @@ def _seeds(recipe: Recipe) -> str:
     return f"{count} ±{percent(recipe.trained['deviation'])}"
 
 
+def _most_samples(recipes: list[Recipe]) -> str:
+    """The largest k of pass@k that any recipe has."""
+    scores = [score for r in recipes for score in (r.base, r.trained) if score]
+    return max((k for score in scores for k in score.get("pass_at_k", {})), key=int, default="1")
+
+
 def _before_after(recipe: Recipe, part: str) -> str:
     """`31 → 98`, base and trained in percent."""
-    known = [score.get(part) if score else None for score in (recipe.base, recipe.trained)]
+    known = [
+        {**score, **score.get("pass_at_k", {})}.get(part) if score else None
+        for score in (recipe.base, recipe.trained)
+    ]
     return " → ".join(NONE if share is None else f"{100 * share:.0f}" for share in known)
 
 

@@ -63,11 +63,21 @@ def _lines(example: dict[str, Any]) -> dict[str, Callable[[dict[str, Any]], str]
     for k in example.get("pass_at_k", ()):
         if k != "1":
             lines[f"pass@{k}"] = partial(_pass_at, k)
+    for which in example.get("tests_passed", ()):
+        label = "tests passed" if which == "all" else f"{which} tests passed"
+        lines[label] = partial(_tests_passed, which)
     return lines
 
 
 def _pass_at(k: str, score: dict[str, Any]) -> str:
-    return f"{score['pass_at_k'][k]:.1%}"
+    low, high = score.get("pass_at_k_intervals", {}).get(k, (None, None))
+    interval = "" if low is None else f" ({low:.1%} to {high:.1%})"
+    return f"{score['pass_at_k'][k]:.1%}{interval}"
+
+
+def _tests_passed(which: str, score: dict[str, Any]) -> str:
+    passed = score["tests_passed"].get(which)
+    return "-" if passed is None else f"{passed:.1%}"
 
 
 def _under_rule(found: dict[str, Any], phase: str) -> str:
