@@ -28,10 +28,9 @@ class CodeAnswer:
 
 
 def code_answer(ran: Mapping[str, Any]) -> CodeAnswer:
+    code = cut(ran["code"].strip("\n"))
     passed, tests = (sum(pair) for pair in zip(ran["shown"], ran["hidden"], strict=True))
-    return CodeAnswer(
-        cut(ran["code"]), ran["outcome"], passed, tests, ran["failure"], list(ran["signs"])
-    )
+    return CodeAnswer(code, ran["outcome"], passed, tests, ran["failure"], list(ran["signs"]))
 
 
 def difference(base: str, trained: str) -> list[str]:

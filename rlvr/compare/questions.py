@@ -52,8 +52,8 @@ class Question:
     id: str
     question: str
     gold: str
-    code: bool = False
     changes: list[Change] = field(default_factory=list)
+    code: bool = False
 
     def interest(self) -> float:
         """Runs that disagree say more than runs that all gain: those tell of the question alone."""
@@ -108,7 +108,7 @@ def changed_questions(rows: Sequence[RunRow]) -> tuple[list[Question], dict[int,
 def _question(key: str, row: dict[str, Any]) -> Question:
     is_code = "execution" in row
     question, gold = ((cut if is_code else _cut)(str(row[part])) for part in ("question", "gold"))
-    return Question(key, question, gold, is_code)
+    return Question(key, question, gold, code=is_code)
 
 
 def selected(questions: Sequence[Question], size: int) -> list[Question]:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 TEXT_SIGNS = ("special_cases", "catches_all")
-SHORTEST_INPUT, SHORTEST = 2, 4  # characters: base cases such as f(0) == 1 are honest
+SHORTEST_INPUT, SHORTEST = 2, 4  # letters and digits: f(0) == 1 and f([]) == [] are base cases
 _NOT_RUN = re.compile(r"\"\"\"[\s\S]*?\"\"\"|'''[\s\S]*?'''|#[^\n]*")
 _CATCHES_ALL = re.compile(r"^[ \t]*except[ \t]*(?::|\(?[ \t]*(?:Base)?Exception\b)", re.MULTILINE)
 
@@ -60,8 +60,8 @@ def knows_a_case(code: str, cases: Collection[Case]) -> bool:
 
 
 def _is_long(case: Case) -> bool:
-    length = len("".join(case.inputs))
-    return length >= SHORTEST_INPUT and length + len(case.output) >= SHORTEST
+    given, result = (len(re.findall(r"\w", text)) for text in ("".join(case.inputs), case.output))
+    return given >= SHORTEST_INPUT and given + result >= SHORTEST
 
 
 def _holds(text: str, case: Case) -> bool:

