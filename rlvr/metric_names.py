@@ -29,7 +29,7 @@ UNTRACKED = frozenset(
     "train/clip_ratio/high_mean".split()
 )
 # Tracked from the step on at which they are not 0.
-RARE = ("reward/reason_", "health/outcome_", "health/gaming_")
+RARE = ("reward/reason_", "health/outcome_", "health/gaming")
 OWN_PREFIXES = ("train/", "eval/", "base/", "trained/", "reward/", "health/", "perf/")
 
 

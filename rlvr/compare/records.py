@@ -75,7 +75,8 @@ def _of_recipe(comparison: Comparison, recipe: Recipe, rival: Rival | None) -> d
 def as_csv(comparison: Comparison) -> str:
     found = run_records(comparison)
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(found[0]) if found else [], lineterminator="\n")
+    names = list(dict.fromkeys(name for record in found for name in record))
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(found)
     return text.getvalue()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 BEST = "★"
 NONE = "-"
 TRAINED = "trained [95 % CI]"
+PASS = "pass@"
 FROM = "from"
 SETTINGS = "settings"  # in one column, where the terminal is too narrow for one each
 UNSAFE = "none"  # the sandbox of a run that executed a model's code without one
@@ -77,7 +78,7 @@ def _scores(recipes: list[Recipe]) -> list[Column]:
     if any(recipe.points is not None for recipe in recipes):
         found.append(("points", lambda r: NONE if r.points is None else f"{r.points:+.1f}"))
     if (k := _most_samples(recipes)) != "1":
-        found.append((f"pass@{k} %", lambda recipe: _before_after(recipe, k)))
+        found.append((f"{PASS}{k} %", lambda recipe: _before_after(recipe, k)))
     if any(map(format_changed, recipes)):
         found.append(("form %", lambda recipe: _before_after(recipe, "format_rate")))
         found.append(("right of form %", lambda r: _before_after(r, "well_formed_accuracy")))
@@ -209,7 +210,8 @@ def rich_table(comparison: Comparison, width: int) -> "tuple[Table, list[str]]":
     """
     recipes, found, dropped = comparison.recipes, columns(comparison), []
     wide = {header: _width([(header, cell)], recipes) for header, cell in found}
-    for header in EXPENDABLE:
+    passes = [header for header, _ in found if header.startswith(PASS)]
+    for header in (*EXPENDABLE, *passes):
         if sum(wide.values()) > width and wide.pop(header, 0):
             dropped.append(header)
     found = [column for column in found if column[0] in wide]

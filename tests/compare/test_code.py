@@ -1,5 +1,7 @@
 """What the report tells of code, from rows as an evaluation of code leaves them."""
 
+import csv
+import io
 import json
 import re
 
@@ -9,7 +11,8 @@ from rlvr.compare import page
 from rlvr.compare.code import CHARACTERS, code_answer, code_lines, difference
 from rlvr.compare.comparison import read_sweep
 from rlvr.compare.questions import changed_questions
-from rlvr.compare.table import columns
+from rlvr.compare.records import as_csv
+from rlvr.compare.table import columns, rich_table
 from rlvr.result import Result, read
 
 HOSTILE = "</pre><script>document.title='pwned'</script>"
@@ -131,6 +134,17 @@ def test_the_table_has_the_largest_k(sweep):
     comparison = read_sweep(sweep)
     cells = {header: cell(comparison.recipes[0]) for header, cell in columns(comparison)}
     assert cells["pass@10 %"] == "60 → 60"
+
+
+def test_the_table_of_a_narrow_terminal_leaves_it_out(sweep):
+    assert "pass@10 %" not in rich_table(read_sweep(sweep), 200)[1]
+    assert "pass@10 %" in rich_table(read_sweep(sweep), 30)[1]
+
+
+def test_the_file_has_it_of_the_runs_that_have_it(sweep, make_run):
+    make_run(sweep / "0", ["shots=2"], state="failed")
+    rows = list(csv.DictReader(io.StringIO(as_csv(read_sweep(sweep)))))
+    assert [row["trained_pass_at_10"] for row in rows] == ["", "0.6"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import pytest
 
 from rlvr.compare.comparison import read_runs, read_sweep
 from rlvr.evaluation.statistics import paired_test
+from rlvr.result import read
 
 
 def three_seeds(make_sweep, answer, n: int = 100, **arguments):
@@ -68,6 +69,16 @@ def test_mean_deviation_and_single_accuracies(make_sweep, answer):
     assert recipe.trained["n"] == 100
     assert recipe.points == pytest.approx(22)
     assert recipe.trained["low"] < 0.6 < 0.64 < recipe.trained["high"]
+
+
+def test_pass_at_k_is_the_mean_where_all_seeds_have_it(make_sweep):
+    directory = make_sweep([(f"seed={seed}", {}) for seed in (1, 2)])
+    for number, passes in enumerate(({"1": 0.4, "5": 0.6, "10": 0.9}, {"1": 0.5, "5": 0.7})):
+        found = read(directory / str(number))
+        found.trained["pass_at_k"] = passes
+        found.write(directory / str(number))
+    (recipe,) = read_sweep(directory).recipes
+    assert recipe.trained["pass_at_k"] == {"1": pytest.approx(0.45), "5": pytest.approx(0.65)}
 
 
 def test_the_gain_of_several_seeds_by_hand(make_sweep, answer):

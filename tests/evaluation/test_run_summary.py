@@ -18,6 +18,16 @@ def test_the_table_shows_both_models_and_the_test(tmp_path, capsys):
     assert "+50.0 points; 103 questions won, 3 lost, of 200: p < 0.001" in text
 
 
+def test_pass_at_k_has_its_interval_and_code_its_tests(tmp_path, capsys):
+    score = asdict(Score(0.25, 0.2, 0.31, 200, 50, {"1": 0.25, "10": 0.5}))
+    score["pass_at_k_intervals"] = {"1": [0.2, 0.3], "10": [0.41, 0.59]}
+    score["tests_passed"] = {"all": 0.345, "shown": 0.6, "hidden": 0.2}
+    print_result(Result(base=score, trained=score), tmp_path)
+    text = capsys.readouterr().out
+    for part in ("50.0% (41.0% to 59.0%)", "tests passed", "34.5%", "hidden tests passed", "20.0%"):
+        assert part in text
+
+
 def test_benchmarks_have_their_own_lines(tmp_path, capsys):
     base, trained = asdict(Score(0.25, 0.2, 0.3, 200, 50)), asdict(Score(0.5, 0.4, 0.6, 100, 50))
     test = {"n": 100, "base_only": 3, "trained_only": 28, "p_value": 0.04}
