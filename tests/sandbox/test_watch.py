@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from sandbox.attacks import ESCAPES
 
 from rlvr.sandbox.backends import Backend
 from rlvr.sandbox.choose import probe
@@ -47,6 +48,10 @@ TRIED = {
 @pytest.mark.parametrize("code", TRIED)
 def test_what_is_tried_is_seen(sandbox: Sandbox, code: str) -> None:
     assert TRIED[code] in signs(sandbox, code)
+
+
+def test_every_escape_of_the_attack_suite_is_seen(sandbox: Sandbox) -> None:
+    assert [name for name, code in ESCAPES.items() if not signs(sandbox, code)] == []
 
 
 @pytest.mark.parametrize(
