@@ -50,10 +50,7 @@ def test_output_and_gradients(packed: Packed, kind: Any) -> None:
     results = []
     for ours in (kind(packed, CPU), None):
         tensors = inputs(packed, torch.float64)
-        if ours is None:
-            out = plain(packed, *tensors)
-        else:
-            out = ours(MODULE, *tensors, scaling=0.3)
+        out = plain(packed, *tensors) if ours is None else ours(MODULE, *tensors, scaling=0.3)
         out.square().sum().backward()
         results.append([out, *(x.grad for x in tensors)])
     for ours, reference in zip(*results, strict=True):
