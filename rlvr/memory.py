@@ -25,6 +25,8 @@ GRADIENT_AND_ADAM = 12  # a gradient and two averages, float32
 TILE_ROWS, TILE_COLUMNS = 4096, 32768
 # Tiles that it holds at once: without Triton each term of the gradient is one, and a mask of bytes.
 TILES_IN_TORCH = 8.25
+# Ours, of a frozen output layer on a CPU: logits, their exponentials, and two terms of a sum.
+OWN_COLUMNS, OWN_TILES = 8192, 4  # rlvr/training/shared_prefix/head.py
 
 
 @dataclass(frozen=True)
@@ -153,18 +155,32 @@ def _update(
     gradients = compute * 3 * shape.intermediate  # of one layer, while it is passed through
     distinct = _distinct(cfg, tokens, micro)
     stream = distinct * compute * shape.hidden
+    shared = cfg.trainer.shared_prefix is not SharedPrefix.off
     if cfg.trainer.gradient_checkpointing:
-        held, passing = stream * shape.layers, distinct * (norms + inputs + gradients)
+        # On a CPU the attention's output is not recomputed either.
+        attended = distinct * compute * shape.queries * (shared and not gpu)
+        held = (stream + attended) * shape.layers
+        passing = distinct * (norms + inputs + gradients)
     else:
         held, passing = distinct * shape.layers * (norms + inputs), distinct * gradients
-    scored = micro * tokens.completion
-    if cfg.trainer.shared_prefix is SharedPrefix.off and not gpu:
-        scored = distinct  # without Triton stock TRL scores prompts, too
-    tile = min(scored, TILE_ROWS) * min(shape.vocabulary, TILE_COLUMNS)
-    head = tile * (compute if gpu else TILES_IN_TORCH * FLOAT) + 3 * scored * shape.hidden * FLOAT
+    own = cfg.trainer.shared_prefix in (SharedPrefix.dense, SharedPrefix.tree)
+    # Without Triton stock TRL scores prompts, too; `auto` times it on rows of no more tokens in all.
+    row = tokens.prefix + tokens.question + tokens.completion
+    scored = micro * tokens.completion if own or gpu else row * max(1, distinct // row)
+    head = 3 * scored * shape.hidden * FLOAT
+    if gpu:
+        head += _tile(scored, TILE_COLUMNS, shape) * compute
+    elif own and not full and not cfg.peft.modules_to_save:
+        head += _tile(scored, OWN_COLUMNS, shape) * OWN_TILES * FLOAT
+    else:
+        head += _tile(scored, TILE_COLUMNS, shape) * TILES_IN_TORCH * FLOAT
     if full:
         head += shape.hidden * shape.vocabulary * FLOAT  # its own gradient, before it is added
     return 3 * stream + held + max(head, passing)
+
+
+def _tile(scored: int, columns: int, shape: Shape) -> int:
+    return min(scored, TILE_ROWS) * min(shape.vocabulary, columns)
 
 
 def _distinct(cfg: DictConfig, tokens: Tokens, micro: int) -> int:

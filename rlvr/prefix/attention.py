@@ -22,6 +22,7 @@ from rlvr.errors import UserError
 from rlvr.prefix.trie import Packed
 
 Block = tuple[slice, slice, bool]  # queries, keys, whether causal
+SMALL = 100_000  # queries times keys of a block
 
 # transformers hands a 4-D mask to the attention function as it is, instead of building one.
 NO_MASK = torch.ones(1, 1, 1, 1, dtype=torch.bool)
@@ -37,13 +38,16 @@ class AttentionFunction(Protocol):
         ...
 
 
+class PackAttention(AttentionFunction, Protocol):
+    def forget(self) -> None:
+        """Drop what is kept for the time when layers are recomputed."""
+
+
 class AttentionKind(Protocol):
     """An attention for a pack of N positions, whose keys are those of `above` tokens that all of
     them see, and then their own."""
 
-    def __call__(
-        self, packed: Packed, device: torch.device, above: int = 0
-    ) -> AttentionFunction: ...
+    def __call__(self, packed: Packed, device: torch.device, above: int = 0) -> PackAttention: ...
 
 
 class UnshareableError(UserError):
@@ -130,6 +134,8 @@ class DenseMask:
     ) -> Tensor:
         return sdpa_attention_forward(module, query, key, value, self.mask, scaling=scaling)[0]
 
+    def forget(self) -> None: ...
+
 
 class FlexMask:
     """`flex_attention` with the trie as a block mask."""
@@ -154,11 +160,19 @@ class FlexMask:
     ) -> Tensor:
         return flex_attention_forward(module, query, key, value, self.mask, scaling=scaling)[0]
 
+    def forget(self) -> None: ...
+
 
 class TreeBlocks:
-    """Causal and unmasked blocks of the CPU's flash kernel, merged by log-sum-exp."""
+    """Causal and unmasked blocks of the CPU's flash kernel, merged by log-sum-exp.
+
+    What a layer's attention gave is kept with its log-sum-exp until the layer is called again: a
+    layer that is checkpointed is recomputed without it. Only the recomputation calls a layer twice
+    (`rlvr.prefix.probe` makes sure). What is kept is as large as what checkpointing keeps anyway.
+    """
 
     def __init__(self, packed: Packed, device: torch.device, above: int = 0) -> None:
+        self.kept: dict[int, tuple[Tensor, Tensor]] = {}  # by module
         self.dense = partial(DenseMask, packed, device, above)
         segments, n = packed.segments(), above
         own = [(slice(a, b), slice(n + a, n + b), True) for a, b, _ in segments]
@@ -171,8 +185,14 @@ class TreeBlocks:
     ) -> Tensor:
         if query.shape[-1] != value.shape[-1]:  # multi-head latent attention; not for the kernel
             return self.dense()(module, query, key, value, scaling)
-        out: Tensor = _BlockAttention.apply(query, key, value, self.blocks, scaling)
-        return out.transpose(1, 2)
+        known = self.kept.pop(id(module), None)
+        out, lse = _BlockAttention.apply(query, key, value, self.blocks, scaling, known)
+        if known is None and out.requires_grad:
+            self.kept[id(module)] = (out.detach(), lse)
+        return out.transpose(1, 2)  # type: ignore[no-any-return]
+
+    def forget(self) -> None:
+        self.kept.clear()
 
 
 def _same_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -216,28 +236,65 @@ class _BlockAttention(torch.autograd.Function):
         value: Tensor,
         blocks: list[Block],
         scaling: float,
-    ) -> Tensor:
-        wide = torch.promote_types(query.dtype, torch.float32)
-        out = torch.empty_like(query.transpose(1, 2), dtype=wide).transpose(1, 2)
-        lse = torch.empty(query.shape[:3], dtype=wide)
-        for q, k, causal in blocks:
-            new = block_attention(query[:, :, q], key[:, :, k], value[:, :, k], scaling, causal)
-            out[:, :, q], lse[:, :, q] = new if causal else merge(out[:, :, q], lse[:, :, q], *new)
-        out = out.to(query.dtype)
+        known: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, Tensor]:
+        out, lse = known or _attend(query, key, value, blocks, scaling)
         ctx.save_for_backward(query, key, value, out, lse)
         ctx.blocks, ctx.scaling = blocks, scaling
-        return out
+        ctx.mark_non_differentiable(lse)
+        return out, lse
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         query, key, value, out, lse = ctx.saved_tensors
         totals = [torch.zeros_like(x, dtype=lse.dtype) for x in (query, key, value)]
         for q, k, causal in ctx.blocks:
             here = (query[:, :, q], key[:, :, k], value[:, :, k], out[:, :, q], lse[:, :, q])
-            parts = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                grad[:, :, q], *here, 0.0, causal, scale=ctx.scaling
-            )
+            parts = _block_gradients(grad[:, :, q], *here, causal, ctx.scaling)
             for total, at, part in zip(totals, (q, k, k), parts, strict=True):
                 total[:, :, at] += part
         dq, dk, dv = (x.to(query.dtype) for x in totals)
-        return dq, dk, dv, None, None
+        return dq, dk, dv, None, None, None
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, blocks: list[Block], scaling: float
+) -> tuple[Tensor, Tensor]:
+    wide = torch.promote_types(query.dtype, torch.float32)
+    out = torch.empty_like(query.transpose(1, 2), dtype=wide).transpose(1, 2)
+    lse = torch.empty(query.shape[:3], dtype=wide)
+    for q, k, causal in blocks:
+        new = block_attention(query[:, :, q], key[:, :, k], value[:, :, k], scaling, causal)
+        out[:, :, q], lse[:, :, q] = new if causal else merge(out[:, :, q], lse[:, :, q], *new)
+    return out.to(query.dtype), lse
+
+
+def _block_gradients(
+    grad: Tensor,
+    query: Tensor,  # (1, H, q, d)
+    key: Tensor,  # (1, h, k, d)
+    value: Tensor,
+    out: Tensor,
+    lse: Tensor,  # (1, H, q)
+    causal: bool,
+    scaling: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The flash kernel's backward pass, which is four times slower than plain products where the
+    block is small."""
+    if query.shape[2] * key.shape[2] > SMALL:
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(  # type: ignore[no-any-return]
+            grad, query, key, value, out, lse, 0.0, causal, scale=scaling
+        )
+    # Queries of the heads that share keys as one matrix: (h, H/h * q, d)
+    (_, heads, n, d), wide = query.shape, lse.dtype
+    g, q, o = (x.reshape(key.shape[1], -1, d) for x in (grad, query, out))
+    k, v = key[0], value[0]
+    p = torch.bmm(q, k.mT).to(wide).mul_(scaling).sub_(lse.reshape(len(k), -1, 1))
+    if causal:
+        later = torch.ones(n, n, dtype=torch.bool).triu(1)
+        p.view(heads, n, n).masked_fill_(later, float("-inf"))
+    p.exp_()
+    shift = (o.to(wide) * g).sum(-1, keepdim=True)
+    ds = torch.bmm(g, v.mT).to(wide).sub_(shift).mul_(p).mul_(scaling).to(q.dtype)
+    dv = torch.bmm(p.to(q.dtype).mT, g)
+    return torch.bmm(ds, k).view_as(query), torch.bmm(ds.mT, q)[None], dv[None]

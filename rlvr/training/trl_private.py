@@ -15,9 +15,13 @@ from typing import Any
 
 import trl
 import trl.trainer.utils as trl_utils
+from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, Trainer
 from trl import GRPOConfig, GRPOTrainer
+from trl.kernels import ChunkedLogProbFunction
 from trl.trainer.utils import split_tensor_dict
+
+from rlvr.training.shared_prefix import head
 
 __all__ = ["split_tensor_dict"]
 
@@ -42,6 +46,7 @@ PINNED: dict[Callable[..., Any], str] = {
     Trainer._maybe_log_save_evaluate: "af101534f0f7b2d7",
     Trainer._run_epoch: "31aff00f34c302a2",
     Trainer.training_step: "e9760c8ee10308d5",  # scales the loss, and calls `backward`
+    ChunkedLogProbFunction.forward: "1d8220b44273cdf3",  # whose place `_Head` takes
     trl_utils._use_triton: "f0510984e05ac05c",
     trl_utils.add_fused_lm_head: "422d009f04b66659",  # `fused_lm_head`, `shift_labels`
     trl_utils.split_tensor_dict: "b61a5760a03e95db",
@@ -110,6 +115,42 @@ def scoring_labels_only() -> Iterator[None]:
         yield
     finally:
         trl_utils._use_triton = own
+
+
+@contextmanager
+def scoring_once() -> Iterator[None]:
+    """Also computes logits once where rlvr/training/shared_prefix/head.py can."""
+    own = trl_utils._ChunkedLogProbFunction
+    trl_utils._ChunkedLogProbFunction = _Head  # type: ignore[misc, assignment]
+    try:
+        with scoring_labels_only():
+            yield
+    finally:
+        trl_utils._ChunkedLogProbFunction = own
+
+
+class _Head:
+    """Stands for TRL's function, with its arguments and results."""
+
+    @staticmethod
+    def apply(
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        temperature: float,
+        columns: int,
+        softcap: float | None,
+        scale: float,
+        outputs: tuple[str, ...],
+    ) -> tuple[Tensor | None, ...]:
+        if head.applies(hidden, weight, bias) and set(outputs) <= {"log_probs", "entropy"}:
+            scores = head.LabelScores.apply(
+                hidden, weight, bias, labels, temperature, softcap, scale
+            )
+            return *scores, None, None, None
+        rest = (labels, temperature, columns, softcap, scale, outputs)
+        return ChunkedLogProbFunction.apply(hidden, weight, bias, *rest)  # type: ignore[no-any-return]
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Each attention against a plain softmax over every position's ancestors."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
+from rlvr.prefix import attention
 from rlvr.prefix.attention import DenseMask, FlexMask, TreeBlocks, choose
 from rlvr.prefix.trie import UNSCORED, Packed, TokenRow, pack
 
@@ -45,16 +48,62 @@ def plain(packed: Packed, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 @pytest.mark.parametrize("kind", [DenseMask, TreeBlocks])
 def test_output_and_gradients(packed: Packed, kind: Any) -> None:
     results = []
-    for attention in (kind(packed, CPU), None):
+    for ours in (kind(packed, CPU), None):
         tensors = inputs(packed, torch.float64)
-        if attention is None:
-            out = plain(packed, *tensors)
-        else:
-            out = attention(MODULE, *tensors, scaling=0.3)
+        out = plain(packed, *tensors) if ours is None else ours(MODULE, *tensors, scaling=0.3)
         out.square().sum().backward()
         results.append([out, *(x.grad for x in tensors)])
     for ours, reference in zip(*results, strict=True):
         torch.testing.assert_close(ours, reference, rtol=1e-10, atol=1e-10)
+
+
+def test_a_layer_that_is_recomputed_does_not_attend_again(
+    packed: Packed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    kernel = attention.block_attention
+    monkeypatch.setattr(attention, "block_attention", lambda *a: calls.append(0) or kernel(*a))
+    results, counts = [], []
+    for checkpointed in (False, True):
+        ours = TreeBlocks(packed, CPU)
+        run = partial(ours, MODULE, scaling=0.3)
+        tensors = inputs(packed, torch.float32)
+        again = partial(checkpoint, run, use_reentrant=False) if checkpointed else run
+        out = again(*tensors)
+        assert len(ours.kept) == 1
+        out.square().sum().backward()
+        assert len(ours.kept) == (0 if checkpointed else 1)
+        results.append([out, *(x.grad for x in tensors)])
+        counts.append(len(calls))
+    assert counts[1] == 2 * counts[0]
+    for once, twice in zip(*results, strict=True):
+        assert torch.equal(once, twice)
+
+
+def test_nothing_is_kept_without_a_gradient_or_when_told_to_forget(packed: Packed) -> None:
+    ours = TreeBlocks(packed, CPU)
+    with torch.no_grad():
+        ours(MODULE, *inputs(packed, torch.float32), scaling=0.3)
+    assert not ours.kept
+    ours(MODULE, *inputs(packed, torch.float32), scaling=0.3)
+    ours.forget()
+    assert not ours.kept
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_small_blocks_have_the_gradients_of_the_kernel(
+    packed: Packed, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for small in (10**9, 0):
+        monkeypatch.setattr(attention, "SMALL", small)
+        tensors = inputs(packed, dtype)
+        TreeBlocks(packed, CPU)(MODULE, *tensors, scaling=0.3).square().sum().backward()
+        found.append([x.grad for x in tensors])
+    off = 1e-12 if dtype is torch.float64 else 4e-2
+    for products, kernel in zip(*found, strict=True):
+        scale = kernel.abs().max().item()
+        torch.testing.assert_close(products, kernel, rtol=off, atol=off * scale)
 
 
 def test_flex_mask_output(packed: Packed) -> None:

@@ -20,7 +20,7 @@ from rlvr.training.shared_prefix.step_prefix import (
     leading,
     without,
 )
-from rlvr.training.trl_private import scoring_labels_only
+from rlvr.training.trl_private import scoring_labels_only, scoring_once
 
 Scored = tuple[Tensor, Tensor | None]  # log-probabilities and entropies of one pack, both (N,)
 
@@ -29,9 +29,14 @@ class PackedScorer:
     """What answers TRL when it asks for log-probabilities; `prefix` is that of the step."""
 
     def __init__(
-        self, accelerator: Accelerator, kind: AttentionKind, token_budget: int | None
+        self,
+        accelerator: Accelerator,
+        kind: AttentionKind,
+        token_budget: int | None,
+        entropy_trained: bool = False,
     ) -> None:
         self.accelerator, self.kind, self.token_budget = accelerator, kind, token_budget
+        self.scoring = scoring_labels_only if entropy_trained else scoring_once
         self.autocast: Callable[[], AbstractContextManager[Any]] = accelerator.autocast
         self.prefix: StepPrefix | None = None
         self.forwarded = 0  # tokens, with a gradient, since this was last set to 0
@@ -92,7 +97,7 @@ class PackedScorer:
         self.forwarded += sum(len(packed) - self._known(packed) for packed in packs)
         bare = self.accelerator.unwrap_model(model) if len(packs) > 1 else model
         for packed in packs[:-1]:
-            forward = partial(self._forward, bare, packed)
+            forward = partial(self._forward, bare, packed, forget=True)
             yield checkpoint(forward, use_reentrant=False, preserve_rng_state=False)
         yield self._forward(model, packs[-1])
 
@@ -100,19 +105,20 @@ class PackedScorer:
         """How many of a pack's first tokens the prefix has."""
         return leading(packed, self.prefix.tokens) if self.prefix else 0
 
-    def _forward(self, model: Any, packed: Packed) -> Scored:
+    def _forward(self, model: Any, packed: Packed, forget: bool = False) -> Scored:
         device, n = self.accelerator.device, self._known(packed)
         own = without(packed, n)
-        attention = self.kind(own, device, n)
-        if self.prefix and n:
-            attention = self.prefix.above(n, attention)
-        with self.autocast(), scoring_labels_only():
+        kept = self.kind(own, device, n)
+        attention = self.prefix.above(n, kept) if self.prefix and n else kept
+        with self.autocast(), self.scoring():
             output = model(
                 **tensors(own, device),
                 attention_mask=NO_MASK.to(device),
                 shared_prefix=attention,
                 fused_lm_head=True,
             )
+        if forget:
+            kept.forget()
         # Nothing of the prefix is scored: zeros, so that a pack's positions stay what they are.
         logps, entropy = pad(output.log_probs[0], (n, 0)), output.entropy
         return logps, None if entropy is None else pad(entropy[0], (n, 0))

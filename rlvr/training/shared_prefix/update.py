@@ -60,7 +60,9 @@ class SharedPrefixGRPOTrainer(GRPOTrainer):
         self._unverified = self.can_share and sharing.self_check
         if self.can_share:
             kind = attention.choose(sharing.shared_prefix, self.accelerator.device)
-            self.scorer = PackedScorer(self.accelerator, kind, sharing.token_budget)
+            self.scorer = PackedScorer(
+                self.accelerator, kind, sharing.token_budget, self._entropy_bonus_enabled
+            )
             self.choice = Choice(sharing.records if sharing.shared_prefix == "auto" else ())
             self.choice.made = across_ranks.same(self.choice.made)
             if self.ref_model is not None:
