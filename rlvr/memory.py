@@ -164,7 +164,7 @@ def _update(
     else:
         held, passing = distinct * shape.layers * (norms + inputs), distinct * gradients
     own = cfg.trainer.shared_prefix in (SharedPrefix.dense, SharedPrefix.tree)
-    # Without Triton stock TRL scores prompts, too; `auto` times it on rows of no more tokens in all.
+    # Without Triton stock TRL scores prompts, too; `auto` times it on rows of as many tokens.
     row = tokens.prefix + tokens.question + tokens.completion
     scored = micro * tokens.completion if own or gpu else row * max(1, distinct // row)
     head = 3 * scored * shape.hidden * FLOAT
