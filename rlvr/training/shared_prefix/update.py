@@ -181,7 +181,7 @@ class SharedPrefixGRPOTrainer(GRPOTrainer):
 
     def _compare_with_stock(self, rows: selfcheck.Rows) -> None:
         """The first trained micro-batch is computed both ways; of each step until `auto` has
-        chosen, some rows are timed as stock: so many that they have as many tokens as one pack."""
+        chosen, some rows are timed as stock: so many that they have the tokens that are scored."""
         timed = self.sharing.shared_prefix == "auto" and self.choice.made is None
         if not (self._unverified or (timed and self._micro_batch == 0)):
             return
