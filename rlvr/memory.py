@@ -164,9 +164,11 @@ def _update(
     else:
         held, passing = distinct * shape.layers * (norms + inputs), distinct * gradients
     own = cfg.trainer.shared_prefix in (SharedPrefix.dense, SharedPrefix.tree)
-    # Without Triton stock TRL scores prompts, too; `auto` times it on rows of no more tokens in all.
-    row = tokens.prefix + tokens.question + tokens.completion
-    scored = micro * tokens.completion if own or gpu else row * max(1, distinct // row)
+    scored = micro * tokens.completion
+    if cfg.trainer.shared_prefix is SharedPrefix.off and not gpu:
+        scored = distinct  # without Triton stock TRL scores prompts, too
+    elif not own and not gpu:  # `auto` times it, on a row at least
+        scored = max(scored, tokens.prefix + tokens.question + tokens.completion)
     head = 3 * scored * shape.hidden * FLOAT
     if gpu:
         head += _tile(scored, TILE_COLUMNS, shape) * compute

@@ -21,7 +21,7 @@ from rlvr.errors import UserError
 from rlvr.prefix import attention
 from rlvr.prefix.probe import unshareable
 from rlvr.prefix.support import base_model, unsupported
-from rlvr.prefix.trie import TokenRow, pack, rows_of
+from rlvr.prefix.trie import TokenRow, rows_of
 from rlvr.training.shared_prefix import across_ranks, selfcheck
 from rlvr.training.shared_prefix.choice import Choice
 from rlvr.training.shared_prefix.grouping import keep_groups_together, regroupable
@@ -181,7 +181,7 @@ class SharedPrefixGRPOTrainer(GRPOTrainer):
 
     def _compare_with_stock(self, rows: selfcheck.Rows) -> None:
         """The first trained micro-batch is computed both ways; of each step until `auto` has
-        chosen, some rows are timed as stock: so many that they have as many tokens as one pack."""
+        chosen, some rows are timed as stock: so many that they have the tokens that are scored."""
         timed = self.sharing.shared_prefix == "auto" and self.choice.made is None
         if not (self._unverified or (timed and self._micro_batch == 0)):
             return
@@ -192,8 +192,9 @@ class SharedPrefixGRPOTrainer(GRPOTrainer):
             with recomputed(bare, self.args):
                 selfcheck.verify(plain, self.scorer, bare, rows, self._once)
         if timed and self._micro_batch == 0:
-            distinct = len(pack(rows_of(rows.ids, rows.mask, rows.width)))
-            some = rows.take(range(max(1, min(len(rows), distinct // rows.ids.shape[1]))))
+            # As many tokens as ours scores: stock scores them all, and must not need more memory.
+            scored = int(rows.mask[:, -rows.width :].sum())
+            some = rows.take(range(max(1, scored // rows.ids.shape[1])))
             parameters = [p for p in bare.parameters() if p.requires_grad]
             with not_reentrant(bare, self.args):
                 start = clock()
