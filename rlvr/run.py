@@ -412,7 +412,7 @@ def _train(
 
     from rlvr.hub.card import forget_machine
 
-    last = trainer.newest_checkpoint() if cfg.trainer.resume else None
+    last = trainer.resumption.newest_checkpoint() if cfg.trainer.resume else None
     if last and ranks.is_main():
         log.info("going on from %s", last)
     # What came before draws as much as it finds to do, and training must not depend on that.

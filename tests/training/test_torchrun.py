@@ -51,10 +51,9 @@ def test_ranks_learn_the_strategy_from_their_environment(
     given = {}
 
     class Recorded:
-        def __init__(self, command, env):
+        def __init__(self, command, env, process_group):
             given.update(env, command=command)
 
-        __enter__ = __exit__ = lambda self, *_: self
         wait = lambda self: 0  # noqa: E731
 
     monkeypatch.setattr(torchrun.subprocess, "Popen", Recorded)
