@@ -1,9 +1,11 @@
 """Does a run that is killed end as one that is not? `python benchmarks/kills.py [--kills 20]`
 
-Kills (SIGKILL, and SIGTERM every third time) at random moments: a run by itself, gone on with after
-each kill until it is finished, then the next; and a sweep of two jobs, of which now a job, now the
-controller is killed. What they leave is compared, to the bit, with that of the same run and sweep
-left undisturbed: losses and all other metrics but times, completions, evaluations, weights.
+Kills (SIGKILL, SIGTERM, Ctrl-C in turn) at random moments: a run by itself, gone on with after each
+kill until it is finished, then the next; and a sweep of two jobs, of which now a job, now the
+controller is killed. With `--processes 2` a run of several processes: all of them, or its launcher,
+torchrun or a rank, with which the others must end. What they leave is compared, to the bit, with
+that of the same run and sweep left undisturbed: losses and all other metrics but times,
+completions, evaluations, weights.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import logging
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +33,8 @@ import pyarrow.parquet  # noqa: E402
 import rlvr.training.trainer  # noqa: E402, F401
 from rlvr import config, single_run  # noqa: E402
 from rlvr.interruptions import end_on_signals  # noqa: E402
+from rlvr.processes import start_time  # noqa: E402
+from rlvr.training import checkpoints  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = [
@@ -42,6 +47,7 @@ SETTINGS = [
     *("trainer.learning_rate=5e-4", "trainer.save_minutes=0.002", "dataset.train_examples=40"),
 ]
 STARTING = ("start", "loading libraries", "data", "pre-flight", "loading the model")
+KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 SWEEP = ["trainer.learning_rate=5e-4,1e-3", "launcher.n_jobs=2", "-m"]
 
 
@@ -50,11 +56,20 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="of the run, and of the sweep")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=["run", "sweep"])
+    parser.add_argument("--processes", type=int, help="of one run, instead of run and sweep")
+    parser.add_argument("--distributed", default="ddp", help="how several processes share it")
     chosen = parser.parse_args()
     rng = random.Random(chosen.seed)
+    kinds: tuple[type[Run], ...] = (Run, Sweep)
+    if chosen.processes:
+        kinds = (Ranks,)
+        Ranks.settings = [
+            f"trainer.num_processes={chosen.processes}",
+            f"trainer.distributed={chosen.distributed}",
+        ]
     print("| what | killed | in which phases | compared | equal |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for what in (Run, Sweep):
+        for what in kinds:
             if chosen.only in (None, what.__name__.lower()):
                 print(what(Path(folder)).try_out(chosen.kills, rng), flush=True)
 
@@ -116,6 +131,10 @@ class Run:
         while len(moments) < kills:
             self.runs += 1
             place, ended = self.folder / f"killed-{self.runs}", False
+            # Which is faster, stock or shared, belongs to the configuration's record.
+            record = quiet / "out/shared_prefix"
+            if record.is_dir():
+                shutil.copytree(record, place / "out/shared_prefix")
             while not ended:
                 ended = self.attempt(place, seconds if len(moments) < kills else None, rng, moments)
             found = self.compare(quiet, place)
@@ -142,7 +161,7 @@ class Run:
         except subprocess.TimeoutExpired:
             moments.append(self.phase(place, began))
             print(f"  {moments[-1]}", file=sys.stderr, flush=True)
-            self.kill(process, place, rng, signal.SIGTERM if len(moments) % 3 == 0 else None)
+            self.kill(process, place, rng, KILLS[len(moments) % len(KILLS)])
             return False
         if process.returncode:
             raise RuntimeError((place / "log").read_text()[-3000:])
@@ -179,9 +198,9 @@ class Run:
         process: Process,
         place: Path,
         rng: random.Random,
-        gently: signal.Signals | None,
+        number: signal.Signals,
     ) -> None:
-        os.killpg(process.pid, gently or signal.SIGKILL)
+        os.killpg(process.pid, number)
         process.wait()
 
     def compare(self, quiet: Path, tempted: Path) -> tuple[int, list[str]]:
@@ -218,22 +237,74 @@ class Sweep(Run):
         process: Process,
         place: Path,
         rng: random.Random,
-        gently: signal.Signals | None,
+        number: signal.Signals,
     ) -> None:
         """A job, or the controller, with which its jobs must end."""
         record = place / "sweep/sweep.json"
         jobs = json.loads(record.read_text())["jobs"] if record.is_file() else []
         pids = [job["pid"] for job in jobs if job["pid"] and Path(f"/proc/{job['pid']}").exists()]
         if pids and rng.random() < 0.5:
-            os.kill(rng.choice(pids), gently or signal.SIGKILL)
+            os.kill(rng.choice(pids), number)
             process.wait()  # the other job goes on to its end
         else:
-            os.kill(process.pid, gently or signal.SIGKILL)
+            os.kill(process.pid, number)
             process.wait()
-        deadline = time.monotonic() + 60
-        while any(Path(f"/proc/{pid}").exists() for pid in pids):
-            assert time.monotonic() < deadline, "a job outlives its controller"
-            time.sleep(0.1)
+        await_end(pids)
+
+
+class Ranks(Run):
+    """Several processes of one run."""
+
+    settings: list[str]
+
+    def start(self, place: Path) -> Process:
+        place.mkdir(parents=True, exist_ok=True)
+        own = ["tracking=none", f"output_dir={place}/out", f"hydra.run.dir={place}"]
+        with (place / "log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "train.py", *SETTINGS, *self.settings, *own],
+                cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def kill(
+        self,
+        process: Process,
+        place: Path,
+        rng: random.Random,
+        number: signal.Signals,
+    ) -> None:
+        everyone = [process.pid, *descendants(process.pid)]
+        if number is signal.SIGKILL:
+            victims = rng.choice([everyone, [rng.choice(everyone)]])
+        elif number is signal.SIGINT:
+            victims = everyone[:1]  # and whoever else a terminal reaches
+        else:
+            victims = [rng.choice(everyone[:2])]  # the launcher, torchrun
+        began = time.monotonic()
+        for pid in victims:
+            os.killpg(pid, number) if number is signal.SIGINT else os.kill(pid, number)
+        process.wait()
+        await_end(everyone)
+        names = {0: "launcher", 1: "torchrun"}
+        who = sorted({names.get(everyone.index(victim), "rank") for victim in victims})
+        saved = checkpoints.newest_first(place / "checkpoints")[:1]
+        seconds = time.monotonic() - began
+        print(f"  {number.name} to {who}: over after {seconds:.1f} s, {saved}", file=sys.stderr)
+
+
+def descendants(pid: int) -> list[int]:
+    """Children before their own."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(child) for task in tasks for child in task.read_text().split()]
+    return children + [found for child in children for found in descendants(child)]
+
+
+def await_end(pids: list[int]) -> None:
+    """Of processes whose parent or controller is gone."""
+    deadline = time.monotonic() + 60
+    while any(start_time(pid) is not None for pid in pids):
+        assert time.monotonic() < deadline, "processes outlive the one that started them"
+        time.sleep(0.1)
 
 
 def left(folder: Path) -> dict[str, list[Any]]:

@@ -3,6 +3,9 @@ back for a moment that must not be cut in two."""
 
 import signal
 from types import FrameType
+from typing import NoReturn
+
+from rlvr import ranks
 
 _held = False
 _came: int | None = None  # while held
@@ -36,19 +39,29 @@ def release() -> None:
         _arrive(number, None)
 
 
+def held() -> bool:
+    return _held
+
+
 def came() -> bool:
     """Whether a signal is being held back."""
     return _came is not None
+
+
+def end(why: str) -> NoReturn:
+    """As a signal would; those that come now change nothing any more."""
+    global _told
+    _told = True
+    raise Terminated(why)
 
 
 def _arrive(number: int, frame: FrameType | None) -> None:
     global _came, _told
     if _held:
         _came = number
-    elif number == signal.SIGINT:
+    elif number == signal.SIGINT and not ranks.is_rank():  # no terminal reaches a rank
         _told = True
         raise KeyboardInterrupt
     elif not _told:
-        _told = True
         why = " (time limit or preemption)" if number == signal.SIGUSR2 else ""
-        raise Terminated(f"ended by {signal.Signals(number).name}{why}")
+        end(f"ended by {signal.Signals(number).name}{why}")

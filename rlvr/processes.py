@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from rlvr.ranks import HOST, HOSTS, is_rank
+from rlvr.ranks import HOST, HOSTS, host, is_rank
 
 PARENT = "RLVR_PARENT_PID"
 GRACE = 20.0  # seconds between SIGTERM and SIGKILL
@@ -80,6 +81,22 @@ def _watch(parent: int) -> None:
     if leads_session():
         os.killpg(os.getpid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hold_place(run_dir: Path) -> None:
+    """In a rank: as long as it lives, no other attempt at the run begins on this machine."""
+    file = os.open(_place(run_dir), os.O_RDWR | os.O_CREAT)
+    fcntl.flock(file, fcntl.LOCK_SH)  # until the process ends
+
+
+def await_place(run_dir: Path) -> None:
+    """Ranks of an earlier attempt, whose launcher was killed, may still be saving what they did."""
+    with _place(run_dir).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _place(run_dir: Path) -> Path:
+    return run_dir / f".ranks_{host()}"
 
 
 def leads_session() -> bool:

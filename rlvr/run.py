@@ -299,9 +299,10 @@ def build_trainer(
     tracker: tracking.Tracker,
     progress: Progress,
 ) -> "Trainer":
-    from rlvr import estimate, machine
+    from rlvr import machine
     from rlvr.run_directory import shared_prefix_records
     from rlvr.safeguards.health import HealthMonitor
+    from rlvr.training import micro_batch
     from rlvr.training.arguments import grpo_config
     from rlvr.training.callbacks import TrackerCallback, silence
     from rlvr.training.model import fetch_config, load_model, load_tokenizer, lora_config
@@ -310,10 +311,8 @@ def build_trainer(
 
     tokenizer = load_tokenizer(cfg)
     fetch_config(cfg)
-    plan = estimate.plan(cfg, splits, machine.here(cfg), ranks.count())
-    if not plan.fits and ranks.is_main():
-        log.warning("this may not fit into memory: rlvr check says what would")
-    args = grpo_config(cfg, run_dir, [reward.weight for reward in rewards], plan.batch)
+    batch = micro_batch.settle(cfg, run_dir, splits, machine.here(cfg)).batch
+    args = grpo_config(cfg, run_dir, [reward.weight for reward in rewards], batch)
     prefix = splits.prompt_builder.template.answer_prefix
     trainer = Trainer(
         model=load_model(cfg),
@@ -412,7 +411,7 @@ def _train(
 
     from rlvr.hub.card import forget_machine
 
-    last = trainer.newest_checkpoint() if cfg.trainer.resume else None
+    last = trainer.resumption.newest_checkpoint() if cfg.trainer.resume else None
     if last and ranks.is_main():
         log.info("going on from %s", last)
     # What came before draws as much as it finds to do, and training must not depend on that.

@@ -20,6 +20,7 @@ NOT_THE_WAY = ("resume", "save_steps", "save_minutes")
 LEFT_BY_TRAINING = (
     *("checkpoints", "model", "evaluations", "result.json", "preflight.json", "metrics.jsonl"),
     *("attempts.json", "health", "health_disagreements.jsonl", "shared_prefix.json"),
+    *("micro_batch.json", "tracked.json", "tensorboard", "wandb"),
 )
 
 

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from rlvr import ranks, result
 from rlvr.errors import UserError
 from rlvr.interruptions import end_on_signals
-from rlvr.processes import end_own_group, end_with_parent
+from rlvr.processes import end_own_group, end_with_parent, hold_place
 from rlvr.states import State
 from rlvr.tracking import RUN_ID_VARIABLE
 
@@ -25,6 +25,8 @@ LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
 def main(arguments: list[str] | None = None) -> int:
     directory = Path((arguments or sys.argv[1:])[0]).resolve()
     end_on_signals()
+    if ranks.is_rank():
+        hold_place(directory)
     try:
         if (
             ranks.is_main() and not ranks.is_rank()

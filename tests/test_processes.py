@@ -2,11 +2,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from rlvr.processes import (
+    await_place,
     describe_exit,
     end_group,
     group_exists,
@@ -126,3 +128,27 @@ def test_each_node_of_a_slurm_job_knows_the_others(tmp_path, monkeypatch):
     )
     assert code == 0
     assert (tmp_path / "train.log.1").read_text() == "1 of gpu3,gpu4\n"
+
+
+RANK = """
+import sys
+from pathlib import Path
+from rlvr.processes import hold_place
+
+hold_place(Path(sys.argv[1]))
+print(flush=True)
+input()
+"""
+
+
+def test_a_new_attempt_waits_for_the_ranks_of_the_last_one(tmp_path):
+    command = [sys.executable, "-c", RANK, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as rank:
+        rank.stdout.readline()
+        waiting = threading.Thread(target=await_place, args=(tmp_path,), daemon=True)
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        rank.kill()
+        waiting.join(10)
+        assert not waiting.is_alive()

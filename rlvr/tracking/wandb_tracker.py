@@ -1,5 +1,6 @@
 """`tracking=wandb`: Weights & Biases, under the names MLflow has. Its own process sends, and keeps
-on trying; WANDB_MODE=offline keeps all in the run's directory for `wandb sync`."""
+on trying; WANDB_MODE=offline keeps all in the run's directory for `wandb sync`. A run that goes on
+is the same one there."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from rlvr.tracking.names import finite_metrics
 from rlvr.tracking.params import typed
 from rlvr.tracking.tables import flat_rows
 from rlvr.tracking.tracker import NewRun, NullTracker
+from rlvr.tracking.written import Written
 
 if TYPE_CHECKING:
     import datasets
@@ -21,6 +23,7 @@ class WandbTracker(NullTracker):
         import wandb
 
         super().__init__()
+        self._written = Written(run.directory)
         try:
             self._run = wandb.init(
                 project=project,
@@ -28,6 +31,8 @@ class WandbTracker(NullTracker):
                 group=run.directory.parent.name,
                 config=typed(dict(run.params)),
                 dir=str(run.directory),
+                id=self._written.run_id,
+                resume="allow",
                 reinit="create_new",
                 settings=wandb.Settings(silent=True, console="off"),
             )
@@ -37,16 +42,18 @@ class WandbTracker(NullTracker):
                 "WANDB_MODE=offline"
             ) from error
         self.run_id: str | None = self._run.id
+        self._written.run_id = self._run.id
+        self._written.save()
         offline = f"wandb sync {Path(self._run.dir).parent}"
         self.places = {"W&B": self._run.url or offline}
         self.set_tags(run.tags)
 
     def log_metrics(self, metrics: Mapping[str, float | None], step: int | None = None) -> None:
         """Without a step they are the run's summary, not a point of a curve."""
-        values = finite_metrics(metrics)
+        values = self._written.new(finite_metrics(metrics), step)
         if step is None:
             self._run.summary.update(values)
-        else:
+        elif values:
             self._run.log(values, step=step)
 
     def log_params(self, params: Mapping[str, Any]) -> None:

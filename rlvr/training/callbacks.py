@@ -42,8 +42,9 @@ class TrackerCallback(TrainerCallback):
         if state.is_world_process_zero:  # steps after the checkpoint will be trained again
             lines = [_line(entry, entry["step"]) for entry in state.log_history]
             write_atomic(self.run_dir / METRICS, "".join(lines))
-        for entry in state.log_history:
-            worth_tracking(_metrics(entry), self.seen)
+        for entry in state.log_history:  # a tracker has most of it, unless the run was killed
+            tracked = worth_tracking(_metrics(entry), self.seen)
+            self.tracker.log_metrics(tracked, entry["step"])
         self.progress.begin(TRAINING, state.max_steps, state.global_step)
 
     def on_step_begin(

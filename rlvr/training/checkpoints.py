@@ -10,9 +10,13 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rlvr import ranks
 from rlvr.result import write_atomic
+
+if TYPE_CHECKING:
+    import torch
 
 ASIDE = ".writing"
 KEPT = 2
@@ -64,6 +68,15 @@ def damage(checkpoint: Path) -> str | None:
         if wrong:
             return f"{wrong[0]} is not what was written"
     return None
+
+
+def load(file: Path, device: "torch.device") -> Any:
+    """What `torch.save` has written of a process, back where it was."""
+    import torch
+
+    # A rank's own "cpu:0" is a place that torch cannot restore to.
+    where = "cpu" if device.type == "cpu" else device
+    return torch.load(file, map_location=where, weights_only=False)
 
 
 def _digest(file: Path) -> str:

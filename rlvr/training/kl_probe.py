@@ -9,6 +9,7 @@ from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
 from rlvr import ranks
+from rlvr.training import checkpoints
 
 ROWS = 8  # of each process
 TIMES = 20  # in a run
@@ -42,7 +43,7 @@ class KLProbe:
         A run that goes on may ask before it has trained a step: it has the probe of its beginning.
         """
         if self._kept is None and self._file.exists():
-            self._kept = torch.load(self._file, trainer.accelerator.device)
+            self._kept = checkpoints.load(self._file, trainer.accelerator.device)
         args, state = trainer.args, trainer.state
         every = max(1, state.max_steps // TIMES)
         samples = args.steps_per_generation * args.num_iterations

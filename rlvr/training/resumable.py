@@ -14,17 +14,21 @@ import random
 import shutil
 import time
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from trl import GRPOTrainer
 
 from rlvr import interruptions
 from rlvr.training import checkpoints
+
+if TYPE_CHECKING:
+    from rlvr.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -46,205 +50,201 @@ class HoldSignals(TrainerCallback):
         interruptions.hold()
 
 
-class ResumableTrainer(GRPOTrainer):
-    """Saves by time, when told to end, and at the end; goes on from what it saved.
+class Resumption:
+    """What a Trainer does so that it can go on: saves by time, when told to end, and at the end.
 
-    `minutes` between two checkpoints, None for those of `save_steps` alone. `health` is None or an
-    object whose attributes can be pickled; its `_history` is made again from the logged metrics.
+    `minutes` between two checkpoints, None for those of `save_steps` alone. The trainer's `health`
+    is None or an object whose attributes can be pickled; its `_history` is made again from the
+    logged metrics.
     """
 
-    save_minutes: float | None = None
-    health: Any = None
-    draws: torch.Generator  # seeds of the completions
-    _last_end: dict[str, Any] | None = None  # of a step: what `_kept` returned
-    _left: dict[str, Any] | None = None  # of the last step, where it was cut off
-    _from: Path | None = None  # the checkpoint whose state is still to be taken
-    _save_seconds = 0.0
-    _into: Path | None = None  # where a checkpoint is being written
-
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Raises KeyboardInterrupt, with a checkpoint made, where a signal ends the run."""
+    def __init__(self, trainer: "Trainer", minutes: float | None) -> None:
+        self.trainer = trainer
+        self.interval = 60 * (minutes or float("inf"))  # seconds
+        self.into: Path | None = None  # where a checkpoint is being written
+        self._source: Path | None = None  # the checkpoint whose state is still to be taken
+        self._last_end: dict[str, Any] | None = None  # of a step: what `_kept` returned
+        self._left: dict[str, Any] | None = None  # of the last step, where it was cut off
         self._saved_at = time.monotonic()
-        self.add_callback(HoldSignals())
-        if self.accelerator.num_processes > 1:
-            interruptions.hold()  # the ranks must end at the same step
+        self._save_seconds = 0.0
+
+    @property
+    def several(self) -> bool:
+        """Ranks can end only together: one that left alone would keep the others waiting."""
+        return self.trainer.accelerator.num_processes > 1
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Around training: a signal makes a checkpoint before it goes on as KeyboardInterrupt."""
+        trainer = self.trainer
+        self._saved_at = time.monotonic()
+        trainer.add_callback(HoldSignals())
+        if self.several:
+            interruptions.hold()
         try:
-            return super().train(*args, **kwargs)
+            yield
         except KeyboardInterrupt:
-            if self.accelerator.num_processes == 1 and self._last_end is not None:
+            if self._last_end is not None:
                 self._put_back(self._last_end)
                 self._left = self._last_end["left"]
-                self._save_checkpoint(self.model, None)
-                log.info("saved step %d, to go on from", self.state.global_step)
+                trainer._save_checkpoint(trainer.model, None)
+                log.info("saved step %d, to go on from", trainer.state.global_step)
             raise
         finally:
-            self.remove_callback(HoldSignals)
+            trainer.remove_callback(HoldSignals)
             interruptions.release()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """What a rank does by itself for a long time, such as sampling: a signal cuts it off, and
+        then the others end, too, when they have done theirs."""
+        if not (self.several and interruptions.held()):
+            yield
+            return
+        told = False
+        try:
+            interruptions.release()
+            yield
+            interruptions.hold()
+        except KeyboardInterrupt:
+            interruptions.hold()
+            told = True
+        self.end_if_told(told)
+
+    def end_if_told(self, told: bool = False) -> None:
+        """Of several ranks any, `told` or by a signal that is held. All of them must ask."""
+        if self.several and self._any(told or interruptions.came()):
+            interruptions.end("the processes of the run were told to end")
+
+    def _any(self, here: bool) -> bool:
+        if here:
+            self.trainer.accelerator.set_trigger()
+        return bool(self.trainer.accelerator.check_trigger())
 
     def newest_checkpoint(self) -> Path | None:
         """The newest that is whole, on every machine of the run."""
-        folder = Path(self.args.output_dir)
+        accelerator, folder = self.trainer.accelerator, Path(self.trainer.args.output_dir)
         names = [checkpoint.name for checkpoint in checkpoints.newest_first(folder)]
         (names,) = broadcast_object_list([names])
         for name in names:
-            is_first = self.accelerator.is_local_main_process
+            is_first = accelerator.is_local_main_process
             problem = checkpoints.damage(folder / name) if is_first else None
             found = [found for found in gather_object([problem]) if found]
             if not found:
                 return folder / name
-            if self.is_world_process_zero():
+            if accelerator.is_main_process:
                 log.warning("%s is not used: %s", folder / name, found[0])
         return None
 
-    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
-        self._sampler = super()._get_train_sampler(*args, **kwargs)
-        return self._sampler
-
-    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
-        epochs, batches = super()._init_training_state(*args, **kwargs)
-        checkpoint = kwargs.get("resume_from_checkpoint", args[3] if len(args) > 3 else None)
-        self._from = Path(checkpoint) if checkpoint else None
+    def begin(self, checkpoint: str | None, epochs: int, sampler: Any) -> None:
+        """Before the first step, `epochs` of which have been trained."""
+        self._source = Path(checkpoint) if checkpoint else None
         for _ in range(epochs):  # TRL's sampler draws an order in each epoch, from one generator
-            torch.randperm(self._sampler.num_samples, generator=self._sampler.generator)
-        return epochs, batches
+            torch.randperm(sampler.num_samples, generator=sampler.generator)
 
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        # transformers would train one step more than max_steps.
-        if self.state.global_step < self.state.max_steps:
-            super()._run_epoch(*args, **kwargs)
-
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        super()._load_rng_state(checkpoint)
-        self._go_on()
-
-    def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
-        self._go_on()  # where no step was left
-        return super()._finalize_training(*args, **kwargs)
-
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Take the state of the checkpoint, and finish what its step had not finished."""
-        if self._from is None:
+        if self._source is None:
             return
-        file = self._from / f"state_{self.accelerator.process_index}.pt"
-        device = self.accelerator.device
-        # A rank's own "cpu:0" is a place that torch cannot restore to.
-        where = "cpu" if device.type == "cpu" else device
-        kept = torch.load(file, map_location=where, weights_only=False)
-        self._from = None
+        trainer, accelerator = self.trainer, self.trainer.accelerator
+        file = self._source / f"state_{accelerator.process_index}.pt"
+        kept = checkpoints.load(file, accelerator.device)
+        self._source = None
         self._put_back(kept)
-        self._initial_global_step = 0
+        trainer._initial_global_step = 0
         if left := kept["left"]:
-            self.model.train()
+            trainer.model.train()
             for flag, value in left["flags"].items():
-                setattr(self.control, flag, value)
-            self._maybe_log_save_evaluate(
-                self._tr_loss, left["grad_norm"], self.model, None, left["epoch"], None,
+                setattr(trainer.control, flag, value)
+            trainer._maybe_log_save_evaluate(
+                trainer._tr_loss, left["grad_norm"], trainer.model, None, left["epoch"], None,
                 time.time(), learning_rate=left["learning_rate"],
             )  # fmt: skip
 
-    def _maybe_log_save_evaluate(
-        self,
-        tr_loss: torch.Tensor,
-        grad_norm: Any,
-        model: Any,
-        trial: Any,
-        epoch: float,
-        *args: Any,
-        learning_rate: float | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """The end of a step: from here on it can be gone back to."""
-        ending = self._agree_on_saving()
+    def end_step(self, grad_norm: Any, learning_rate: float | None, epoch: float) -> None:
+        """From here on it can be gone back to; its log, evaluation and checkpoint are left."""
+        control = self.trainer.control
+        control.should_save |= self._any(self._is_due())
         self._last_end = self._kept(
             {
-                "flags": {flag: getattr(self.control, flag) for flag in FLAGS},
+                "flags": {flag: getattr(control, flag) for flag in FLAGS},
                 "grad_norm": float(grad_norm) if grad_norm is not None else None,
                 "learning_rate": learning_rate,
                 "epoch": epoch,
             }
         )
-        if self.accelerator.num_processes == 1:
+        if self.several:
+            self.end_if_told()
+        else:
             interruptions.release()
-        super()._maybe_log_save_evaluate(
-            tr_loss, grad_norm, model, trial, epoch, *args, learning_rate=learning_rate, **kwargs
-        )
-        if ending:
-            interruptions.release()
-            raise interruptions.Terminated("another process of the run was told to end")
 
-    def _agree_on_saving(self) -> bool:
-        """Ask for a checkpoint where one is due; whether one of several ranks was told to end."""
-        interval = 60 * (self.save_minutes or float("inf"))
-        interval = max(interval, self._save_seconds / SHARE_OF_TIME)
-        due = time.monotonic() - self._saved_at > interval and self.is_world_process_zero()
-        ending = interruptions.came() and self.accelerator.num_processes > 1
-        if self.accelerator.num_processes > 1:
-            votes = torch.tensor([due, ending], dtype=torch.int32, device=self.accelerator.device)
-            torch.distributed.all_reduce(votes, torch.distributed.ReduceOp.MAX)
-            due, ending = map(bool, votes.tolist())
-        self.control.should_save |= due or ending
-        return ending
+    def _is_due(self) -> bool:
+        interval = max(self.interval, self._save_seconds / SHARE_OF_TIME)
+        main = self.trainer.accelerator.is_main_process
+        return main and time.monotonic() - self._saved_at > interval
 
     def _kept(self, left: dict[str, Any] | None) -> dict[str, Any]:
         """All that decides how training goes on, but for weights and optimizer. `left` is what the
         step has still to do."""
-        health = None if self.health is None else {**vars(self.health), "_history": None}
+        trainer = self.trainer
+        health = None if trainer.health is None else {**vars(trainer.health), "_history": None}
         return {
             "left": left,
-            "tr_loss": float(self._tr_loss),
-            "logged": len(self.state.log_history),
-            "state": {name: getattr(self.state, name) for name in OF_STATE},
-            "buffer": getattr(self, BUFFER),
-            "numbers": {name: getattr(self, name) for name in NUMBERS},
-            "containers": {name: _plain(getattr(self, name)) for name in CONTAINERS},
-            "draws": self.draws.get_state(),
+            "tr_loss": float(trainer._tr_loss),
+            "logged": len(trainer.state.log_history),
+            "state": {name: getattr(trainer.state, name) for name in OF_STATE},
+            "buffer": getattr(trainer, BUFFER),
+            "numbers": {name: getattr(trainer, name) for name in NUMBERS},
+            "containers": {name: _plain(getattr(trainer, name)) for name in CONTAINERS},
+            "draws": trainer.draws.get_state(),
+            "measured": [*trainer.choice.measured] if trainer.can_share else [],
             "health": pickle.dumps(health),
             "random": _random_state(),
         }
 
     def _put_back(self, kept: dict[str, Any]) -> None:
+        trainer = self.trainer
         self._last_end = kept
-        self._tr_loss = torch.tensor(kept["tr_loss"], device=self.accelerator.device)
-        del self.state.log_history[kept["logged"] :]
+        trainer._tr_loss = torch.tensor(kept["tr_loss"], device=trainer.accelerator.device)
+        del trainer.state.log_history[kept["logged"] :]
         for name, value in kept["state"].items():
-            setattr(self.state, name, value)
-        setattr(self, BUFFER, kept["buffer"])
+            setattr(trainer.state, name, value)
+        setattr(trainer, BUFFER, kept["buffer"])
         for name, value in kept["numbers"].items():
-            setattr(self, name, value)
+            setattr(trainer, name, value)
         for name, value in kept["containers"].items():
-            _refill(getattr(self, name), value)
-        if self.health is not None:
-            vars(self.health).update(pickle.loads(kept["health"]))
-        self.draws.set_state(kept["draws"].cpu())
+            _refill(getattr(trainer, name), value)
+        if trainer.health is not None:
+            vars(trainer.health).update(pickle.loads(kept["health"]))
+        trainer.draws.set_state(kept["draws"].cpu())
+        if trainer.can_share:  # so that `auto` chooses after the same step
+            trainer.choice.measured = kept["measured"]
         _set_random_state(kept["random"])
 
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self._into or super()._get_output_dir(trial))
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Writes aside and renames; each machine, where they share no disk, its own part."""
-        started = time.monotonic()
-        folder = Path(self.args.output_dir)
-        if self.accelerator.is_local_main_process:
+    def save(self, write: Callable[[], None]) -> None:
+        """A checkpoint, `write` and our own part of it, is written aside and renamed; each machine,
+        where they share no disk, its own part."""
+        trainer, accelerator = self.trainer, self.trainer.accelerator
+        started, folder = time.monotonic(), Path(trainer.args.output_dir)
+        if accelerator.is_local_main_process:
             checkpoints.aside(folder)
-        self.accelerator.wait_for_everyone()
-        self._into = folder / checkpoints.ASIDE
-        written = self._into / f"checkpoint-{self.state.global_step}"
+        accelerator.wait_for_everyone()
+        self.into = folder / checkpoints.ASIDE
+        written = self.into / f"checkpoint-{trainer.state.global_step}"
         try:
-            super()._save_checkpoint(model, trial)
-            file = written / f"state_{self.accelerator.process_index}.pt"
-            torch.save(self._kept(self._left), file)
-            self.accelerator.wait_for_everyone()
-            if self.is_world_process_zero():
+            write()
+            torch.save(self._kept(self._left), written / f"state_{accelerator.process_index}.pt")
+            accelerator.wait_for_everyone()
+            if accelerator.is_main_process:
                 checkpoints.publish(written, folder)
-            self.accelerator.wait_for_everyone()
-            if self.accelerator.is_local_main_process and written.exists():
+            accelerator.wait_for_everyone()
+            if accelerator.is_local_main_process and written.exists():
                 checkpoints.publish(written, folder)
         except OSError:  # a full disk: leave room to say so
-            shutil.rmtree(self._into, ignore_errors=True)
+            shutil.rmtree(self.into, ignore_errors=True)
             raise
         finally:
-            self._into = None
+            self.into = None
         self._saved_at = time.monotonic()
         self._save_seconds = self._saved_at - started
 

@@ -16,7 +16,9 @@ from rlvr import ranks
 from rlvr.config import batch
 from rlvr.config.schema import Distributed
 from rlvr.errors import UserError
+from rlvr.processes import PARENT, await_place, end_with_parent
 
+SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR2"  # the last is Slurm's: the time is nearly up
 PORT = 29541  # of the first machine, where the others meet it
 DEEPSPEED: dict[str, Any] = {
     "bf16": {"enabled": "auto"},
@@ -70,19 +72,24 @@ def needs_launch(cfg: DictConfig, count: int) -> bool:
 
 def launch(cfg: DictConfig, run_dir: Path, count: int) -> int:
     """Run `rlvr.worker` on `run_dir/config.yaml` in this machine's share of `count` processes; the
-    exit code. A signal that ends this process is passed on, so that ranks can end truthfully too.
+    exit code. A signal that ends this process is passed on, once, and the ranks, which save what
+    they have done, are waited for. However this process ends, they end with it.
     """
     here = count // len(ranks.hosts())
-    command = [sys.executable, "-m", "torch.distributed.run", *_meeting(), "--nproc-per-node"]
-    command += [str(here), "-m", "rlvr.worker", str(run_dir)]
+    command = [sys.executable, "-m", "rlvr.training.torchrun", *_meeting(), "--nproc-per-node"]
+    command += [str(here), "--signals-to-handle", SIGNALS, "-m", "rlvr.worker", str(run_dir)]
     threads = max(1, (os.cpu_count() or 1) // here)
     env = {"OMP_NUM_THREADS": str(threads), **os.environ, **_strategy(cfg, run_dir)}
-    with subprocess.Popen(command, env=env) as torchrun:
-        try:
-            return torchrun.wait()
-        except BaseException:
-            torchrun.send_signal(signal.SIGTERM)
-            raise
+    env[PARENT] = str(os.getpid())
+    await_place(run_dir)
+    # In a group of its own: a terminal's Ctrl-C comes to this process only.
+    torchrun = subprocess.Popen(command, env=env, process_group=0)
+    try:
+        return torchrun.wait()
+    except BaseException:
+        torchrun.send_signal(signal.SIGTERM)
+        torchrun.wait()
+        raise
 
 
 def _meeting() -> list[str]:
@@ -109,3 +116,10 @@ def _strategy(cfg: DictConfig, run_dir: Path) -> dict[str, str]:
     if chosen is Distributed.fsdp2:
         return FSDP2
     return {} if torch.cuda.is_available() else {"ACCELERATE_USE_CPU": "true"}
+
+
+if __name__ == "__main__":  # torchrun itself, but that it ends with whoever has started it
+    from torch.distributed.run import main
+
+    end_with_parent()
+    main()

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from rlvr.training.arguments import rollout_sampling
 from rlvr.training.fsdp2 import gathered
 from rlvr.training.gradients import GradientGuard
 from rlvr.training.kl_probe import KLProbe
-from rlvr.training.resumable import ResumableTrainer
+from rlvr.training.resumable import Resumption
 from rlvr.training.shared_prefix.update import SharedPrefixGRPOTrainer, Sharing
 from rlvr.verify.judge import judge
 from rlvr.verify.verdict import Reason, Verdict, Verifier
@@ -35,7 +36,7 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 TEXT = "completion_text"  # what an engine returned, on its way through TRL to the rewards
 
 
-class Trainer(ResumableTrainer, SharedPrefixGRPOTrainer):
+class Trainer(SharedPrefixGRPOTrainer):
     """GRPO on a few-shot dataset.
 
     TRL's own generation path takes no stop strings (huggingface/trl#2820), so a base model would
@@ -60,7 +61,7 @@ class Trainer(ResumableTrainer, SharedPrefixGRPOTrainer):
         save_minutes: float | None = None,
     ) -> None:
         self.verifier, self.stop = verifier, stop
-        self.health, self.save_minutes = health, save_minutes
+        self.health, self.resumption = health, Resumption(self, save_minutes)
         self.guard = GradientGuard(health.run_dir, tokenizer) if health else None
         self.probe = KLProbe(health.run_dir) if health and args.beta == 0 else None
         super().__init__(
@@ -88,8 +89,9 @@ class Trainer(ResumableTrainer, SharedPrefixGRPOTrainer):
         """
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         drawn = torch.randint(2**40, (ranks, len(prompt_ids)), generator=self.draws)
-        seeds = drawn[rank].tolist()
-        return self.engine.sample(model, prompt_ids, rollout_sampling(self.args), self.stop, seeds)
+        seeds, sampling = drawn[rank].tolist(), rollout_sampling(self.args)
+        with self.resumption.alone():
+            return self.engine.sample(model, prompt_ids, sampling, self.stop, seeds)
 
     def _calculate_rewards(
         self,
@@ -103,17 +105,20 @@ class Trainer(ResumableTrainer, SharedPrefixGRPOTrainer):
         `completions` are decoded whole; what counts are the engine's texts, cut by the stop rule.
         """
         texts = [row.pop(TEXT) for row in inputs]
-        verdicts = judge(self.verifier, inputs, texts)
+        with self.resumption.alone():
+            verdicts = judge(self.verifier, inputs, texts)
         self._log_verdicts(verdicts)
-        judged = [{**row, "verdicts": v} for row, v in zip(inputs, verdicts, strict=True)]
+        with_verdicts = [{**row, "verdicts": v} for row, v in zip(inputs, verdicts, strict=True)]
         rewards: torch.Tensor = super()._calculate_rewards(
-            judged, prompts, texts, completion_ids_list
+            with_verdicts, prompts, texts, completion_ids_list
         )
         if self.health is not None and self.model.training:
             lengths = [len(ids) for ids in completion_ids_list]
             seen = zip(inputs, completions, texts, lengths, verdicts, strict=True)
-            columns = zip(*gather_object(list(seen)), strict=True)  # every rank sees all rows
-            batch = self.health.batch(*columns, rewards.double().cpu().numpy())
+            # Every rank sees all rows.
+            rows, raw, cut, counts, judged = zip(*gather_object(list(seen)), strict=True)
+            paid = rewards.double().cpu().numpy()
+            batch = self.health.batch(rows, raw, cut, counts, judged, paid)
             self.health.observe(batch, self.state.global_step + 1, self._log_metric)
         return rewards
 
@@ -153,6 +158,49 @@ class Trainer(ResumableTrainer, SharedPrefixGRPOTrainer):
             rate = self.args.learning_rate
             self.guard.check(float(norm), self.state.global_step + 1, rate)
         return norm
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Raises KeyboardInterrupt, with a checkpoint made, where a signal ends the run."""
+        with self.resumption.guarded():
+            return super().train(*args, **kwargs)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self.resumption.end_if_told()
+        return super().training_step(*args, **kwargs)
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        self._sampler = super()._get_train_sampler(*args, **kwargs)
+        return self._sampler
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        epochs, batches = super()._init_training_state(*args, **kwargs)
+        checkpoint = kwargs.get("resume_from_checkpoint", args[3] if len(args) > 3 else None)
+        self.resumption.begin(checkpoint, epochs, self._sampler)
+        return epochs, batches
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        # transformers would train one step more than max_steps.
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        self.resumption.go_on()
+
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
+        self.resumption.go_on()  # where no step was left
+        return super()._finalize_training(*args, **kwargs)
+
+    def _maybe_log_save_evaluate(self, *args: Any, learning_rate: float | None = None) -> None:
+        _, grad_norm, _, _, epoch = args[:5]
+        self.resumption.end_step(grad_norm, learning_rate, epoch)
+        super()._maybe_log_save_evaluate(*args, learning_rate=learning_rate)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self.resumption.into or super()._get_output_dir(trial))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.resumption.save(partial(super()._save_checkpoint, model, trial))
 
     @contextmanager
     def inference(self) -> Iterator[PreTrainedModel]:

@@ -2,8 +2,11 @@
 
 import importlib.util
 import os
+import sqlite3
+import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from types import SimpleNamespace
 from rlvr.states import State
 from rlvr.tracking import open_run
 
-name, directory = sys.argv[1], Path(sys.argv[2])
+name, directory, *steps = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
 tracking = SimpleNamespace(name=name, experiment="project", uri=None, system_metrics=False)
 run = open_run(
     tracking, name="shots=2 lr=3e-4", directory=directory,
@@ -24,7 +27,7 @@ run = open_run(
     tags={"seed": 42},
 )
 run.log_metrics({"base/accuracy": 0.25})
-for step in (1, 2):
+for step in steps:
     run.log_metrics({"reward/total": step / 2, "health/pass@4": 0.5, "train/kl": None}, step)
 run.log_metrics({"accuracy/trained": 0.75, "accuracy/gain": 0.5, "accuracy/base": 0.25})
 run.log_table([{"question": "1|1", "correct": [True]}], "trained_completions.json")
@@ -35,16 +38,16 @@ print(*run.places.items(), sep="\\n")
 METRICS = ("base/accuracy", "accuracy/trained", "accuracy/gain", "reward/total", "health/pass_at_4")
 
 
-def recorded(name: str, directory: Path) -> str:
+def recorded(name: str, directory: Path, steps: tuple[int, ...] = (1, 2)) -> str:
     """Run SCRIPT in a process of its own: these libraries keep state in their modules."""
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"{name} is not installed: it is the extra rlvr[{name}]")
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
     (directory / "result.json").write_text("{}")
     environment = {**os.environ, "WANDB_MODE": "offline", "TRACKIO_DIR": str(directory / "trackio")}
     for variable in ("RLVR_RUN_ID", "RLVR_RUN_NAME", "RANK", "LOCAL_RANK"):
         environment.pop(variable, None)
-    command = [sys.executable, "-c", SCRIPT, name, str(directory)]
+    command = [sys.executable, "-c", SCRIPT, name, str(directory), *map(str, steps)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -65,6 +68,70 @@ def test_tensorboard(tmp_path: Path):
     assert b"_hparams_/session_start_info" in kept
     assert b"trainer.learning_rate" in kept
     assert b"hf_canary" not in kept
+
+
+def test_tensorboard_has_no_step_twice(tmp_path: Path):
+    """Of a run that was cut off after step 2, and goes on from a checkpoint of step 1."""
+    for steps in ((1, 2), (2, 3)):
+        recorded("tensorboard", tmp_path / "run", steps)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = tmp_path / "run" / "tensorboard"
+    assert len([*folder.iterdir()]) == 2
+    events = EventAccumulator(str(folder), purge_orphaned_data=False).Reload()
+    points = [(e.step, e.value) for e in events.Scalars("reward/total")]
+    assert points == [(1, 0.5), (2, 1.0), (3, 1.5)]
+    for name in ("base/accuracy", "accuracy/trained"):
+        assert len(events.Scalars(name)) == 1, name
+    assert len(events.Tensors("trained_completions/text_summary")) == 1
+
+
+def test_wandb_goes_on_with_its_run(tmp_path: Path):
+    for steps in ((1, 2), (2, 3)):
+        recorded("wandb", tmp_path / "run", steps)
+    files = sorted((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
+    assert len({file.name for file in files}) == 1, "one run"
+    found = [step for file in files for step in logged_steps(file)]
+    assert found == [1, 2, 3]
+
+
+def logged_steps(file: Path) -> list[int]:
+    """Of the records of W&B's file that have a reward."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    steps = []
+    for data in records(file.read_bytes()):
+        record = Record.FromString(data)
+        names = ["/".join(item.nested_key) or item.key for item in record.history.item]
+        if "reward/total" in names:
+            steps.append(record.history.step.num)
+    return steps
+
+
+def records(data: bytes, block: int = 2**15, header: int = 7) -> Iterator[bytes]:
+    """Of LevelDB's log format: a checksum, a length and a type stand before each part of one."""
+    at, found = header, b""
+    while at < len(data):
+        if block - at % block < header:
+            at += block - at % block
+            continue
+        length, kind = struct.unpack_from("<HB", data, at + 4)
+        at += header
+        found += data[at : at + length]
+        at += length
+        if kind in (1, 4):  # whole, or its last part
+            yield found
+            found = b""
+
+
+def test_trackio_goes_on_with_its_run(tmp_path: Path):
+    for steps in ((1, 2), (2, 3)):
+        recorded("trackio", tmp_path / "run", steps)
+    (file,) = (tmp_path / "run" / "trackio").glob("*.db")
+    with sqlite3.connect(file) as database:
+        rows = database.execute("SELECT run_name, step, metrics FROM metrics").fetchall()
+    assert len({name for name, *_ in rows}) == 1, "one run"
+    assert [step for _, step, metrics in rows if "reward/total" in str(metrics)] == [1, 2, 3]
 
 
 def test_wandb_offline(tmp_path: Path):

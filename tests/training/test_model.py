@@ -86,6 +86,22 @@ def test_qlora_gradients_are_those_of_the_dequantised_model(compose_config, save
     assert (found - expected).norm() < 0.02 * expected.norm()
 
 
+def test_four_bits_are_the_same_bits_again(compose_config, saved_model):
+    """Loaded twice, with a rollout's forward pass in between: values and gradient."""
+    cfg = compose_config("peft=qlora", f"model.path={saved_model}")
+    found = []
+    for _ in range(2):
+        model = load_model(cfg)
+        ids = torch.arange(10, 34)[None]
+        with torch.no_grad():
+            model.eval()(ids)
+        inputs = model.get_input_embeddings()(ids).detach().requires_grad_()
+        logits = model.train()(inputs_embeds=inputs).logits
+        logits.square().mean().backward()
+        found.append((logits.detach(), inputs.grad))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 @pytest.mark.parametrize(
     ("overrides", "loaded", "mixed"),
     [

@@ -7,9 +7,12 @@ import logging
 import os
 import shutil
 import signal
+import socket
+from functools import partial
 
 import pyarrow.parquet
 import pytest
+from accelerate import PartialState
 
 from rlvr import interruptions, result
 from rlvr.run import run
@@ -37,6 +40,14 @@ def compose(compose_config):
 
 def in_child(cfg, folder, prepare=lambda: None):
     """The exit code of a process of its own, which may be killed; its log is `folder.log`."""
+    return ended_as(started(cfg, folder, prepare))
+
+
+def ended_as(process):
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def started(cfg, folder, prepare):
     process = os.fork()
     if process == 0:
         code = 1
@@ -52,7 +63,24 @@ def in_child(cfg, folder, prepare=lambda: None):
             logging.exception("the run")
         finally:
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return process
+
+
+def in_two_ranks(cfg, folder, prepare=lambda: None):
+    """The exit codes; `prepare` acts in the second one only."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    def as_rank(rank):
+        PartialState._reset_state()
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        os.environ |= {"ACCELERATE_USE_CPU": "true"}
+        if rank == 1:
+            prepare()
+
+    ranks = [started(cfg, folder, partial(as_rank, rank)) for rank in range(2)]
+    return [ended_as(process) for process in ranks]
 
 
 def at_call(number, method, send, after=False):
@@ -190,3 +218,35 @@ def test_checkpoints_are_made_by_time(compose, tmp_path):
     kill = at_call(60, "training_step", signal.SIGKILL)
     assert ended(compose, tmp_path / "run", *every_step, prepare=kill)
     shutil.rmtree(tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def in_two(compose, tmp_path_factory):
+    """A run of two processes, uninterrupted, and how it is composed."""
+    # Which is faster is a matter of luck here; the choice is not what is tried.
+    cfg = compose("trainer.num_processes=2", "trainer.micro_batch_size=2", "trainer.save_steps=1",
+                  "trainer.shared_prefix=tree")  # fmt: skip
+    folder = tmp_path_factory.mktemp("in_two") / "run"
+    assert in_two_ranks(cfg, folder) == [0, 0], folder.with_suffix(".log").read_text()
+    return cfg, left(folder)
+
+
+@pytest.mark.parametrize(
+    ("call", "method", "send", "step"),
+    [
+        (6, "training_step", signal.SIGTERM, 2),  # in the second half of a step
+        (3, "sample", signal.SIGINT, 3),  # in the evaluation after step 3
+        (9, "training_step", signal.SIGKILL, 4),
+    ],
+)
+def test_one_of_two_processes_is_told_to_end(in_two, tmp_path, call, method, send, step):
+    cfg, expected = in_two
+    killed = at_call(call, method, send)
+    codes = in_two_ranks(cfg, tmp_path / "run", killed)
+    assert codes == ([143, 143] if send != signal.SIGKILL else [1, -9])
+    saved = checkpoints.newest_first(tmp_path / "run/checkpoints")
+    assert checkpoints.step(saved[0]) == step
+    assert in_two_ranks(cfg, tmp_path / "run") == [0, 0]
+    found = left(tmp_path / "run")
+    for name, value in expected.items():
+        assert found[name] == value, name

@@ -1,6 +1,7 @@
 """How many processes a run gets; the runs themselves are in tests/test_run.py."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -51,10 +52,9 @@ def test_ranks_learn_the_strategy_from_their_environment(
     given = {}
 
     class Recorded:
-        def __init__(self, command, env):
-            given.update(env, command=command)
+        def __init__(self, command, env, process_group):
+            given.update(env, command=command, group=process_group)
 
-        __enter__ = __exit__ = lambda self, *_: self
         wait = lambda self: 0  # noqa: E731
 
     monkeypatch.setattr(torchrun.subprocess, "Popen", Recorded)
@@ -62,6 +62,8 @@ def test_ranks_learn_the_strategy_from_their_environment(
     monkeypatch.setenv("RLVR_HOST", "1")
     cfg = compose_config(f"trainer.distributed={strategy}", "trainer.num_processes=4")
     assert torchrun.launch(cfg, tmp_path, 4) == 0
+    assert given["RLVR_PARENT_PID"] == str(os.getpid()), "torchrun ends with its launcher"
+    assert given["group"] == 0, "a terminal's Ctrl-C reaches the ranks once"
     words = " ".join(given["command"])
     assert (
         "--nnodes 2 --node-rank 1 --master-addr a --master-port 29541 --nproc-per-node 2" in words

@@ -56,9 +56,9 @@ def test_every_private_name_in_use_is_in_the_one_file() -> None:
     assert used & theirs <= named
 
 
-def test_three_trainer_classes_at_most() -> None:
-    """What the shared prefix changes, what an exact resume changes, and what the product is."""
+def test_two_trainer_classes_at_most() -> None:
+    """What the shared prefix changes, and what the product is."""
     from rlvr.training.trainer import Trainer as Ours
 
     ours = [c for c in Ours.__mro__ if c.__module__.startswith("rlvr.")]
-    assert len(ours) == 3
+    assert len(ours) == 2
