@@ -17,7 +17,6 @@ from rlvr.sandbox import values
 from rlvr.sandbox.runner import CandidateError, Execution, Sandbox, Task
 
 EQUAL = "_equal"
-GONE = ("died", "too_slow")
 
 
 @dataclass
@@ -39,7 +38,7 @@ class Outcome:
 
 
 def check_tests(tests: Sequence[str], context: str = "") -> None:
-    """ValueError where the tests of a task are not Python, or none of them asserts anything."""
+    """ValueError where the tests of a task are not Python, or assert nothing of a candidate."""
     try:
         ast.parse(context)
         steps = [_Step(source) for source in tests]
@@ -47,6 +46,8 @@ def check_tests(tests: Sequence[str], context: str = "") -> None:
         raise ValueError(f"a test is not Python: {error}") from None
     if not any(step.counts for step in steps):
         raise ValueError("no test has an assert")
+    if empty := next((step.shown for step in steps if step.counts and not step.names), None):
+        raise ValueError(f"a test passes whatever the candidate does: {empty}")
 
 
 def judge_function(sandbox: Sandbox, task: Task, tests: Sequence[str]) -> Outcome:
@@ -66,8 +67,8 @@ def judge_function(sandbox: Sandbox, task: Task, tests: Sequence[str]) -> Outcom
                 compiled = error.kind != "not_compiled"
                 outcome.fail("not_run" if compiled else "not_compiled", error)
                 return outcome
-            candidate.meet(execution)
-            while steps and not candidate.gone:
+            candidate.execution = execution
+            while steps and not execution.is_gone:
                 _run(steps.pop(0), candidate, outcome)
             seconds = execution.seconds_left()
     if steps:
@@ -166,15 +167,11 @@ class _Candidate:
 
     def __init__(self, task: Task, outcome: Outcome) -> None:
         self._entry_point, self._outcome = str(task.entry_point), outcome
-        self._execution: Execution | None = None
+        self.execution: Execution | None = None
         self.names: dict[str, Any] = {"__name__": "test", EQUAL: values.equal}
         exec(compile(task.context, "context", "exec", dont_inherit=True), self.names)
         self.names[self._entry_point] = self._function(self._entry_point)
-        self.gone = False
         self.last: object = None
-
-    def meet(self, execution: Execution) -> None:
-        self._execution, self.gone = execution, False
 
     def provide(self, wanted: set[str]) -> None:
         """Names that the task has not: modules, and functions of the candidate's own."""
@@ -192,12 +189,8 @@ class _Candidate:
 
     def _function(self, name: str) -> Callable[..., object]:
         def call(*args: object, **kwargs: object) -> object:
-            assert self._execution is not None
-            try:
-                self.last = self._execution.call(name, args, kwargs)
-            except CandidateError as error:
-                self.gone = error.kind in GONE
-                raise
+            assert self.execution is not None
+            self.last = self.execution.call(name, args, kwargs)
             if name == self._entry_point:
                 self._outcome.returned = True
             return self.last

@@ -69,10 +69,17 @@ def close_files(paths: Iterable[str], listed: Iterable[str]) -> None:
     _restrict(rules)
 
 
-def _close_signals() -> None:
+def signals_closed() -> int | None:
+    """A ruleset for `close_signals`; None before ABI 6, which has none."""
+    if landlock_abi() < 6:
+        return None
+    return _call(_CREATE_RULESET, struct.pack("QQQ", 0, 0, 0b11), 24, 0)
+
+
+def close_signals(rules: int | None) -> None:
     """Signals to, and abstract sockets of, processes that are not its own children."""
-    if landlock_abi() >= 6:
-        _restrict(_call(_CREATE_RULESET, struct.pack("QQQ", 0, 0, 0b11), 24, 0))
+    if rules is not None:
+        _restrict(rules)
 
 
 def _restrict(rules: int) -> None:
@@ -92,33 +99,66 @@ def _allow(rules: int, path: str, rights: int) -> None:
     os.close(file)
 
 
-def seccomp_program() -> bytes:
-    """The filter for this machine's architecture; KeyError where we have none."""
-    column, architecture = ARCHITECTURES[platform.machine()]
-    load, is_equal, at_least, any_of, end = 0x20, 0x15, 0x35, 0x45, 0x06
-    kill, allow, deny, missing = 0x80000000, 0x7FFF0000, 0x50000 | errno.EPERM, 0x50000 | 38
-    program = [(load, 0, 0, 4), (is_equal, 1, 0, architecture), (end, 0, 0, kill)]
-    program += [(load, 0, 0, 0), (at_least, 0, 1, 0x40000000), (end, 0, 0, deny)]  # x32
-    for numbers in syscalls.DENIED.values():
-        if numbers[column] is not None:
-            program += [(is_equal, 0, 1, numbers[column] or 0), (end, 0, 0, deny)]
-    program += [(is_equal, 0, 1, syscalls.CLONE3[column]), (end, 0, 0, missing)]
-    flags, second, third = 16, 24, (32, 36)  # where arguments stand, low and high word
-    program += [(is_equal, 0, 4, syscalls.CLONE[column]), (load, 0, 0, flags)]
-    program += [(any_of, 1, 0, syscalls.CLONE_THREAD), (end, 0, 0, deny), (end, 0, 0, allow)]
-    program += [(is_equal, 0, 6, syscalls.PRLIMIT[column]), (load, 0, 0, third[0])]
-    program += [(is_equal, 0, 2, 0), (load, 0, 0, third[1]), (is_equal, 1, 0, 0)]
-    program += [(end, 0, 0, deny), (end, 0, 0, allow)]
+_LOAD, _IS_EQUAL, _AT_LEAST, _ANY_OF, _END = 0x20, 0x15, 0x35, 0x45, 0x06
+_KILL, _ALLOW, _DENY, _MISSING = 0x80000000, 0x7FFF0000, 0x50000 | errno.EPERM, 0x50000 | 38
+_FLAGS, _SECOND, _THIRD = 16, 24, (32, 36)  # where arguments stand, low and high word
+
+Instructions = list[tuple[int, int, int, int]]
+
+
+def filter_for_all() -> bytes:
+    """What neither the zygote nor a candidate may: for this machine's architecture, KeyError where
+    we have no numbers of its."""
+    column, _ = ARCHITECTURES[platform.machine()]
+    program = _denied(syscalls.DENIED)
+    program += [(_IS_EQUAL, 0, 1, syscalls.CLONE3[column]), (_END, 0, 0, _MISSING)]
     for call, denied in (
         (syscalls.FCNTL, syscalls.DENIED_FCNTL),
         (syscalls.IOCTL, syscalls.DENIED_IOCTL),
     ):
-        program += [(is_equal, 0, 2 + 2 * len(denied), call[column]), (load, 0, 0, second)]
+        program += [(_IS_EQUAL, 0, 2 + 2 * len(denied), call[column]), (_LOAD, 0, 0, _SECOND)]
         for command in denied:
-            program += [(is_equal, 0, 1, command), (end, 0, 0, deny)]
-        program += [(end, 0, 0, allow)]
-    program += [(end, 0, 0, allow)]
-    return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
+            program += [(_IS_EQUAL, 0, 1, command), (_END, 0, 0, _DENY)]
+        program += [(_END, 0, 0, _ALLOW)]
+    return _packed(program)
+
+
+def filter_for_candidates() -> bytes:
+    """What a candidate may not besides. Short, since each of them installs it: the kernel compiles
+    it, and tries it with every system call that there is."""
+    column, _ = ARCHITECTURES[platform.machine()]
+    program = _denied(syscalls.DENIED_TO_CANDIDATES)
+    program += [(_IS_EQUAL, 0, 4, syscalls.CLONE[column]), (_LOAD, 0, 0, _FLAGS)]
+    program += [(_ANY_OF, 1, 0, syscalls.CLONE_THREAD), (_END, 0, 0, _DENY), (_END, 0, 0, _ALLOW)]
+    program += [(_IS_EQUAL, 0, 6, syscalls.PRLIMIT[column]), (_LOAD, 0, 0, _THIRD[0])]
+    program += [(_IS_EQUAL, 0, 2, 0), (_LOAD, 0, 0, _THIRD[1]), (_IS_EQUAL, 1, 0, 0)]
+    program += [(_END, 0, 0, _DENY), (_END, 0, 0, _ALLOW)]
+    return _packed(program)
+
+
+def _denied(calls: syscalls.Numbers) -> Instructions:
+    """The architecture, then the call's number, which stays loaded where it is none of `calls`."""
+    column, architecture = ARCHITECTURES[platform.machine()]
+    program = [(_LOAD, 0, 0, 4), (_IS_EQUAL, 1, 0, architecture), (_END, 0, 0, _KILL)]
+    program += [(_LOAD, 0, 0, 0), (_AT_LEAST, 0, 1, 0x40000000), (_END, 0, 0, _DENY)]  # x32
+    for numbers in calls.values():
+        if (number := numbers[column]) is not None:
+            program += [(_IS_EQUAL, 0, 1, number), (_END, 0, 0, _DENY)]
+    return program
+
+
+def _packed(program: Instructions) -> bytes:
+    allowed: Instructions = [*program, (_END, 0, 0, _ALLOW)]
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in allowed)
+
+
+def install(program: bytes) -> None:
+    """A filter, for ever, for this process and its children."""
+    _control(PR_SET_NO_NEW_PRIVS, 1)
+    code = ctypes.create_string_buffer(program)
+    filters = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
+    if _LIBC.prctl(PR_SET_SECCOMP, 2, ctypes.c_char_p(filters), 0, 0):
+        raise OSError(ctypes.get_errno(), "seccomp")
 
 
 def limit(memory: int, seconds: float, threads: int | None) -> None:
@@ -166,12 +206,7 @@ def lock(program: bytes) -> None:
     """The last step: from here on the process can only read, reckon and answer."""
     _control(PR_SET_PDEATHSIG, 9)
     _LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # where it may: sandlock forbids the call itself
-    _control(PR_SET_NO_NEW_PRIVS, 1)
-    _close_signals()
-    code = ctypes.create_string_buffer(program)
-    filters = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
-    if _LIBC.prctl(PR_SET_SECCOMP, 2, ctypes.c_char_p(filters), 0, 0):
-        raise OSError(ctypes.get_errno(), "seccomp")
+    install(program)
 
 
 def end_with_parent() -> None:

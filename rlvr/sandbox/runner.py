@@ -124,41 +124,44 @@ class Execution:
     def __init__(self, channel: int, limits: Limits, seconds: float | None) -> None:
         self._channel, self._limits = channel, limits
         self._until = time.monotonic() + (limits.seconds if seconds is None else seconds)
+        self.is_gone = False  # it has ended or hangs: nothing more can be asked
         self.has_ended = False  # set where its exit code matters
         self.exit_code: int | None = None
 
     def begin(self, task: Task) -> None:
         """Hand the candidate over; CandidateError where it does not compile or does not run."""
-        program = task.entry_point is None
-        self._send({**asdict(task), "program": program})
-        self._check(self._receive(self._until, "to be compiled"), "compiled")
-        if not program:
-            self._check(self._receive(self._until, "to be imported"), "ready")
-
-    def _check(self, message: Any, wanted: str) -> None:
+        self._send({**vars(task), "program": task.entry_point is None})
+        message = self._receive(self._until, "to be imported")
         for kind in ("not_compiled", "not_run"):
             if isinstance(message, dict) and kind in message:
                 raise CandidateError(kind, _short(message[kind]))
-        if message != {wanted: True}:
+        if message != {"ready": True}:
             raise CandidateError("not_run", "it wrote to the channel")
 
     def call(self, name: str, args: Sequence[object], kwargs: dict[str, object]) -> object:
-        """What the candidate's function returns; CandidateError where it raises, ends or hangs.
+        """What the candidate's function returns; CandidateError where it raises, ends or hangs."""
+        return self._answer({"name": name}, args, kwargs)
 
-        The id of a call cannot be guessed, so that no answer can be sent ahead of its question.
-        """
+    def operate(self, operation: str, args: Sequence[object], kwargs: dict[str, object]) -> object:
+        """What one of the zygote's OPERATIONS makes of objects that stay inside."""
+        return self._answer({"operation": operation}, args, kwargs)
+
+    def _answer(
+        self, asked: dict[str, str], args: Sequence[object], kwargs: dict[str, object]
+    ) -> object:
+        """The id of a call cannot be guessed, so that no answer can be sent ahead of its
+        question."""
         identity = os.urandom(8).hex()
-        call = {"id": identity, "name": name}
-        call |= {"args": values.encode(list(args)), "kwargs": values.encode(kwargs)}
-        self._send(call)
+        given = {"args": values.encode(list(args)), "kwargs": values.encode(kwargs)}
+        self._send({"id": identity, **asked, **given})
         until = min(self._until, time.monotonic() + self._limits.call_seconds)
         reply = self._receive(until, "for a call")
         if not isinstance(reply, dict) or reply.get("id") != identity:
-            raise CandidateError("died", "it wrote to the channel")
+            raise self._gone("died", "it wrote to the channel")
         if "value" not in reply:
             raise CandidateError("raised", _short(reply.get("raised")))
         try:
-            return values.decode(reply["value"])
+            return values.decode(reply["value"], self.operate)
         except (ValueError, RecursionError) as error:
             raise CandidateError("raised", f"its result cannot be read: {_short(error)}") from None
 
@@ -186,11 +189,15 @@ class Execution:
         try:
             return values.receive(self._channel, until)
         except TimeoutError:
-            raise CandidateError("too_slow", f"it took too long {what}") from None
+            raise self._gone("too_slow", f"it took too long {what}") from None
         except EOFError:
-            raise CandidateError("died", "its process ended") from None
+            raise self._gone("died", "its process ended") from None
         except ValueError as error:
-            raise CandidateError("died", f"its answer cannot be read: {_short(error)}") from None
+            raise self._gone("died", f"its answer cannot be read: {_short(error)}") from None
+
+    def _gone(self, kind: str, why: str) -> CandidateError:
+        self.is_gone = True
+        return CandidateError(kind, why)
 
 
 def _short(text: object) -> str:

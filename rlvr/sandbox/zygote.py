@@ -8,11 +8,13 @@ import contextlib
 import fcntl
 import gc
 import json
+import operator
 import os
 import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rlvr.sandbox import restrict, values
@@ -21,6 +23,12 @@ READY, RUN, KILL = b"ready", b"run", b"kill"
 HIGH = 64  # above all open files of the zygote
 OVER = 0.2  # seconds that a program which has closed its output has left to end
 FILE = "solution.py"
+# What a test may do with an object that stays here.
+OPERATIONS: dict[str, Callable[..., object]] = {
+    "call": lambda function, *args, **kwargs: function(*args, **kwargs),
+    "len": lambda sized: len(sized) if hasattr(sized, "__len__") else None,
+    **{f.__name__: f for f in (list, next, bool, hasattr, getattr, setattr, operator.getitem)},
+}
 # Imported once, not by every candidate.
 WARM = (
     "abc bisect collections copy datetime decimal fractions functools heapq itertools json math "
@@ -87,12 +95,16 @@ class _Inside:
         self._nothing = os.open(os.devnull, os.O_RDWR)
         if self._locked:
             restrict.close_files(restrict.readable(settings["roots"]), settings["roots"])
-            self._program = restrict.seccomp_program()
+            restrict.install(restrict.filter_for_all())
+            self._signals = restrict.signals_closed()
+            self._program = restrict.filter_for_candidates()
 
     def run(self, files: list[int]) -> None:
         """Never returns. `files`: the channel, and the program's input and output."""
         code = 1
         try:
+            if self._locked:
+                restrict.close_signals(self._signals)
             channel = self._arranged(files)
             self._lock()
             code = _candidate(channel)
@@ -141,14 +153,13 @@ def _candidate(channel: int) -> int:
     except BaseException as error:  # SyntaxError, MemoryError, RecursionError, UnicodeError
         return _say(channel, {"not_compiled": _described(error)})
     if task["program"]:
-        _say(channel, {"compiled": True})
+        _say(channel, {"ready": True})
         os.close(channel)
         module = sys.modules["__main__"]
         vars(module).clear()
         vars(module).update(__name__="__main__", __builtins__=__builtins__)
         exec(code, vars(module))
         return 0
-    _say(channel, {"compiled": True})
     return _functions(channel, task, context, code)
 
 
@@ -181,12 +192,15 @@ def _called(names: dict[str, Any], call: dict[str, Any], kept: list[object]) -> 
             return kept[value.number]
         if isinstance(value, list | tuple):
             return type(value)(map(given, value))
+        if isinstance(value, dict):
+            return {key: given(member) for key, member in value.items()}
         return value
 
     try:
         arguments: Any = given(values.decode(call["args"]))
-        keywords: Any = values.decode(call["kwargs"])
-        result = names[call["name"]](*arguments, **{k: given(v) for k, v in keywords.items()})
+        keywords: Any = given(values.decode(call["kwargs"]))
+        function = OPERATIONS[call["operation"]] if "operation" in call else names[call["name"]]
+        result = function(*arguments, **keywords)
         return {"value": values.encode(result, refer)}
     except BaseException as error:
         return {"raised": _described(error)}
