@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from rlvr.sandbox import values
@@ -41,7 +42,7 @@ def check_tests(tests: Sequence[str], context: str = "") -> None:
     """ValueError where the tests of a task are not Python, or assert nothing of a candidate."""
     try:
         ast.parse(context)
-        steps = [_Step(source) for source in tests]
+        steps = [_step(source) for source in tests]
     except SyntaxError as error:
         raise ValueError(f"a test is not Python: {error}") from None
     if not any(step.counts for step in steps):
@@ -55,7 +56,7 @@ def judge_function(sandbox: Sandbox, task: Task, tests: Sequence[str]) -> Outcom
 
     A candidate that ends or hangs in one test meets the next one in a new process.
     """
-    steps = [_Step(source) for source in tests]
+    steps = [_step(source) for source in tests]
     outcome = Outcome(sum(step.counts for step in steps))
     candidate = _Candidate(task, outcome)
     seconds = sandbox.limits.seconds
@@ -148,6 +149,12 @@ class _Step:
         self.shown = " ".join(source.split())[:120]
         self.names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         self.code = compile(ast.fix_missing_locations(_Strict().visit(tree)), "test", "exec")
+
+
+@lru_cache(maxsize=1024)
+def _step(source: str) -> _Step:
+    """A group of completions has the tests in common."""
+    return _Step(source)
 
 
 class _Strict(ast.NodeTransformer):

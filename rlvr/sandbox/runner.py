@@ -65,7 +65,7 @@ class Sandbox:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env={**_SEARCH, "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1"},
+                env={**_SEARCH, **backends.ENVIRONMENT},
             )
         self._control.settimeout(START_SECONDS)
         if self._hear() != READY:

@@ -8,13 +8,13 @@ import base64
 import json
 import os
 import select
-import struct
 import time
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType
 from typing import Any
 
 MOST_BYTES = 1 << 20  # of a frame from the inside
+USUAL_BYTES = 1 << 12
 DEEPEST = 64
 MOST_HASHED = 10_000  # of a set or a dictionary: keys that collide cost their square
 EXACT_INT = 1 << 53
@@ -27,6 +27,7 @@ NAMED = {
     )
 }
 
+_JSON = json.JSONDecoder()
 Value = Any
 Refer = Callable[[object], int]
 Ask = Callable[[str, tuple[object, ...], dict[str, object]], Any]
@@ -180,36 +181,44 @@ def equal(left: object, right: object) -> bool:
 def send(channel: int, message: Value) -> None:
     """Write one frame: four bytes of length, then JSON."""
     data = json.dumps(message).encode()
-    left = memoryview(struct.pack(">I", len(data)) + data)
+    left = memoryview(len(data).to_bytes(4) + data)
     while left:
         left = left[os.write(channel, left) :]
 
 
 def receive(channel: int, until: float | None = None, most: int = MOST_BYTES) -> Value:
     """The next frame; TimeoutError after `until` (monotonic seconds), EOFError when the other side
-    is gone, ValueError when it talks nonsense or more than `most` bytes."""
-    (size,) = struct.unpack(">I", _read(channel, 4, until))
-    if size > most:
-        raise ValueError(f"a frame of {size} bytes; at most {most} are read")
+    is gone, ValueError when it talks nonsense, out of turn or more than `most` bytes."""
+    data = _read(channel, USUAL_BYTES, until)
+    while len(data) < 4:
+        data += _read(channel, USUAL_BYTES, until)
+    size = 4 + int.from_bytes(data[:4])
+    if size > 4 + most:
+        raise ValueError(f"a frame of {size - 4} bytes; at most {most} are read")
+    while len(data) < size:
+        data += _read(channel, size - len(data), until)
+    if len(data) > size:
+        raise ValueError("more than one frame")
+    text = data[4:].decode()
     try:
-        return json.loads(_read(channel, size, until))
+        value, end = _JSON.raw_decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
+    if end < len(text):
+        raise ValueError("more than one value")
+    return value
 
 
-def _read(channel: int, size: int, until: float | None) -> bytes:
-    data = bytearray()
-    while len(data) < size:
-        if (
-            until is not None
-            and not select.select([channel], [], [], max(0.0, until - time.monotonic()))[0]
-        ):
-            raise TimeoutError
-        try:
-            chunk = os.read(channel, size - len(data))
-        except ConnectionError:
-            chunk = b""
-        if not chunk:
-            raise EOFError
-        data += chunk
-    return bytes(data)
+def _read(channel: int, size: int, until: float | None) -> bytearray:
+    if (
+        until is not None
+        and not select.select([channel], [], [], max(0.0, until - time.monotonic()))[0]
+    ):
+        raise TimeoutError
+    try:
+        chunk = os.read(channel, size)
+    except ConnectionError:
+        chunk = b""
+    if not chunk:
+        raise EOFError
+    return bytearray(chunk)
