@@ -1,6 +1,6 @@
 """What a verifier says of one completion: rewards, evaluation and health all read verdicts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -39,8 +39,16 @@ class Verdict:
         return self.reason is Reason.CORRECT
 
 
+# One completion, its gold and its columns -> what waits for its verdict.
+Submit = Callable[..., Callable[[], Verdict]]
+
+
 class Verifier(Protocol):
-    """Decides whether completions are right. A dataset names its verifier in `dataset.verifier`."""
+    """Decides whether completions are right. A dataset names its verifier in `dataset.verifier`.
+
+    One that is slow may also have a method `begin()`: a context manager that gives a `Submit`, with
+    which completions are judged as they come, while others are sampled.
+    """
 
     def canonical(self, gold: object) -> str:
         """The one spelling of a gold answer ("1,080" -> "1080"); ValueError says why it is none."""
