@@ -2,9 +2,10 @@
 
     python benchmarks/overlap.py
 
-The rollouts of `experiment=code_quickstart`: 128 completions of the embedded model, with tests that
-take a second for one in eight questions, so that their candidates are slow whatever they say. Both
-ways alternate in one process; verdicts must be the same. Prints a Markdown table.
+128 completions of the embedded model to the questions of `experiment=code_quickstart`. It writes
+one short line to each, so here a completion ends at its first 7: some soon, some late, some never.
+One question in eight has helpers that take a second, so that its candidates are slow whatever they
+say. Both ways alternate in one process; verdicts must be the same. Prints a Markdown table.
 """
 
 import statistics
@@ -18,6 +19,7 @@ from rlvr import config
 from rlvr.data.load import load_splits
 from rlvr.sampling.engine import Completions, Sampling
 from rlvr.sampling.shared import choose_engine
+from rlvr.sampling.stop import StopRule
 from rlvr.training.model import load_model, load_tokenizer
 from rlvr.verify.build import build_verifier
 from rlvr.verify.judge import Begun, judge
@@ -25,6 +27,7 @@ from rlvr.verify.verdict import Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS, GROUP, ROUNDS, SLOW = 16, 8, 5, 1.0
+LONGEST, STOP = 256, StopRule(("7",))
 
 
 def main() -> None:
@@ -37,11 +40,11 @@ def main() -> None:
     tokenizer, model = load_tokenizer(cfg), load_model(cfg)
     engine = choose_engine(model, tokenizer, prefix_cache=True, self_check=False)
     ids = tokenizer(text=[row["prompt"] for row in rows])["input_ids"]
-    sampling = Sampling(cfg.trainer.max_completion_length)
+    sampling = Sampling(LONGEST)
 
     def sampled(begun: Begun | None) -> Completions:
         told = begun.add if begun is not None else None
-        return engine.sample(model, ids, sampling, splits.stop, range(len(ids)), told)
+        return engine.sample(model, ids, sampling, STOP, range(len(ids)), told)
 
     def after() -> tuple[float, list[Verdict]]:
         texts = sampled(None).texts
@@ -55,6 +58,8 @@ def main() -> None:
             return ended, judge(verifier, rows, texts, begun)
 
     first, found = meanwhile()[1], {}
+    lengths = sorted(map(len, sampled(None).ids))
+    print(f"tokens of a completion: {lengths[0]} to {lengths[-1]}, median {lengths[64]}\n")
     for _ in range(ROUNDS):
         for name, way in (("afterwards", after), ("meanwhile", meanwhile)):
             began = time.perf_counter()
@@ -68,8 +73,8 @@ def main() -> None:
 
 
 def slowed(row: dict[str, Any], number: int) -> dict[str, Any]:
-    slow = [f"time.sleep({SLOW})"] if number % 8 == 0 else []
-    return {**row, "tests": [*slow, *row["tests"]]}
+    slow = f"import time\ntime.sleep({SLOW / 2})\n" if number % 8 == 0 else ""  # here and there
+    return {**row, "context": slow + (row.get("context") or "")}
 
 
 if __name__ == "__main__":
