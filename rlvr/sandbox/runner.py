@@ -65,6 +65,7 @@ class Sandbox:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                cwd="/",  # a link in /proc would show where the run is
                 env={**_SEARCH, **backends.ENVIRONMENT},
             )
         self._control.settimeout(START_SECONDS)
