@@ -74,6 +74,6 @@ PRLIMIT = (302, 261)  # may look
 FCNTL, IOCTL = (72, 25), (16, 29)
 CLONE_THREAD = 0x10000
 # F_SETOWN, F_SETSIG, F_SETOWN_EX, FIOSETOWN, SIOCSPGRP make the kernel signal another process;
-# F_SETLEASE holds up whoever opens a file, F_NOTIFY tells of changes in a folder; TIOCSTI types into
-# a terminal.
+# F_SETLEASE holds up whoever opens a file, F_NOTIFY tells of changes in a folder; TIOCSTI types
+# into a terminal.
 DENIED_FCNTL, DENIED_IOCTL = (8, 10, 15, 1024, 1026), (0x8901, 0x8902, 0x5412)
