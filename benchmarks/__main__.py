@@ -8,7 +8,8 @@ SAGEMAKER = [["sagemaker.py", action] for action in ("overhead", "kills", "sweep
 
 for script, *arguments in [
     ["verifiers.py"],
-    ["sandbox.py"],
+    *[["sandbox.py", what] for what in ("throughput", "loops", "endurance")],
+    ["overlap.py"],
     ["compare.py"],
     ["shared_prefix.py"],
     ["memory.py"],

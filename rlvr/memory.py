@@ -169,7 +169,7 @@ def _update(
         scored = distinct  # without Triton stock TRL scores prompts, too
     elif not own and not gpu:  # `auto` times it, on a row at least
         scored = max(scored, tokens.prefix + tokens.question + tokens.completion)
-    head = 3 * scored * shape.hidden * FLOAT
+    head: float = 3 * scored * shape.hidden * FLOAT
     if gpu:
         head += _tile(scored, TILE_COLUMNS, shape) * compute
     elif own and not full and not cfg.peft.modules_to_save:

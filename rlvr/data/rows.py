@@ -32,6 +32,22 @@ def read_jsonl(file: Path) -> Iterator[tuple[str, Row]]:
         raise UserError(f"{file}: cannot be read: {error}.") from None
 
 
+def read_objects(file: Path) -> Iterator[tuple[str, Row]]:
+    """As `read_jsonl`; of a file `.json` the objects of its one array."""
+    if file.suffix != ".json":
+        yield from read_jsonl(file)
+        return
+    try:
+        rows = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{file}: there is no such file; mend dataset.path.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file}: cannot be read: {error}.") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{file}: expected an array of objects, as it is not JSON Lines (.jsonl).")
+    yield from ((f"{file}:{number}", row) for number, row in enumerate(rows, start=1))
+
+
 def _parse(line: bytes, where: str) -> Row:
     try:
         row = json.loads(line)

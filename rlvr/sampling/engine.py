@@ -4,7 +4,7 @@ An engine is bound to a model and a tokenizer. It is the only place where the st
 rewards, health and evaluations read are the texts it returns.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -47,6 +47,9 @@ class Completions:
     ended: list[bool]  # by EOS or the stop rule, not by max_new_tokens
 
 
+OnFinished = Callable[[int, str], None]
+
+
 class Engine(Protocol):
     name: str  # of the class; part of the identity of what it sampled
 
@@ -57,8 +60,12 @@ class Engine(Protocol):
         sampling: Sampling,
         stop: StopRule,
         seeds: Sequence[int],
+        on_finished: OnFinished | None = None,
     ) -> Completions:
         """One completion for each of the prompts (token ids, B ragged rows), in order.
+
+        `on_finished` is told each row's number and text as soon as it ends, once; the rows that
+        `max_new_tokens` cuts off all end with the last token.
 
         Row i is drawn with random numbers of `seeds[i]` alone: which rows are sampled beside it,
         and in what order, changes it by no more than the rounding of the logits.
@@ -155,20 +162,30 @@ class Rows:
         prompts: Sequence[Sequence[int]],
         stop: StopRule,
         eos: Iterable[int],
+        on_finished: OnFinished | None = None,
     ) -> None:
+        self._on_finished = on_finished
         self._tokenizer, self._stop, self._eos = tokenizer, stop, frozenset(eos)
         self._may_stop = _tokens_with(tokenizer, stop.last_characters)
         thinks = {p: opens_thought(tokenizer.decode(p)) for p in set(map(tuple, prompts))}
         self._thinking = [thinks[tuple(prompt)] for prompt in prompts]
         self.ids: list[list[int]] = [[] for _ in prompts]
         self.ended = [False] * len(prompts)
+        self._texts: dict[int, str] = {}  # of rows that have ended
 
     def add(self, row: int, token: int) -> bool:
         """Whether the row ends with this token; a row that has ended takes no more."""
         if not self.ended[row]:
             self.ids[row].append(token)
             self.ended[row] = token in self._eos or self._stops(row, token)
+            if self.ended[row]:
+                self._finish(row)
         return self.ended[row]
+
+    def _finish(self, row: int) -> None:
+        self._texts[row] = self._stop.cut(self._text(row), self._thinking[row])
+        if self._on_finished is not None:
+            self._on_finished(row, self._texts[row])
 
     def _stops(self, row: int, token: int) -> bool:
         if token not in self._may_stop:
@@ -180,7 +197,7 @@ class Rows:
         return str(text)
 
     def finished(self) -> Completions:
-        texts = [
-            self._stop.cut(self._text(row), thinking) for row, thinking in enumerate(self._thinking)
-        ]
-        return Completions(self.ids, texts, self.ended)
+        for row, ended in enumerate(self.ended):
+            if not ended:
+                self._finish(row)
+        return Completions(self.ids, [self._texts[row] for row in range(len(self.ids))], self.ended)

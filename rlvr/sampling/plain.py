@@ -14,7 +14,15 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from rlvr.sampling.engine import Completions, Draw, Rows, Sampling, eos_token_ids, processors
+from rlvr.sampling.engine import (
+    Completions,
+    Draw,
+    OnFinished,
+    Rows,
+    Sampling,
+    eos_token_ids,
+    processors,
+)
 from rlvr.sampling.stop import StopRule
 
 
@@ -32,11 +40,12 @@ class PlainEngine:
         sampling: Sampling,
         stop: StopRule,
         seeds: Sequence[int],
+        on_finished: OnFinished | None = None,
     ) -> Completions:
         """See `Engine.sample`."""
         ids, mask = pad_left(prompts, self.tokenizer.pad_token_id)  # (B, P)
         eos = eos_token_ids(model, self.tokenizer)
-        rows = Rows(self.tokenizer, prompts, stop, eos)
+        rows = Rows(self.tokenizer, prompts, stop, eos, on_finished)
         # The repetition penalty must not see padding: a token of the row's own is none.
         history = torch.where(mask.bool(), ids, ids.gather(1, mask.argmax(1, keepdim=True)))
         draw = Draw(sampling, seeds)

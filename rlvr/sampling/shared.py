@@ -24,6 +24,7 @@ from rlvr.sampling.engine import (
     Completions,
     Draw,
     Engine,
+    OnFinished,
     Rows,
     Sampling,
     eos_token_ids,
@@ -68,6 +69,7 @@ class SharedEngine:
         sampling: Sampling,
         stop: StopRule,
         seeds: Sequence[int],
+        on_finished: OnFinished | None = None,
     ) -> Completions:
         """See `Engine.sample`."""
         core = base_model(model)
@@ -76,7 +78,8 @@ class SharedEngine:
         place = {prompt: number for number, prompt in enumerate(distinct)}
         groups = torch.tensor([place[tuple(prompt)] for prompt in prompts]).to(core.device)
         logits, cache = prefill(core, distinct)
-        rows = Rows(self.tokenizer, prompts, stop, eos_token_ids(core, self.tokenizer))
+        eos = eos_token_ids(core, self.tokenizer)
+        rows = Rows(self.tokenizer, prompts, stop, eos, on_finished)
         chain = processors(sampling, self.tokenizer)
         decoding = _Decoding(core, chain, Draw(sampling, seeds), rows, prompts)
         decoding.run(logits[groups], Cascade(cache, groups), sampling.max_new_tokens)

@@ -13,8 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rlvr.sandbox.restrict import packages
+from rlvr.sandbox.restrict import PACKAGES
 
+# All that a candidate sees. Symbols that were bound late would be bound by every candidate again.
+ENVIRONMENT = {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1", "LD_BIND_NOW": "1"}
 NAMESPACES = ("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts")
 
 
@@ -79,20 +81,26 @@ def _bubblewrap(executable: str, roots: list[str], package: str) -> list[str]:
         if Path("/", name).is_symlink()
         for part in ("--symlink", os.readlink(f"/{name}"), f"/{name}")
     ]
-    hidden = [part for path in packages(roots) for part in ("--tmpfs", path)]
+    hidden = [part for path in _packages(roots) for part in ("--tmpfs", path)]
     users = ["--unshare-user"]
     if os.geteuid() == 0:  # the zygote makes each candidate a user of its own, without any of these
         kept = ("CAP_SETUID", "CAP_SETGID", "CAP_KILL")
         users = ["--cap-drop", "ALL", *(part for name in kept for part in ("--cap-add", name))]
     return [
         *("bwrap", *NAMESPACES, *users, "--die-with-parent", "--clearenv"),
-        *("--setenv", "LANG", "C.UTF-8", "--setenv", "MALLOC_ARENA_MAX", "1"),
+        *(part for pair in ENVIRONMENT.items() for part in ("--setenv", *pair)),
         *folders,  # of itself it would close them to other users
         *binds,
         *links,
         *hidden,
         *("--dev", "/dev", "--remount-ro", "/", "--chdir", "/", "--"),
     ]
+
+
+def _packages(roots: Iterable[str]) -> list[str]:
+    """The folders of installed packages."""
+    below = (path for root in roots for path in (Path(root), *Path(root).glob("python*")))
+    return [str(path / name) for path in below for name in PACKAGES if (path / name).is_dir()]
 
 
 def _sandlock(executable: str, roots: list[str], package: str) -> list[str]:
@@ -104,4 +112,5 @@ def _sandlock(executable: str, roots: list[str], package: str) -> list[str]:
     launcher = Path(__file__).with_name("sandlock_launcher.py")
     read = [executable, *roots, package, "/dev"]
     installed = Path(found.origin).parents[1]
-    return [sys.executable, "-P", str(launcher), str(installed), json.dumps(read)]
+    shown = json.dumps(ENVIRONMENT)
+    return [sys.executable, "-P", str(launcher), str(installed), json.dumps(read), shown]

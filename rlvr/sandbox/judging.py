@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from rlvr.sandbox import values, watch
@@ -19,7 +20,6 @@ from rlvr.sandbox.gaming import TEXT_SIGNS, Case, literal_case, text_signs
 from rlvr.sandbox.runner import CandidateError, Execution, Sandbox, Task
 
 EQUAL = "_equal"
-GONE = ("died", "forged", "too_slow")
 SIGNS = (*watch.SIGNS, "exited", "forged", *TEXT_SIGNS)
 LONGEST = 300  # characters of a test, a value or a reason
 
@@ -81,14 +81,16 @@ def _cut(text: str) -> str:
 
 
 def check_tests(tests: Sequence[str], context: str = "") -> None:
-    """ValueError where the tests of a task are not Python, or none of them asserts anything."""
+    """ValueError where the tests of a task are not Python, or assert nothing of a candidate."""
     try:
         ast.parse(context)
-        steps = [_Step(source) for source in tests]
+        steps = [_step(source) for source in tests]
     except SyntaxError as error:
         raise ValueError(f"a test is not Python: {error}") from None
     if not any(step.counts for step in steps):
         raise ValueError("no test has an assert")
+    if empty := next((step.source for step in steps if step.counts and not step.names), None):
+        raise ValueError(f"a test passes whatever the candidate does: {empty}")
 
 
 def judge_function(
@@ -100,7 +102,7 @@ def judge_function(
     the next one in a new process.
     """
     marks = shown or [False] * len(tests)
-    steps = [_Step(source, mark) for source, mark in zip(tests, marks, strict=True)]
+    steps = [_step(source, mark) for source, mark in zip(tests, marks, strict=True)]
     outcome = Outcome(
         total=sum(step.counts for step in steps),
         shown_total=sum(step.counts and step.shown for step in steps),
@@ -126,8 +128,8 @@ def _meet(execution: Execution, candidate: "_Candidate", task: Task, steps: list
         candidate.outcome.fail(error.kind, error)
         steps.clear()
         return
-    candidate.meet(execution)
-    while steps and not candidate.gone:
+    candidate.execution = execution
+    while steps and not execution.is_gone:
         _run(steps.pop(0), candidate)
 
 
@@ -221,6 +223,12 @@ class _Step:
         self.code = compile(ast.fix_missing_locations(_Strict().visit(tree)), "test", "exec")
 
 
+@lru_cache(maxsize=1024)
+def _step(source: str, shown: bool = False) -> _Step:
+    """A group of completions has the tests in common."""
+    return _Step(source, shown)
+
+
 class _Strict(ast.NodeTransformer):
     """`a == b` becomes `_equal(a, b)`."""
 
@@ -238,15 +246,11 @@ class _Candidate:
 
     def __init__(self, task: Task, outcome: Outcome) -> None:
         self._entry_point, self.outcome = str(task.entry_point), outcome
-        self._execution: Execution | None = None
+        self.execution: Execution | None = None
         self.names: dict[str, Any] = {"__name__": "test", EQUAL: self._equal}
         exec(compile(task.context, "context", "exec", dont_inherit=True), self.names)
         self.names[self._entry_point] = self._function(self._entry_point)
-        self.gone = False
         self.forget()
-
-    def meet(self, execution: Execution) -> None:
-        self._execution, self.gone = execution, False
 
     def forget(self) -> None:
         """What the last test asked, got and compared."""
@@ -278,14 +282,10 @@ class _Candidate:
 
     def _function(self, name: str) -> Callable[..., object]:
         def call(*args: object, **kwargs: object) -> object:
-            assert self._execution is not None
+            assert self.execution is not None
             named = (f"{key}={_shown(value)}" for key, value in kwargs.items())
             self._asked = f"{name}({', '.join([*map(_shown, args), *named])})"
-            try:
-                self._last = self._execution.call(name, args, kwargs)
-            except CandidateError as error:
-                self.gone = error.kind in GONE
-                raise
+            self._last = self.execution.call(name, args, kwargs)
             if name == self._entry_point:
                 self.outcome.returned = True
             return self._last

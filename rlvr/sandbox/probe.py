@@ -21,7 +21,7 @@ def walls(secret, parent):
         "writing": tries(lambda: open("/tmp/rlvr-probe", "w")),
         "network": tries(lambda: socket.socket()),
         "signals": tries(lambda: os.kill(parent, 0)),
-        "processes": tries(os.fork),
+        "processes": tries(lambda: os.fork() or os._exit(0)),
         "library": tries(lambda: __import__("colorsys")),
     }
 """

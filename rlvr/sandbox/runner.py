@@ -66,7 +66,8 @@ class Sandbox:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env={**_SEARCH, "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1"},
+                cwd="/",  # a link in /proc would show where the run is
+                env={**_SEARCH, **backends.ENVIRONMENT},
             )
         self._control.settimeout(START_SECONDS)
         if self._hear() != READY:
@@ -127,43 +128,46 @@ class Execution:
     def __init__(self, channel: int, limits: Limits, seconds: float | None) -> None:
         self._channel, self._limits = channel, limits
         self._until = time.monotonic() + (limits.seconds if seconds is None else seconds)
+        self.is_gone = False  # it has ended or hangs: nothing more can be asked
         self.has_ended = False  # set where its exit code matters
         self.exit_code: int | None = None  # both are known when it is over
         self.signs: list[str] = []
 
     def begin(self, task: Task) -> None:
         """Hand the candidate over; CandidateError where it does not compile or does not run."""
-        program = task.entry_point is None
-        self._send({**asdict(task), "program": program})
-        self._check(self._receive(self._until, "to be compiled"), "compiled")
-        if not program:
-            self._check(self._receive(self._until, "to be imported"), "ready")
-
-    def _check(self, message: Any, wanted: str) -> None:
+        self._send({**vars(task), "program": task.entry_point is None})
+        message = self._receive(self._until, "to be imported")
         for kind in ("not_compiled", "not_run", "no_entry_point"):
             if isinstance(message, dict) and kind in message:
                 raise CandidateError(_more_exactly(kind, message[kind]), _short(message[kind]))
-        if message != {wanted: True}:
-            raise CandidateError("forged", "it wrote to the channel")
+        if message != {"ready": True}:
+            raise self._gone("forged", "it wrote to the channel")
 
     def call(self, name: str, args: Sequence[object], kwargs: dict[str, object]) -> object:
-        """What the candidate's function returns; CandidateError where it raises, ends or hangs.
+        """What the candidate's function returns; CandidateError where it raises, ends or hangs."""
+        return self._answer({"name": name}, args, kwargs)
 
-        The id of a call cannot be guessed, so that no answer can be sent ahead of its question.
-        """
+    def operate(self, operation: str, args: Sequence[object], kwargs: dict[str, object]) -> object:
+        """What one of the zygote's OPERATIONS makes of objects that stay inside."""
+        return self._answer({"operation": operation}, args, kwargs)
+
+    def _answer(
+        self, asked: dict[str, str], args: Sequence[object], kwargs: dict[str, object]
+    ) -> object:
+        """The id of a call cannot be guessed, so that no answer can be sent ahead of its
+        question."""
         identity = os.urandom(8).hex()
-        call = {"id": identity, "name": name}
-        call |= {"args": values.encode(list(args)), "kwargs": values.encode(kwargs)}
-        self._send(call)
+        given = {"args": values.encode(list(args)), "kwargs": values.encode(kwargs)}
+        self._send({"id": identity, **asked, **given})
         until = min(self._until, time.monotonic() + self._limits.call_seconds)
         reply = self._receive(until, "for a call")
         if not isinstance(reply, dict) or reply.get("id") != identity:
-            raise CandidateError("forged", "it wrote to the channel")
+            raise self._gone("forged", "it wrote to the channel")
         if "value" not in reply:
             why = reply.get("raised")
             raise CandidateError(_more_exactly("raised", why), _short(why))
         try:
-            return values.decode(reply["value"])
+            return values.decode(reply["value"], self.operate)
         except (ValueError, RecursionError) as error:
             raise CandidateError("raised", f"its result cannot be read: {_short(error)}") from None
 
@@ -191,12 +195,16 @@ class Execution:
         try:
             return values.receive(self._channel, until)
         except TimeoutError:
-            raise CandidateError("too_slow", f"it took too long {what}") from None
+            raise self._gone("too_slow", f"it took too long {what}") from None
         except EOFError:
             self.has_ended = True
-            raise CandidateError("died", "its process ended") from None
+            raise self._gone("died", "its process ended") from None
         except ValueError as error:
-            raise CandidateError("forged", f"its answer cannot be read: {_short(error)}") from None
+            raise self._gone("forged", f"its answer cannot be read: {_short(error)}") from None
+
+    def _gone(self, kind: str, why: str) -> CandidateError:
+        self.is_gone = True
+        return CandidateError(kind, why)
 
 
 def _more_exactly(kind: str, why: object) -> str:

@@ -1,10 +1,12 @@
-"""Starts a command in sandlock: `sandlock_launcher.py PACKAGES READABLE COMMAND`, lists as JSON."""
+"""Starts a command in sandlock: `sandlock_launcher.py PACKAGES READABLE ENVIRONMENT COMMAND`.
+
+All but the first are JSON."""
 
 import json
 import sys
 
 
-def main(packages: str, readable: str, command: str) -> int:
+def main(packages: str, readable: str, environment: str, command: str) -> int:
     """The command's exit code; `packages` is where sandlock is installed."""
     sys.path.append(packages)
     from sandlock import Sandbox
@@ -13,7 +15,7 @@ def main(packages: str, readable: str, command: str) -> int:
         fs_readable=json.loads(readable),
         fs_writable=["/dev/null"],
         clean_env=True,
-        env={"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1"},
+        env=json.loads(environment),
     )
     return int(sandbox.run_interactive(json.loads(command)))
 

@@ -4,23 +4,30 @@ A list of what is denied, not of what is allowed: Python and the C library need 
 every version, and the file system, the network and signals are closed by other layers as well.
 """
 
-# name: (x86_64, aarch64)
-DENIED: dict[str, tuple[int | None, int | None]] = {
+Numbers = dict[str, tuple[int | None, int | None]]
+
+# What the zygote does to make, lock and end a candidate's process, which is denied to that alone.
+DENIED_TO_CANDIDATES: Numbers = {
+    "fork": (57, None), "kill": (62, 129), "prctl": (157, 167), "seccomp": (317, 277),
+    "setresuid": (117, 147), "setresgid": (119, 149), "setgroups": (116, 159), "capset": (126, 91),
+}  # fmt: skip
+
+# Denied to the zygote as well, whose processes inherit its filter for nothing.
+DENIED: Numbers = {
     # other programs and processes
-    "execve": (59, 221), "execveat": (322, 281), "fork": (57, None), "vfork": (58, None),
+    "execve": (59, 221), "execveat": (322, 281), "vfork": (58, None),
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
     "process_madvise": (440, 440), "kcmp": (312, 272), "pidfd_open": (434, 434),
-    "pidfd_send_signal": (424, 424), "pidfd_getfd": (438, 438), "kill": (62, 129),
+    "pidfd_send_signal": (424, 424), "pidfd_getfd": (438, 438),
     "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240), "setsid": (112, 157), "setpgid": (109, 154),
     "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119),
     "sched_setparam": (142, 118), "sched_setattr": (314, 274), "setpriority": (141, 140),
-    "ioprio_set": (251, 30), "setrlimit": (160, 164), "prctl": (157, 167),
-    "seccomp": (317, 277), "personality": (135, 92), "perf_event_open": (298, 241),
+    "ioprio_set": (251, 30), "setrlimit": (160, 164),
+    "personality": (135, 92), "perf_event_open": (298, 241),
     # privileges
     "setuid": (105, 146), "setgid": (106, 144), "setreuid": (113, 145), "setregid": (114, 143),
-    "setresuid": (117, 147), "setresgid": (119, 149), "setfsuid": (122, 151),
-    "setfsgid": (123, 152), "setgroups": (116, 159), "capset": (126, 91), "add_key": (248, 217),
+    "setfsuid": (122, 151), "setfsgid": (123, 152), "add_key": (248, 217),
     "request_key": (249, 218), "keyctl": (250, 219), "bpf": (321, 280),
     # namespaces and mounts
     "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39),
@@ -67,5 +74,6 @@ PRLIMIT = (302, 261)  # may look
 FCNTL, IOCTL = (72, 25), (16, 29)
 CLONE_THREAD = 0x10000
 # F_SETOWN, F_SETSIG, F_SETOWN_EX, FIOSETOWN, SIOCSPGRP make the kernel signal another process;
-# TIOCSTI types into a terminal.
-DENIED_FCNTL, DENIED_IOCTL = (8, 10, 15), (0x8901, 0x8902, 0x5412)
+# F_SETLEASE holds up whoever opens a file, F_NOTIFY tells of changes in a folder; TIOCSTI types
+# into a terminal.
+DENIED_FCNTL, DENIED_IOCTL = (8, 10, 15, 1024, 1026), (0x8901, 0x8902, 0x5412)

@@ -8,19 +8,29 @@ import contextlib
 import fcntl
 import gc
 import json
+import operator
 import os
 import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rlvr.sandbox import restrict, values
+from rlvr.sandbox.restrict import MOST_FILES
 from rlvr.sandbox.watch import FILE, Watch, equals_anything
 
 READY, RUN, KILL = b"ready", b"run", b"kill"
-HIGH = 64  # above all open files of the zygote
+CHANNEL = 3
+HIGH = 32  # above all open files of the zygote but its own socket
 OVER = 0.2  # seconds that a program which has closed its output has left to end
+# What a test may do with an object that stays here.
+OPERATIONS: dict[str, Callable[..., object]] = {
+    "call": lambda function, *args, **kwargs: function(*args, **kwargs),
+    "len": lambda sized: len(sized) if hasattr(sized, "__len__") else None,
+    **{f.__name__: f for f in (list, next, bool, hasattr, getattr, setattr, operator.getitem)},
+}
 # Imported once, not by every candidate.
 WARM = (
     "abc bisect collections copy datetime decimal fractions functools heapq itertools json math "
@@ -30,12 +40,18 @@ WARM = (
 
 def main() -> None:
     """Serve the socket that is the standard input until the runner hangs up; settings as JSON."""
-    control = socket.socket(fileno=0)
+    control = socket.socket(fileno=fcntl.fcntl(0, fcntl.F_DUPFD, HIGH))
     settings: dict[str, Any] = json.loads(sys.argv[1])
+    nothing = os.open(os.devnull, os.O_RDWR)
     restrict.end_with_parent()
     inside = _Inside(settings)
     _warm_up(inside.watch)
     del sys.argv[1:]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "rlvr"]:
+        del sys.modules[name]
+    for stream in range(3):
+        os.dup2(nothing, stream)
+    os.close(nothing)
     gc.collect()
     gc.freeze()
     control.send(READY)
@@ -44,13 +60,22 @@ def main() -> None:
         if not message:
             return
         inside.watch.clear()
-        child = os.fork()
-        if child == 0:
-            control.close()
-            inside.run(files)
-        for file in files:
-            os.close(file)
-        _serve(control, child, inside.watch)
+        _serve(control, _forked(inside, files), inside.watch)
+
+
+def _forked(inside: "_Inside", files: list[int]) -> int:
+    """A candidate's process. `files`: its channel, which as the first free number is CHANNEL, and
+    a program's input and output. They are arranged here, where no page has to be copied for it."""
+    for number, file in enumerate(files[1:]):
+        os.dup2(file, number)
+    child = os.fork()
+    if child == 0:
+        inside.run()
+    for number, _ in enumerate(files[1:]):
+        os.dup2(2, number)
+    for file in files:
+        os.close(file)
+    return child
 
 
 def _warm_up(watch: Watch) -> None:
@@ -58,11 +83,12 @@ def _warm_up(watch: Watch) -> None:
     for name in WARM:
         __import__(name)
     reader, writer = os.pipe()
-    names: dict[str, Any] = {}
-    exec(compile("def f(x):\n    return [x + 1, (x,), {x: 'x'}]", FILE, "exec"), names)
-    call = {"name": "f", "args": values.encode([1.5]), "kwargs": values.encode({})}
-    _say(writer, _called(names, call, [], watch))
-    values.receive(reader, time.monotonic())
+    for _ in range(20):  # which also makes Python write what it learns about its code
+        names: dict[str, Any] = {}
+        exec(compile("def f(x):\n    return [x + 1, (x,), {x: 'x'}]", FILE, "exec"), names)
+        call = {"name": "f", "args": values.encode([1.5]), "kwargs": values.encode({})}
+        _say(writer, _called(names, call, [], watch))
+        values.receive(reader, time.monotonic())
     os.close(reader)
     os.close(writer)
 
@@ -83,21 +109,25 @@ class _Inside:
     """What is ready before the fork, and the child that it makes."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        self._settings = settings
         self._locked: bool = settings["locked"]
         self.watch = Watch(settings["roots"])
-        self._nothing = os.open(os.devnull, os.O_RDWR)
+        self._seconds, self._reads_all = settings["seconds"], settings["reads_all"]
+        self._user: int | None = None
+        restrict.limit(settings["memory"])
         if self._locked:
+            restrict.renounce_privileges()
+            self._user = restrict.prepare_user(settings["user"], self._reads_all)
             restrict.close_files(restrict.readable(settings["roots"]), settings["roots"])
-            self._program = restrict.seccomp_program()
+            restrict.filter_for_all().install()
+            self._signals = restrict.signals_closed()
+            self._program = restrict.filter_for_candidates()
 
-    def run(self, files: list[int]) -> None:
-        """Never returns. `files`: the channel, and the program's input and output."""
+    def run(self) -> None:
+        """Never returns."""
         code = 1
         try:
-            channel = self._arranged(files)
             self._lock()
-            code = _candidate(channel, self.watch)
+            code = _candidate(self.watch)
         except SystemExit as error:  # of a program
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
         except BaseException:
@@ -106,26 +136,14 @@ class _Inside:
             _flush()
             os._exit(code & 0xFF)
 
-    def _arranged(self, files: list[int]) -> int:
-        """Input and output on 0 and 1, the channel on 3, nothing else open."""
-        given, printed = files[1:] or (self._nothing, self._nothing)
-        high = [fcntl.fcntl(file, fcntl.F_DUPFD, HIGH)
-                for file in (given, printed, self._nothing, files[0])]  # fmt: skip
-        for number, file in enumerate(high):
-            os.dup2(file, number)
-        os.closerange(len(high), HIGH + len(high))
-        return 3
-
     def _lock(self) -> None:
-        settings = self._settings
-        own_user = False
         if self._locked:
-            own_user = restrict.drop_privileges(settings["user"], settings["reads_all"])
-        restrict.limit(settings["memory"], settings["seconds"], 64 if own_user else None)
+            restrict.close_signals(self._signals)
+            restrict.drop_privileges(self._user, self._reads_all)
+        os.closerange(CHANNEL + 1, MOST_FILES)
+        restrict.limit_candidate(self._seconds, self._user)
         if self._locked:
             restrict.lock(self._program)
-        for name in [name for name in sys.modules if name.partition(".")[0] == "rlvr"]:
-            del sys.modules[name]
         sys.setrecursionlimit(1000)
 
 
@@ -135,23 +153,23 @@ def _flush() -> None:
             stream.flush()
 
 
-def _candidate(channel: int, watch: Watch) -> int:
+def _candidate(watch: Watch) -> int:
+    channel = CHANNEL
     task = values.receive(channel, most=sys.maxsize)
     watch.begin()
     try:
-        context = compile(task["context"], FILE, "exec", dont_inherit=True)
+        context = task["context"] and compile(task["context"], FILE, "exec", dont_inherit=True)
         code = compile(task["code"], FILE, "exec", dont_inherit=True)
     except BaseException as error:  # SyntaxError, MemoryError, RecursionError, UnicodeError
         return _say(channel, {"not_compiled": _described(error)})
     if task["program"]:
-        _say(channel, {"compiled": True})
+        _say(channel, {"ready": True})
         os.close(channel)
         module = sys.modules["__main__"]
         vars(module).clear()
         vars(module).update(__name__="__main__", __builtins__=__builtins__)
         exec(code, vars(module))
         return 0
-    _say(channel, {"compiled": True})
     return _functions(channel, task, (context, code), watch)
 
 
@@ -160,7 +178,7 @@ def _functions(channel: int, task: dict[str, Any], codes: tuple[Any, ...], watch
     module = type(sys)("solution")
     sys.modules["solution"] = module
     try:
-        for code in codes:
+        for code in filter(None, codes):
             exec(code, vars(module))
         defined = callable(vars(module).get(task["entry_point"]))
     except BaseException as error:
@@ -186,12 +204,15 @@ def _called(
             return kept[value.number]
         if isinstance(value, list | tuple):
             return type(value)(map(given, value))
+        if isinstance(value, dict):
+            return {key: given(member) for key, member in value.items()}
         return value
 
     try:
         arguments: Any = given(values.decode(call["args"]))
-        keywords: Any = values.decode(call["kwargs"])
-        result = names[call["name"]](*arguments, **{k: given(v) for k, v in keywords.items()})
+        keywords: Any = given(values.decode(call["kwargs"]))
+        function = OPERATIONS[call["operation"]] if "operation" in call else names[call["name"]]
+        result = function(*arguments, **keywords)
         if equals_anything(result):
             watch.mark("always_equal")
         return {"value": values.encode(result, refer)}

@@ -18,7 +18,7 @@ from trl.models import unwrap_model_for_generation
 
 from rlvr.rewards.reward import Reward
 from rlvr.safeguards.health import HealthMonitor
-from rlvr.sampling.engine import Completions
+from rlvr.sampling.engine import Completions, OnFinished
 from rlvr.sampling.shared import choose_engine
 from rlvr.sampling.stop import StopRule
 from rlvr.training.arguments import rollout_sampling
@@ -27,7 +27,7 @@ from rlvr.training.gradients import GradientGuard
 from rlvr.training.kl_probe import KLProbe
 from rlvr.training.resumable import Resumption
 from rlvr.training.shared_prefix.update import SharedPrefixGRPOTrainer, Sharing
-from rlvr.verify.judge import judge
+from rlvr.verify.judge import Begun, judge
 from rlvr.verify.verdict import Reason, Verdict, Verifier
 
 # TRL warns that `rollout_func` may change; constraints.txt pins TRL and the tests run it.
@@ -61,6 +61,7 @@ class Trainer(SharedPrefixGRPOTrainer):
         save_minutes: float | None = None,
     ) -> None:
         self.verifier, self.stop = verifier, stop
+        self.begun: Begun | None = None
         self.health, self.resumption = health, Resumption(self, save_minutes)
         self.guard = GradientGuard(health.run_dir, tokenizer) if health else None
         self.probe = KLProbe(health.run_dir) if health and args.beta == 0 else None
@@ -81,7 +82,12 @@ class Trainer(SharedPrefixGRPOTrainer):
             _train_in_float32(self.model)
         self.engine = choose_engine(self.model, tokenizer, prefix_cache, sharing.self_check)
 
-    def sample(self, model: PreTrainedModel, prompt_ids: list[list[int]]) -> Completions:
+    def sample(
+        self,
+        model: PreTrainedModel,
+        prompt_ids: list[list[int]],
+        on_finished: OnFinished | None = None,
+    ) -> Completions:
         """A completion to each prompt.
 
         All ranks draw the seeds of all rows and take their own: what a row says does not depend on
@@ -91,7 +97,14 @@ class Trainer(SharedPrefixGRPOTrainer):
         drawn = torch.randint(2**40, (ranks, len(prompt_ids)), generator=self.draws)
         seeds, sampling = drawn[rank].tolist(), rollout_sampling(self.args)
         with self.resumption.alone():
-            return self.engine.sample(model, prompt_ids, sampling, self.stop, seeds)
+            return self.engine.sample(model, prompt_ids, sampling, self.stop, seeds, on_finished)
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """A completion is judged as soon as it ends, while others are sampled."""
+        with Begun(self.verifier, inputs) as self.begun:
+            scored: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        self.begun = None
+        return scored
 
     def _calculate_rewards(
         self,
@@ -106,7 +119,7 @@ class Trainer(SharedPrefixGRPOTrainer):
         """
         texts = [row.pop(TEXT) for row in inputs]
         with self.resumption.alone():
-            verdicts = judge(self.verifier, inputs, texts)
+            verdicts = judge(self.verifier, inputs, texts, self.begun)
         self._log_verdicts(verdicts)
         with_verdicts = [{**row, "verdicts": v} for row, v in zip(inputs, verdicts, strict=True)]
         rewards: torch.Tensor = super()._calculate_rewards(
@@ -261,7 +274,8 @@ def rollout(prompts: list[str], trainer: Trainer) -> dict[str, Any]:
     tokenizer = trainer.processing_class
     prompt_ids = tokenizer(text=prompts)["input_ids"]
     with trainer.inference() as model:
-        sampled = trainer.sample(model, prompt_ids)
+        told = trainer.begun.add if trainer.begun is not None else None
+        sampled = trainer.sample(model, prompt_ids, told)
     eos = set(trainer.eos_token_ids)
     added = [
         ended and ids[-1] not in eos for ids, ended in zip(sampled.ids, sampled.ended, strict=True)

@@ -30,6 +30,7 @@ PINNED: dict[Callable[..., Any], str] = {
     GRPOTrainer._calculate_rewards: "736ae29b083840b5",
     GRPOTrainer._compute_loss: "80295546bbdbf6f7",
     GRPOTrainer._generate: "2a27fdf8f5e6f356",
+    GRPOTrainer._generate_and_score_completions: "1fa48922792dcd5c",
     GRPOTrainer._get_per_token_logps_and_entropies: "ea73c3909275851d",
     GRPOTrainer._log_completion_extra: "afe43ddaa96cfd5c",
     GRPOTrainer._get_train_sampler: "36497afb4d311dc9",

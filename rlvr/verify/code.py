@@ -5,7 +5,8 @@ hands text to workers and reads counts. What a worker does is in `rlvr.sandbox`.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +15,7 @@ from rlvr.sandbox.choose import choose
 from rlvr.sandbox.runner import Limits
 from rlvr.verify.answers import spoken
 from rlvr.verify.pool import Reply, Request, WorkerPool
-from rlvr.verify.verdict import Execution, Failure, Reason, Verdict
+from rlvr.verify.verdict import Execution, Failure, Reason, Submit, Verdict
 
 LONGEST_CODE = 100_000  # characters
 MARGIN = 4.0  # seconds that the judge has besides the candidate's
@@ -63,6 +64,9 @@ class CodeVerifier:
             seconds=seconds + MARGIN,
             settings={"backend": self.sandbox.backend, "limits": asdict(limits)},
             environment={"LANG": "C.UTF-8"},
+            # The candidate's deadlines are shorter, so it was a busy machine, or a value that makes
+            # a test hang: the second time it is the candidate's.
+            patient=True,
         )
 
     def canonical(self, gold: object) -> str:
@@ -79,16 +83,26 @@ class CodeVerifier:
         self, completions: Sequence[str], golds: Sequence[str], **columns: Sequence[Any]
     ) -> list[Verdict]:
         """One verdict per completion; UserError where the columns are not those of code tasks."""
-        requests = [
-            self._request(text, {name: columns[name][i] for name in COLUMNS if name in columns})
-            for i, (text, _) in enumerate(zip(completions, golds, strict=True))
-        ]
-        asked = [request for request in requests if not isinstance(request, Verdict)]
-        replies = iter(self._ask(asked))
-        return [
-            request if isinstance(request, Verdict) else _verdict(request, next(replies))
-            for request in requests
-        ]
+        with self.begin() as submit:
+            waiting = [
+                submit(text, gold, **{name: columns[name][i] for name in columns})
+                for i, (text, gold) in enumerate(zip(completions, golds, strict=True))
+            ]
+            return [wait() for wait in waiting]
+
+    @contextmanager
+    def begin(self) -> Iterator[Submit]:
+        """See `Verifier`: completions are executed as they come."""
+        with self._pool.batch() as ask:
+
+            def submit(completion: str, gold: str, **columns: Any) -> Callable[[], Verdict]:
+                request = self._request(completion, columns)
+                if isinstance(request, Verdict):
+                    return lambda: request
+                reply = ask(request)
+                return lambda: _verdict(request, reply.result())
+
+            yield submit
 
     def _request(self, completion: str, row: dict[str, Any]) -> Request | Verdict:
         task = {name: row.get(name) for name in COLUMNS}
@@ -104,18 +118,6 @@ class CodeVerifier:
             ran = Execution("not_compiled", code[:KEPT_CODE])
             return Verdict(0.0, Reason.UNPARSEABLE, execution=ran)
         return {**task, "context": task["context"] or "", "code": self._opening + code}
-
-    def _ask(self, requests: list[Request]) -> list[Reply | Reason]:
-        """Replies; one that ran into the judge's own deadline is asked for once more.
-
-        The candidate's deadlines are shorter, so it was a busy machine, or a value that makes a
-        test hang: the second time it is the candidate's.
-        """
-        replies = self._pool.ask(requests)
-        late = [i for i, reply in enumerate(replies) if reply is Reason.TIMEOUT]
-        for i, reply in zip(late, self._pool.ask([requests[i] for i in late]), strict=True):
-            replies[i] = reply
-        return replies
 
 
 def extract(completion: str) -> str:

@@ -20,8 +20,8 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import LifoQueue
 from typing import Any
 
@@ -41,8 +41,9 @@ class WorkerPool:
     """At most `workers` processes, started when first needed and again after one was killed.
 
     `settings` (JSON) go to the worker's `start`, `memory` limits its address space in bytes, and
-    `environment` is all it sees besides search paths. Threads may share a pool; a forked child gets
-    processes of its own.
+    `environment` is all it sees besides search paths. A `patient` pool tries a request once more
+    that ran into the deadline, as all do with one that its worker died on. Threads may share a
+    pool; a forked child gets processes of its own.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class WorkerPool:
         settings: Mapping[str, Any] | None = None,
         memory: int = 4 << 30,
         environment: Mapping[str, str] | None = None,
+        patient: bool = False,
     ) -> None:
         if not 0 < seconds <= 600 or not 1 <= workers <= 256:
             raise UserError(
@@ -63,6 +65,7 @@ class WorkerPool:
         self._module, self._limit, self._seconds = module, workers, seconds
         self._hello = {"settings": dict(settings or {}), "memory": memory, "seconds": seconds}
         self._environment = dict(environment or {})
+        self._patient = patient
         self._own()
 
     def _own(self) -> None:
@@ -76,27 +79,33 @@ class WorkerPool:
         weakref.finalize(self, _close_all, self._running, self._owner)
 
     def ask(self, requests: Sequence[Request]) -> list[Reply | Reason]:
-        """One reply per request, in order, whatever happens to the processes.
+        """One reply per request, in order, whatever happens to the processes."""
+        with self.batch() as submit:
+            asked = [submit(request) for request in requests]
+            return [future.result() for future in asked]
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[Callable[[Request], "Future[Reply | Reason]"]]:
+        """What takes requests of which others are still to come; all are answered at the end.
 
         Instead of a reply TIMEOUT, where its worker was killed at the deadline, or INFRA_ERROR,
         where two workers died on it or none starts.
         """
         if os.getpid() != self._owner:
             self._own()
-        if not requests:
-            return []
-        over = threading.Event()  # nothing more is to be tried in this call
-        with ThreadPoolExecutor(min(self._limit, len(requests))) as threads:
+        over = threading.Event()  # nothing more is to be tried in this batch
+        with ThreadPoolExecutor(self._limit) as threads:
             try:
-                asked = [threads.submit(self._answer, request, over) for request in requests]
-                return [future.result() for future in asked]
+                yield lambda request: threads.submit(self._answer, request, over)
             except BaseException:  # Ctrl-C: nobody waits for what still runs
                 over.set()
+                threads.shutdown(wait=False, cancel_futures=True)
                 for worker in list(self._running):
                     worker.kill()
                 raise
 
     def _answer(self, request: Request, over: threading.Event) -> Reply | Reason:
+        late = 0
         for attempt in range(1, ATTEMPTS + 1):
             if over.is_set():
                 break
@@ -104,7 +113,9 @@ class WorkerPool:
                 with self._worker() as worker:
                     return worker.ask(request, self._seconds)
             except TimeoutError:
-                return Reason.TIMEOUT
+                late += 1
+                if late == ATTEMPTS or not self._patient:
+                    return Reason.TIMEOUT
             except _NotStartedError as error:
                 if attempt == ATTEMPTS and not over.is_set():
                     over.set()

@@ -1,6 +1,6 @@
 """What a verifier says of one completion: rewards, evaluation and health all read verdicts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean
@@ -91,8 +91,16 @@ def pass_rates(tests: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str
     return {which: fmean(found) for which, found in shares.items() if found}
 
 
+# One completion, its gold and its columns -> what waits for its verdict.
+Submit = Callable[..., Callable[[], Verdict]]
+
+
 class Verifier(Protocol):
-    """Decides whether completions are right. A dataset names its verifier in `dataset.verifier`."""
+    """Decides whether completions are right. A dataset names its verifier in `dataset.verifier`.
+
+    One that is slow may also have a method `begin()`: a context manager that gives a `Submit`, with
+    which completions are judged as they come, while others are sampled.
+    """
 
     def canonical(self, gold: object) -> str:
         """The one spelling of a gold answer ("1,080" -> "1080"); ValueError says why it is none."""

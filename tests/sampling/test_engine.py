@@ -43,6 +43,21 @@ def test_seeds_decide_and_the_global_state_does_not(engine, random_model, prompt
     assert all(a != b for a, b in zip(first.ids, other.ids, strict=True))
 
 
+def test_a_row_is_told_when_it_ends_with_the_text_that_is_returned(engine, random_model, prompts):
+    """And nothing else changes. Rows that are cut off are told at the end."""
+    stop, few = StopRule(("e", "t")), Sampling(max_new_tokens=6)
+    told: list[tuple[int, str]] = []
+    silent = engine.sample(random_model, prompts * 4, few, stop, range(12))
+    sampled = engine.sample(
+        random_model, prompts * 4, few, stop, range(12), lambda *row: told.append(row)
+    )
+    assert sampled == silent
+    assert sorted(told) == list(enumerate(sampled.texts))
+    lengths = [len(sampled.ids[row]) for row, _ in told]
+    assert lengths == sorted(lengths)
+    assert 1 < sampled.ended.count(True) < 12
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_ids_beyond_the_tokenizer_are_never_sampled(
     engine, random_model, tokenizer, prompts, temperature

@@ -44,7 +44,7 @@ json_values = st.recursive(
     lambda inner: (
         st.lists(inner)
         | st.dictionaries(
-            st.sampled_from("int float complex bytes ref tuple dict set frozenset x".split()),
+            st.sampled_from("int float complex bytes ref named tuple dict set frozenset x".split()),
             inner,
             max_size=2,
         )

@@ -1,6 +1,7 @@
 """Our trainer is stock TRL but for what it samples; what the stop rule adds is not in the loss."""
 
 import copy
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from rlvr.sampling.stop import StopRule
 from rlvr.training.shared_prefix.update import Sharing
 from rlvr.training.trainer import Trainer, rollout
 from rlvr.verify.numeric import NumericVerifier
+from rlvr.verify.verdict import Reason, Verdict
 
 PROMPTS = [f"Question: {n} + {n + 1}?\nSolution: Let's think step by step." for n in range(8)]
 
@@ -110,6 +112,51 @@ def test_stopped_rows_count_as_ended_and_their_eos_is_masked(
     trainer.train()
     logged = [entry for entry in trainer.state.log_history if "reward" in entry]
     assert all(entry["completions/clipped_ratio"] == 0 for entry in logged)
+
+
+class Slow:
+    """Pays for a text's length, and says whether it was begun while others were sampled."""
+
+    def __init__(self, early):
+        self.alone, self.begun = 0, 0
+        if early:
+            self.begin = self._begin
+
+    def canonical(self, gold):
+        return gold
+
+    def verify(self, completions, golds, **columns):
+        assert "question" not in columns
+        self.alone += len(completions)
+        return [Verdict(len(text) / 100, Reason.PARTIAL, text[:9]) for text in completions]
+
+    @contextmanager
+    def _begin(self):
+        def submit(completion, gold, **columns):
+            self.begun += 1
+            (verdict,) = self.verify([completion], [gold], **columns)
+            return lambda: verdict
+
+        yield submit
+
+
+def test_judging_while_others_are_sampled_changes_nothing(
+    random_model, tokenizer, dataset, tmp_path
+):
+    found = []
+    for early in (False, True):
+        trainer = ours(
+            copy.deepcopy(random_model), tokenizer, dataset, tmp_path, StopRule(tuple("aeiou"))
+        )
+        trainer.verifier = Slow(early)
+        paid = Reward("length", lambda verdicts, **_: [v.reward for v in verdicts], 1.0, {})
+        trainer.reward_funcs = [paid]
+        trainer.train()
+        logs = [{k: v for k, v in entry.items() if k == "reward" or k.startswith("reasons")}
+                for entry in trainer.state.log_history]  # fmt: skip
+        found.append((logs, [p.tolist() for p in trainer.model.parameters()]))
+        assert (trainer.verifier.begun, trainer.verifier.alone) == (16 * early, 16)
+    assert found[0] == found[1]
 
 
 def test_evaluation_draws_one_completion_a_prompt(random_model, tokenizer, dataset, tmp_path):

@@ -5,9 +5,13 @@ import time
 import pytest
 
 from rlvr.errors import UserError
+from rlvr.verify import pool
 from rlvr.verify.code import CodeVerifier, extract
+from rlvr.verify.judge import Begun
+from rlvr.verify.judge import judge as judge_all
 from rlvr.verify.verdict import OUTCOMES, Execution, Failure, Reason, Verdict
 
+GOOD = "def f(x): return x + 1"
 TESTS = ["assert f(1) == 2", "assert f(2) == 3"]
 
 
@@ -91,28 +95,79 @@ def test_programs_that_hang_cost_their_deadline_once(verifier: CodeVerifier) -> 
     assert [v.reward for v in found] == [0.0] * 3 + [1.0] * 9
 
 
-def test_a_worker_that_dies_is_tried_again_and_is_never_a_zero(
-    verifier: CodeVerifier, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        (Reason.INFRA_ERROR, Verdict(None, Reason.INFRA_ERROR)),
+        ({"error": "MemoryError"}, Verdict(None, Reason.INFRA_ERROR)),
+        (
+            Reason.TIMEOUT,
+            Verdict(0.0, Reason.RUN_ERROR, "the test did not end on what it returned"),
+        ),
+    ],
+)
+def test_a_failure_that_is_ours_is_never_a_zero(
+    verifier: CodeVerifier, monkeypatch: pytest.MonkeyPatch, reply: object, verdict: Verdict
 ) -> None:
-    monkeypatch.setattr(
-        verifier._pool, "ask", lambda requests: [Reason.INFRA_ERROR] * len(requests)
-    )
+    monkeypatch.setattr(verifier._pool, "_answer", lambda request, over: reply)
     (found,) = judge(verifier, "def f(x): return x + 1")
-    assert (found.reward, found.reason) == (None, Reason.INFRA_ERROR)
+    assert (found.reward, found.reason, found.extracted) == (
+        verdict.reward,
+        verdict.reason,
+        verdict.extracted,
+    )
 
 
-def test_a_judge_that_is_late_is_asked_again(
-    verifier: CodeVerifier, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("errors", "reason"),
+    [
+        ([TimeoutError, TimeoutError], Reason.RUN_ERROR),
+        ([EOFError, EOFError], Reason.INFRA_ERROR),
+        ([TimeoutError, EOFError], Reason.INFRA_ERROR),
+        ([EOFError, TimeoutError], Reason.INFRA_ERROR),
+        ([TimeoutError], Reason.CORRECT),
+        ([EOFError], Reason.CORRECT),
+    ],
+)
+def test_a_worker_that_dies_and_a_judge_that_is_late_are_asked_again(
+    monkeypatch: pytest.MonkeyPatch, errors: list[type[Exception]], reason: Reason
 ) -> None:
-    asked: list[int] = []
+    asks = pool._Worker.ask
 
-    def late(requests: list[object]) -> list[Reason]:
-        asked.append(len(requests))
-        return [Reason.TIMEOUT] * len(requests)
+    def failing(worker: pool._Worker, request: dict[str, object], seconds: float) -> object:
+        if errors and "code" in request:
+            raise errors.pop(0)
+        return asks(worker, request, seconds)
 
-    monkeypatch.setattr(verifier._pool, "ask", late)
-    assert judge(verifier, "def f(x): return 1")[0].reason is Reason.RUN_ERROR
-    assert asked == [1, 1]
+    monkeypatch.setattr(pool._Worker, "ask", failing)
+    assert judge(CodeVerifier(workers=1), GOOD)[0].reason is reason
+    assert errors == []
+
+
+def test_verdicts_are_the_same_if_completions_come_one_by_one(verifier: CodeVerifier) -> None:
+    texts = ["def f(x): return x + 1", "def f(x): return 2", "", "while True: pass", "def f("] * 2
+    rows = [{"prompt": "?", "gold": "", "entry_point": "f", "tests": TESTS}] * len(texts)
+    with Begun(verifier, rows) as begun:
+        for number in (3, 8, 0, 9, 4, 2):
+            begun.add(number, texts[number])
+        assert judge_all(verifier, rows, texts, begun) == judge_all(verifier, rows, texts)
+
+
+def test_what_has_begun_is_left_when_sampling_fails(verifier: CodeVerifier) -> None:
+    row = {"prompt": "?", "gold": "", "entry_point": "f", "tests": TESTS}
+    began = time.monotonic()
+
+    def sampled() -> None:
+        with Begun(verifier, [row] * 40) as begun:
+            for number in range(40):
+                begun.add(number, "while True: pass")
+            time.sleep(0.2)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sampled()
+    assert time.monotonic() - began < 1.5
+    assert judge(verifier, GOOD)[0].correct
 
 
 def test_rows_that_are_no_code_tasks_are_refused(verifier: CodeVerifier) -> None:

@@ -1,9 +1,11 @@
 """Completions become verdicts in one place; a verifier that is wrong is told, not trained on."""
 
+from contextlib import contextmanager
+
 import pytest
 
 from rlvr.errors import UserError
-from rlvr.verify.judge import judge
+from rlvr.verify.judge import Begun, judge
 from rlvr.verify.numeric import NumericVerifier
 from rlvr.verify.verdict import Reason, Verdict
 
@@ -54,6 +56,52 @@ def test_a_thought_that_the_prompt_has_opened_is_judged_as_one():
     assert [v.reason for v in verdicts] == [Reason.NO_ANSWER, Reason.CORRECT]
     (verdict,) = judge(NumericVerifier(), [row(prompt="<think>a</think> ?")], [inside])
     assert verdict.correct
+
+
+class Early(Verifier):
+    """Judges what it is given, and says in which order."""
+
+    def __init__(self):
+        self.seen = []
+        super().__init__(lambda texts, golds, columns: [self.one(t) for t in texts])
+
+    def one(self, text):
+        self.seen.append(text)
+        return Verdict(float(text), Reason.PARTIAL)
+
+    @contextmanager
+    def begin(self):
+        def submit(completion, gold, **columns):
+            assert (gold, columns) == ("12", {"question": "?", "level": 1})
+            verdict = self.one(completion)
+            return lambda: verdict
+
+        yield submit
+        self.seen.append("closed")
+
+
+def test_what_has_begun_is_judged_once_and_stands_in_its_place():
+    verifier, rows = Early(), [row(level=1)] * 4
+    with Begun(verifier, rows) as begun:
+        begun.add(2, "0.2")
+        begun.add(0, "0.0")
+        verdicts = judge(verifier, rows, ["0.0", "0.1", "0.2", "0.3"], begun)
+    assert [v.reward for v in verdicts] == [0.0, 0.1, 0.2, 0.3]
+    assert verifier.seen == ["0.2", "0.0", "0.1", "0.3", "closed"]
+
+
+def test_a_verifier_that_cannot_begin_is_asked_at_the_end():
+    rows = [row(), row("13")]
+    with Begun(NumericVerifier(), rows) as begun:
+        begun.add(1, f"{PREFIX} 13")
+        verdicts = judge(NumericVerifier(), rows, [f"{PREFIX} 13"] * 2, begun)
+    assert [v.correct for v in verdicts] == [False, True]
+
+
+def test_a_verifier_that_fails_early_is_named():
+    verifier = Early()
+    with pytest.raises(UserError, match="verifier Early"), Begun(verifier, [row(level=1)]) as begun:
+        begun.add(0, "no number")
 
 
 def test_a_batch_is_judged_in_one_call_and_an_empty_one_in_none():
