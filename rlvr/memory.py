@@ -10,7 +10,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -144,7 +144,27 @@ def _weights(cfg: DictConfig, shape: Shape, compute: int) -> tuple[float, float]
 def _update(
     cfg: DictConfig, shape: Shape, tokens: Tokens, micro: int, compute: int, gpu: bool
 ) -> float:
-    """Activations of a micro-batch at the moment when the output layer's gradient is computed."""
+    """What a micro-batch needs. With `auto`, rows are computed as stock does, too, for its time."""
+    passes = partial(_passes, cfg, shape, compute, gpu)
+    distinct, scored = _distinct(cfg, tokens, micro), micro * tokens.completion
+    # Without Triton stock TRL scores prompts, too.
+    if cfg.trainer.shared_prefix is SharedPrefix.off:
+        return passes(distinct, scored if gpu else distinct, own=False)
+    ours = passes(distinct, scored, own=not gpu)
+    if cfg.trainer.shared_prefix is not SharedPrefix.auto or gpu:
+        return ours
+    row = tokens.prefix + tokens.question + tokens.completion
+    timed = row * max(1, scored // row)
+    return max(ours, passes(timed, timed, own=False))
+
+
+def _passes(
+    cfg: DictConfig, shape: Shape, compute: int, gpu: bool, n: int, scored: int, own: bool
+) -> float:
+    """Activations of n tokens at the moment when the output layer's gradient is computed.
+
+    `own`: with what rlvr/training/shared_prefix does on a CPU.
+    """
     full = cfg.peft.method is PeftMethod.none
     # Norms keep float32 inputs, and normed values where their weights are trained; linear layers
     # keep their inputs, attention its queries, keys, values and output, the gate both its factors.
@@ -153,23 +173,13 @@ def _update(
         2 * shape.hidden + 2 * shape.queries + 2 * shape.keys + 4 * shape.intermediate
     )
     gradients = compute * 3 * shape.intermediate  # of one layer, while it is passed through
-    distinct = _distinct(cfg, tokens, micro)
-    stream = distinct * compute * shape.hidden
-    shared = cfg.trainer.shared_prefix is not SharedPrefix.off
+    stream = n * compute * shape.hidden
     if cfg.trainer.gradient_checkpointing:
-        # On a CPU the attention's output is not recomputed either.
-        attended = distinct * compute * shape.queries * (shared and not gpu)
-        held = (stream + attended) * shape.layers
-        passing = distinct * (norms + inputs + gradients)
+        attended = n * compute * shape.queries * own  # is not recomputed
+        held, passing = (stream + attended) * shape.layers, n * (norms + inputs + gradients)
     else:
-        held, passing = distinct * shape.layers * (norms + inputs), distinct * gradients
-    own = cfg.trainer.shared_prefix in (SharedPrefix.dense, SharedPrefix.tree)
-    scored = micro * tokens.completion
-    if cfg.trainer.shared_prefix is SharedPrefix.off and not gpu:
-        scored = distinct  # without Triton stock TRL scores prompts, too
-    elif not own and not gpu:  # `auto` times it, on a row at least
-        scored = max(scored, tokens.prefix + tokens.question + tokens.completion)
-    head: float = 3 * scored * shape.hidden * FLOAT
+        held, passing = n * shape.layers * (norms + inputs), n * gradients
+    head = 3.0 * scored * shape.hidden * FLOAT
     if gpu:
         head += _tile(scored, TILE_COLUMNS, shape) * compute
     elif own and not full and not cfg.peft.modules_to_save:
