@@ -7,6 +7,7 @@ from botocore.exceptions import ClientError
 
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker import submit
+from rlvr.launchers.sagemaker.request import RequestBuilder
 from rlvr.launchers.sagemaker.service import Service
 from rlvr.launchers.sagemaker.submit import Queue
 
@@ -25,7 +26,7 @@ LOST = error("InternalFailure", status=500)
 @pytest.fixture
 def queue(sweep, storage, submission, monkeypatch):
     """Two jobs wait; `queue.answers` are the next of the service, after them it takes all."""
-    made = Queue(sweep, Service.connect("us-east-1"), storage)
+    made = Queue(sweep, RequestBuilder(Service.connect("us-east-1"), storage, "sweep-1"))
     made.answers, made.requests = [], []
     client = made.service.sagemaker
 
@@ -155,7 +156,8 @@ def test_the_code_is_uploaded_once_and_the_highest_cost_said(queue, storage, swe
     queue.prepare()
     assert len([key for key, _ in storage.walk("rlvr/code/")]) == 2, "an archive and its marker"
     assert [line for line in sweep.said if line.startswith("code: ")] == sweep.said[:1]
-    assert "2 jobs on ml.g6.2xlarge; at most $12.2" in sweep.said[1]
+    assert "2 jobs on ml.g6.2xlarge; at most $12.30, if all run to max_runtime" in sweep.said[1]
+    assert "prices of 2025 (from memory" in sweep.said[1]
     queue.waiting[0].settings.instance_type = "ml.unheard.of"
     queue.prepare()
     assert "at most price unknown" in sweep.said[-1]
@@ -170,16 +172,10 @@ def test_a_failed_upload_starts_nothing(queue, storage, monkeypatch):
         queue.prepare()
 
 
-def test_spot_without_checkpoints_is_refused(queue, submission):
-    with pytest.raises(UserError, match=r"job #2 shots=2: .*trainer\.save_minutes"):
-        queue.add(submission(2, {"trainer": {"save_steps": None}}, spot=True))
-
-
 def test_a_job_that_cannot_reach_the_store_gets_no_run(queue, sweep, storage):
     first = queue.waiting[0]
     first.job.run_id = "r1"
     assert "RLVR_RUN_ID" not in queue._environment(first)
-    sweep.record.tracking.uri = "https://mlflow.example.org"
-    reaching = Queue(sweep, queue.service, storage)
+    reaching = Queue(sweep, RequestBuilder(queue.service, storage, tracked=True))
     assert reaching._environment(first)["RLVR_RUN_ID"] == "r1"
     assert "PYTHONPATH" not in reaching._environment(first), "this machine's paths"
