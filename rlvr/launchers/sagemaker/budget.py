@@ -1,11 +1,12 @@
 """What a sweep may cost at most, has cost, and `launcher.max_cost`, which it is kept below."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker import pricing
 from rlvr.launchers.sagemaker.training_job import Submission
 from rlvr.manifest import Job
+from rlvr.result import Result
 
 
 def spent(jobs: Sequence[Job]) -> float:
@@ -41,6 +42,23 @@ def refuse(submissions: Sequence[Submission], already: float) -> None:
             f"the sweep may cost {pricing.describe(total)}, more than launcher.max_cost={limit:g}: "
             "raise it, or lower launcher.max_runtime, the number of jobs, or the instance type"
         )
+
+
+def summary(jobs: Sequence[Job], result_of: Callable[[Job], Result | None]) -> str:
+    """What all attempts of the jobs have cost, and what each point of accuracy did."""
+    lines = [f"cost: {pricing.describe(spent(jobs))} for all attempts of {len(jobs)} jobs"]
+    for job in jobs:
+        points, cost = _points(result_of(job)), spent([job])
+        if points is not None and points > 0 and cost:
+            price = pricing.describe(cost / points)
+            lines.append(f"  {job.label}: {pricing.describe(cost)}, {price} a point gained")
+    return "\n".join(lines)
+
+
+def _points(result: Result | None) -> float | None:
+    if result is None or not result.base or not result.trained:
+        return None
+    return 100.0 * (result.trained["accuracy"] - result.base["accuracy"])
 
 
 def allows(submission: Submission, already: float) -> bool:

@@ -112,6 +112,7 @@ class SageMakerRunner:
             raise
         finally:
             watch.give_back()
+            sweep.terminal.say(budget.summary(sweep.record.jobs, sweep.result))
 
 
 def loop(queue: Queue, watch: Watch, interrupts: Interrupts) -> None:
