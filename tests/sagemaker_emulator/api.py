@@ -101,22 +101,23 @@ class TrainingApi:
         return self.jobs[name]
 
     def _describe(self, job: Job) -> dict[str, Any]:
+        skew = self.machine.faults.clock_skew
         kept = {k: v for k, v in job.request.items() if k != "Tags"}
         out = kept | {
             "TrainingJobArn": job.arn,
             "TrainingJobStatus": job.status,
             "SecondaryStatus": job.secondary,
             "SecondaryStatusTransitions": list(job.transitions),
-            "CreationTime": job.created,
-            "LastModifiedTime": job.modified,
+            "CreationTime": job.created + skew,
+            "LastModifiedTime": job.modified + skew,
         }
         if job.failure_reason:
             out["FailureReason"] = job.failure_reason
         if job.started:
-            out["TrainingStartTime"] = job.started
+            out["TrainingStartTime"] = job.started + skew
         if job.ended:
             seconds = max(1, round(job.training_seconds))
-            out["TrainingEndTime"] = job.ended
+            out["TrainingEndTime"] = job.ended + skew
             out["TrainingTimeInSeconds"] = seconds
             share = 1 - self.machine.spot_discount if job.spot else 1
             out["BillableTimeInSeconds"] = max(1, round(seconds * share))

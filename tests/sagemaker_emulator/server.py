@@ -9,6 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -210,7 +212,8 @@ class Emulator:
             self.request_times.append(time.monotonic())
             if self.faults.answer_lost():
                 return _json(respond, "500 Internal Server Error", {"__type": "InternalFailure"})
-        return _json(respond, "200 OK", answer)
+        now = format_datetime(datetime.now(UTC) + timedelta(seconds=self.faults.clock_skew), True)
+        return _json(respond, "200 OK", answer, ("Date", now))
 
     def _log_events(self, environ: dict[str, Any], respond: StartResponse) -> Iterable[bytes]:
         """Empty pages with tokens of their own before every page, as CloudWatch may give them."""
@@ -292,10 +295,12 @@ def _body(environ: dict[str, Any], keep: bool = False) -> bytes:
     return body
 
 
-def _json(respond: StartResponse, status: str, body: dict[str, Any]) -> Iterable[bytes]:
+def _json(
+    respond: StartResponse, status: str, body: dict[str, Any], *more: tuple[str, str]
+) -> Iterable[bytes]:
     data = json.dumps(body).encode()
     headers = [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(data)))]
-    respond(status, headers)
+    respond(status, [*headers, *more])
     return [data]
 
 
