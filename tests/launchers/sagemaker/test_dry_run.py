@@ -37,7 +37,7 @@ def without_ids(text):
     [
         ("shots=0,2",),
         ("+trainer.distributed=none,zero3", "launcher.requirements=auto"),
-        ("launcher.spot=true", "launcher.max_wait=2000", "launcher.volume_gb=7"),
+        ("launcher.spot=true", "launcher.max_wait=2000", "+launcher.volume_gb=7"),
         ("launcher.instance_count=2", "launcher.warm_pool=600", "+launcher.tags={a: b}"),
         ("tracking.name=mlflow", "tracking.uri=URI"),
     ],
