@@ -164,6 +164,25 @@ def secrets_in(text: str, *, code: bool = False) -> Iterator[tuple[int, str]]:
     for nothing else.
     """
     yield from tokens_in(text)
+    for found, name in _assigned(text, code):
+        yield text.count("\n", 0, found.start()) + 1, f"the value of {name.strip('-')}"
+
+
+def diff_without_secrets(diff: str) -> str:
+    """A diff of git, which is recorded and tracked, without what looks like a secret in a file."""
+    files = re.split(r"(?m)^(?=diff --git )", without_secrets(diff))
+    return "".join(map(_masked, files))
+
+
+def _masked(diff_of_file: str) -> str:
+    name = diff_of_file.partition("\n")[0]
+    found = _assigned(diff_of_file, PurePath(name).suffix.lower() in _CODE)
+    for start, end in reversed([match.span("value") for match, _ in found]):
+        diff_of_file = diff_of_file[:start] + HIDDEN + diff_of_file[end:]
+    return diff_of_file
+
+
+def _assigned(text: str, code: bool) -> Iterator[tuple[re.Match[str], str]]:
     for found in _ASSIGNED.finditer(text):
         far = max(0, found.start() - 200)  # a minified file is one line
         before = text[far : found.start("by")].rpartition("\n")[2].rstrip("\\\"']")
@@ -173,7 +192,7 @@ def secrets_in(text: str, *, code: bool = False) -> Iterator[tuple[int, str]]:
         if "#" in before and re.match(r"[ \t]*\S", text[found.end() : found.end() + 9]):
             continue  # a sentence in a comment
         if _is_name(name) and _is_literal(found["value"], name, code):
-            yield text.count("\n", 0, found.start()) + 1, f"the value of {name.strip('-')}"
+            yield found, name
 
 
 def _is_name(name: str) -> bool:

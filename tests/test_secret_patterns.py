@@ -10,6 +10,7 @@ from rlvr.paths import PROJECT
 from rlvr.secret_patterns import (
     FILES,
     HIDDEN,
+    diff_without_secrets,
     file_problem,
     is_secret,
     is_secret_name,
@@ -118,3 +119,20 @@ def test_every_kind_of_secret_is_found_and_not_repeated(name):
 )
 def test_what_stands_for_a_secret_or_looks_like_one(name, text):
     assert file_problem(name, text.encode()) is None
+
+
+def test_a_recorded_diff_holds_no_secret():
+    """Tracked files with a secret are recorded with every run, also where its code is not sent."""
+    diff = "".join(
+        f"diff --git a/{name} b/{name}\n--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n+{text}\n"
+        for name, text in {
+            "conf/a.yaml": f"password: {littered.CANARY}",
+            "b.py": "token = get_token()",
+            "c.py": f"token = '{littered.CANARY}'",
+        }.items()
+    )
+    hidden = diff_without_secrets(diff)
+    assert littered.CANARY not in hidden
+    assert hidden.count(HIDDEN) == 2
+    assert "+token = get_token()\n" in hidden
+    assert diff_without_secrets("") == ""
