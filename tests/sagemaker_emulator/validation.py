@@ -17,8 +17,9 @@ def refusals(operation: str, request: dict[str, Any], model: Any) -> list[str]:
     """Messages of a ValidationException; none for a request that the service takes."""
     shape = model.operation_model(operation).input_shape
     report = ParamValidator().validate(request, shape)
-    found = [report.generate_report()] if report.has_errors() else []
-    found += _limits(shape, request, "")
+    if report.has_errors():
+        return [report.generate_report()]
+    found = list(_limits(shape, request, ""))
     if operation == "CreateTrainingJob":
         found += _documented(request)
     return found
@@ -38,8 +39,6 @@ def _limits(shape: Any, value: Any, where: str) -> Iterator[str]:
         length = len(value)
     if length is not None and length > limits.get("max", length):
         yield f"Value at '{where}' failed to satisfy constraint: at most {limits['max']}"
-    if length is not None and length < limits.get("min", length):
-        yield f"Value at '{where}' failed to satisfy constraint: at least {limits['min']}"
     if kind == "string":
         if getattr(shape, "enum", None) and value not in shape.enum:
             yield f"Value at '{where}' failed to satisfy constraint: Member must satisfy enum"
