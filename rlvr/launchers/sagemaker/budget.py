@@ -46,7 +46,11 @@ def refuse(submissions: Sequence[Submission], already: float) -> None:
 
 def summary(jobs: Sequence[Job], result_of: Callable[[Job], Result | None]) -> str:
     """What all attempts of the jobs have cost, and what each point of accuracy did."""
-    lines = [f"cost: {pricing.describe(spent(jobs))} for all attempts of {len(jobs)} jobs"]
+    unpriced = sum(job.state.ended and (job.remote or {}).get("cost", 0) is None for job in jobs)
+    most = "at most " if any(job.is_remote() for job in jobs) else ""
+    unknown = f", without {unpriced} whose price is not known" if unpriced else ""
+    total = f"{most}{pricing.describe(spent(jobs))}"
+    lines = [f"cost: {total} for all attempts of {len(jobs)} jobs{unknown}"]
     for job in jobs:
         points, cost = _points(result_of(job)), spent([job])
         if points is not None and points > 0 and cost:

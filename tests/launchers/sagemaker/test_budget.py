@@ -48,3 +48,13 @@ def test_a_point_gained_has_its_price(submission, training):
         "cost: $6.00 for all attempts of 2 jobs",
         "  #0 shots=0: $3.00, $0.50 a point gained",
     ]
+
+
+def test_what_is_not_known_is_said(submission, training):
+    runs, odd = submission(0).job, submission(1).job
+    runs.state, runs.remote = State.running, training(most=9.0).entry()
+    odd.state, odd.remote = State.failed, training(cost=None).entry()
+    told = budget.summary([runs, odd], lambda job: None)
+    assert told == (
+        "cost: at most $9.00 for all attempts of 2 jobs, without 1 whose price is not known"
+    )
