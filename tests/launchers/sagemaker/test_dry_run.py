@@ -3,12 +3,6 @@
 import json
 import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 
 import pytest
 from sagemaker_emulator.marks import EMULATED
@@ -43,9 +37,8 @@ def without_ids(text):
     ],
     ids=["plain", "zero3", "spot", "hosts", "tracked"],
 )
-def test_the_requests_are_those_of_the_real_run(cloud, emulator, mlflow_server, overrides):
-    uri = mlflow_server() if "tracking.uri=URI" in overrides else ""
-    overrides = [o.replace("URI", uri) for o in (*overrides, "steps=1")]
+def test_the_requests_are_those_of_the_real_run(cloud, emulator, reachable_store, overrides):
+    overrides = [o.replace("URI", reachable_store) for o in (*overrides, "steps=1")]
     dry = cloud.run(*overrides, "launcher.dry_run=true")
     assert not emulator.requests
     assert not emulator.uploads
@@ -57,6 +50,8 @@ def test_the_requests_are_those_of_the_real_run(cloud, emulator, mlflow_server, 
     # in the order of their numbers: the emulator has them as they came
     sent = [json.dumps(request, indent=2) for request in emulator.requests]
     assert [without_ids(text) for text in printed(dry)] == [without_ids(text) for text in sent]
+    if "tracking.name=mlflow" in overrides:
+        assert all("RLVR_RUN_ID" in text for text in sent)
     if "zero3" in str(overrides):
         codes = {re.search(r"rlvr/code/(\w+)/", text)[1] for text in sent}
         assert len(codes) == 2, "DeepSpeed is for one of them"
@@ -73,33 +68,14 @@ def start_only(cloud, emulator, overrides, number):
 
 
 @pytest.fixture
-def mlflow_server(mlflow_uri, tmp_path):
-    """Start a server that is not at a loopback address by its name."""
-    servers = []
-
-    def start():
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            port = probe.getsockname()[1]
-        address = socket.gethostname()  # a name that jobs elsewhere are thought to know, too
-        command = ["mlflow", "server", "--host", "0.0.0.0", "--port", str(port), "--workers", "1"]
-        command += ["--backend-store-uri", mlflow_uri, "--allowed-hosts", "*"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        servers.append(
-            subprocess.Popen(
-                [sys.executable, "-m", *command], cwd=tmp_path, start_new_session=True, **quiet
-            )
-        )
-        uri = f"http://{address}:{port}"
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{uri}/health", timeout=5)
-                return uri
-            except OSError:
-                time.sleep(0.2)
-        raise AssertionError("MLflow's server does not start")
-
-    yield start
-    for server in servers:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+def reachable_store(cloud, mlflow_uri, tmp_path):
+    """A SQLite file that the launcher takes for a server: a real one takes a minute to start."""
+    folder = tmp_path / "pretend"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "from rlvr.launchers.sagemaker import payload\n"
+        "payload.reachable = lambda uri: uri is not None\n"
+    )
+    inherited = cloud.environment["PYTHONPATH"]
+    cloud.environment["PYTHONPATH"] = f"{folder}{os.pathsep}{inherited}"
+    return mlflow_uri
