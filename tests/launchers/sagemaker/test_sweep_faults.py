@@ -124,13 +124,18 @@ def test_a_stop_that_is_not_heard_is_said_again(cloud, emulator):
 def test_no_capacity_after_a_controller_that_died(cloud, emulator):
     """All jobs are re-attached, so that nothing was packed when the first has to run again."""
     emulator.faults.capacity_errors = 1
-    emulator.machine = emulator.api.machine = replace(emulator.machine, provisioning=15.0)
+    at_once, emulator.api.machine = emulator.machine, replace(emulator.machine, provisioning=500)
     process = cloud.start("steps=2")
     cloud.wait(lambda jobs: any(job.state == "running" for job in jobs))
     process.kill()
     process.wait()
-    emulator.machine = emulator.api.machine = replace(emulator.machine, provisioning=0.05)
-    output = cloud.run("steps=2", "launcher.resume=last")
+    emulator.api.machine = at_once
+    process = cloud.start("steps=2", "launcher.resume=last")
+    assert any("still running, waited for" in line for line in process.stdout)
+    (job,) = emulator.jobs.values()
+    job.machine = at_once
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
     assert "#0 is submitted again: CapacityError" in output
     assert cloud.states() == ["finished"]
     assert len(emulator.requests) == 2
