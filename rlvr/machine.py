@@ -54,7 +54,7 @@ def planned_for(cfg: DictConfig) -> Machine:
     if name == "local":
         return here(cfg)
     if name == "sagemaker":
-        from rlvr.launchers.sagemaker.training_job import instance_for
+        from rlvr.launchers.sagemaker.instances import instance_for
 
         chosen = str(cfg.launcher.instance_type)
         return instance(instance_for(cfg.trainer) if chosen == "auto" else chosen)

@@ -92,18 +92,16 @@ def _check_rewards(cfg: DictConfig, splits: "Splits") -> None:
         check_golds(build_rewards(cfg.rewards), splits, steps).refuse()
 
 
-def _check_launcher(job: Job) -> Iterator[str]:
+def _check_launcher(job: Job) -> tuple[str, ...]:
     """What the launcher would refuse without asking a service."""
     name = str(job.config.launcher.get("name", "local"))
     module, runner = RUNNERS[name]
     compose.launcher_settings(job.config, name, getattr(import_module(module), runner).settings)
     if name == "sagemaker":
-        from rlvr.launchers.sagemaker.settings import spot_problem
         from rlvr.launchers.sagemaker.training_job import Submission
 
-        submission = Submission.of(job)
-        if problem := spot_problem(submission.settings, submission.config):
-            yield problem
+        Submission.of(job)
+    return ()
 
 
 def _table(jobs: Sequence[Job], rows: Sequence[dict[str, str]], shown_columns: list[str]) -> Any:
@@ -189,7 +187,7 @@ def _notes(jobs: Sequence[Job], data: SweepData, columns: Sequence[str]) -> Iter
     else:
         yield "time: not known, no finished run of the kind is recorded on this machine"
     if "cost" in columns:
-        yield "cost: the hourly price x launcher.max_runtime, after which SageMaker ends a job"
+        yield "cost: at most, by launcher.max_runtime; what a warm pool and disks add is in it"
     if not any(data.of(job) for job in jobs):
         yield "data: not read, it is not on this machine or not right"
 

@@ -20,6 +20,7 @@ from rlvr.library_noise import quiet_libraries
 from rlvr.paths import PROJECT, output_dir
 from rlvr.progress import TRAINING, Later, Progress
 from rlvr.result import Result, code_state, read, versions, write_atomic
+from rlvr.secret_patterns import diff_without_secrets
 from rlvr.states import State
 from rlvr.tracking.files import INPUTS, OUTPUTS, TABLE_ROWS, artifacts
 
@@ -177,7 +178,7 @@ def _log_inputs(cfg: DictConfig, run_dir: Path, tracker: tracking.Tracker, diff:
     packages = sorted(f"{d.name}=={d.version}" for d in importlib.metadata.distributions())
     write_atomic(run_dir / "config.yaml", config.to_yaml(cfg))
     write_atomic(run_dir / "requirements.txt", "\n".join(packages) + "\n")
-    write_atomic(run_dir / "git.diff", diff)
+    write_atomic(run_dir / "git.diff", diff_without_secrets(diff))
     for path in artifacts(run_dir, INPUTS):
         tracker.log_artifact(path)
 

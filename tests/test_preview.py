@@ -56,16 +56,16 @@ def test_each_problem_is_told_once_with_its_jobs(previewed):
 
 
 def test_sagemaker_jobs_have_their_price_and_their_settings_are_checked(previewed):
-    cloud = ("launcher=sagemaker", "launcher.role=arn:aws:iam::1:role/r")
+    cloud = ("launcher=sagemaker", "launcher.role=arn:aws:iam::123456789012:role/r")
     types = "launcher.instance_type=auto,ml.g5.xlarge"
     code, out, _ = previewed("experiment=debug", *SMALL, *cloud, types, "-m", "shots=0")
     assert code == 0
-    assert "ml.g6.2xlarge  <= $6.11" in out
-    assert "ml.g5.xlarge  <= $7.04" in out
+    assert "ml.g6.2xlarge  <= $6.15" in out
+    assert "ml.g5.xlarge  <= $7.09" in out
     assert "launcher.max_runtime" in out
     spot = (
         "launcher=sagemaker",
-        "launcher.role=r",
+        "launcher.role=arn:aws:iam::123456789012:role/r",
         "launcher.spot=true",
         "shots=0,2",
         "trainer.save_minutes=null",

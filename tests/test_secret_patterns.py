@@ -1,6 +1,7 @@
 import fnmatch
 import re
 
+import littered
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +10,8 @@ from rlvr.paths import PROJECT
 from rlvr.secret_patterns import (
     FILES,
     HIDDEN,
+    diff_without_secrets,
+    file_problem,
     is_secret,
     is_secret_name,
     secrets_in,
@@ -84,10 +87,52 @@ def test_code_that_looks_a_little_like_one(text):
 def test_this_project_holds_none():
     files = [*PROJECT.glob("rlvr/**/*.py"), *PROJECT.glob("conf/**/*.yaml"), PROJECT / "train.py"]
     assert len(files) > 100
-    found = {file: list(secrets_in(file.read_text())) for file in files}
-    assert not {file: secrets for file, secrets in found.items() if secrets}
+    assert not [p for file in files if (p := file_problem(file.name, file.read_bytes()))]
 
 
 @pytest.mark.parametrize("name", [".env", ".env.prod", ".envrc", "my_secrets.yaml", "id_rsa.old"])
 def test_files_of_secrets(name):
     assert any(re.match(fnmatch.translate(pattern), name) for pattern in FILES)
+
+
+@pytest.mark.parametrize("name", littered.FILES)
+def test_every_kind_of_secret_is_found_and_not_repeated(name):
+    found = file_problem(name, littered.content(name))
+    assert found is not None
+    assert found.startswith(name)
+    assert littered.CANARY not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "password: null\napi_key: ${oc.env:KEY}\ntoken: ''\nsecret: ???"),
+        ("a.yaml", "hf_token_secret: arn:aws:secretsmanager:us-east-1:1:secret:hf"),
+        ("a.yaml", "# never secrets: whoever may describe the job reads them"),
+        ("a.sh", "export HF_TOKEN=$(cat /run/secrets/hf)\npassword=$PASSWORD"),
+        ("a.py", "token = get_token()\npassword: str\nAPI_KEY = os.environ['API_KEY']"),
+        ("a.py", "tokenizer(text, eos_token='</s1>', pad_token='<p4d>')"),
+        (".env.example", "HF_TOKEN=\nWANDB_API_KEY=your-key-here"),
+        ("vocab.json", '{"password": 31213, "secret": 8712, "token": 99}'),
+        ("config.json", '{"eos_token": "<|im_end2|>", "max_tokens": 4096}'),
+    ],
+)
+def test_what_stands_for_a_secret_or_looks_like_one(name, text):
+    assert file_problem(name, text.encode()) is None
+
+
+def test_a_recorded_diff_holds_no_secret():
+    """Tracked files with a secret are recorded with every run, also where its code is not sent."""
+    diff = "".join(
+        f"diff --git a/{name} b/{name}\n--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n+{text}\n"
+        for name, text in {
+            "conf/a.yaml": f"password: {littered.CANARY}",
+            "b.py": "token = get_token()",
+            "c.py": f"token = '{littered.CANARY}'",
+        }.items()
+    )
+    hidden = diff_without_secrets(diff)
+    assert littered.CANARY not in hidden
+    assert hidden.count(HIDDEN) == 2
+    assert "+token = get_token()\n" in hidden
+    assert diff_without_secrets("") == ""

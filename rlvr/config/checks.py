@@ -265,6 +265,9 @@ def _attention(config: DictConfig) -> Iterator[str]:
 
 
 def _peft(config: DictConfig) -> Iterator[str]:
+    """Jobs on SageMaker run on Linux and install what they need, whatever this machine has."""
+    if config.launcher.get("name") == "sagemaker":
+        return
     if config.peft.method is PeftMethod.qlora and importlib.util.find_spec("bitsandbytes") is None:
         yield "peft=qlora needs bitsandbytes (Linux only); use peft=lora here"
 

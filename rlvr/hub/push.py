@@ -1,7 +1,5 @@
 """`rlvr push`: a run's model and its card, to the Hugging Face hub."""
 
-from collections.abc import Iterator
-from fnmatch import fnmatch
 from pathlib import Path
 
 from rlvr import manifest, result
@@ -9,10 +7,8 @@ from rlvr.config import load
 from rlvr.errors import UserError
 from rlvr.hub.card import forget_machine, title, write_card
 from rlvr.paths import output_dir
-from rlvr.secret_patterns import FILES, secrets_in
+from rlvr.secret_patterns import WEIGHTS, file_problem
 from rlvr.states import State
-
-WEIGHTS = (".safetensors", ".bin", ".pt")
 
 
 def push(target: str, repo: str | None, *, private: bool, dry_run: bool) -> None:
@@ -42,17 +38,12 @@ def push(target: str, repo: str | None, *, private: bool, dry_run: bool) -> None
 
 def refuse_secrets(folder: Path, files: list[Path]) -> None:
     """UserError naming every file that looks like a secret or holds one; weights are not read."""
-    if bad := [problem for path in files for problem in _secrets(folder, path)]:
-        raise UserError("nothing was sent:\n" + "\n".join(f"  {problem}" for problem in bad))
-
-
-def _secrets(folder: Path, path: Path) -> Iterator[str]:
-    name = path.relative_to(folder)
-    if any(fnmatch(part, pattern) for part in name.parts for pattern in FILES):
-        yield f"{name}: a file of this name usually holds secrets; move it away"
-    if path.suffix not in WEIGHTS:
-        for line, start in secrets_in(path.read_text(encoding="utf-8", errors="replace")):
-            yield f"{name}, line {line}: looks like a password or token ({start}...)"
+    bodies = {
+        path.relative_to(folder).as_posix(): b"" if path.suffix in WEIGHTS else path.read_bytes()
+        for path in files
+    }
+    if bad := [problem for name, body in bodies.items() if (problem := file_problem(name, body))]:
+        raise UserError("nothing was sent, move these away:\n  " + "\n  ".join(bad))
 
 
 def _upload(folder: Path, repo: str, private: bool) -> str:

@@ -26,13 +26,13 @@ class LocalRunner:
     name = "local"
     settings = frozenset({"n_jobs", "gpus_per_job"})
 
-    def prepare(self, settings: dict[str, Any], jobs: int) -> None:
+    def prepare(self, settings: dict[str, Any], jobs: Sequence[Job], sweep: Sweep) -> None:
         gpus = visible_gpus()
         per_job = positive(settings, "gpus_per_job") or 1
         if gpus and per_job > len(gpus):
             raise UserError(f"launcher.gpus_per_job={per_job}: this machine shows {len(gpus)} GPUs")
         self.groups = [gpus[i : i + per_job] for i in range(0, len(gpus) - per_job + 1, per_job)]
-        self.n_jobs = min(jobs, positive(settings, "n_jobs") or len(self.groups) or 1)
+        self.n_jobs = min(len(jobs), positive(settings, "n_jobs") or len(self.groups) or 1)
 
     def attachable(self, job: Job) -> bool:
         return False

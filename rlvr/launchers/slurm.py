@@ -38,7 +38,7 @@ class SlurmRunner:
         self._slurm: dict[int, submitit.SlurmJob[int]] = {}  # by the job's index
         self._over_since: dict[int, float] = {}
 
-    def prepare(self, settings: dict[str, Any], jobs: int) -> None:
+    def prepare(self, settings: dict[str, Any], jobs: Sequence[Job], sweep: Sweep) -> None:
         missing = [command for command in COMMANDS if shutil.which(command) is None]
         if missing:
             raise UserError(

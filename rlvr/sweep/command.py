@@ -15,7 +15,7 @@ from rlvr.manifest import Manifest
 
 # These say where and how jobs run and change no job, so that they may stand beside the command.
 BESIDES = ("launcher", "tracking", "output_dir")
-OF_A_RESUME = ("launcher.resume", "launcher.extend")
+OF_A_RESUME = ("launcher.resume", "launcher.extend", "launcher.dry_run")
 MULTIRUN = ("-m", "--multirun")
 
 

@@ -41,7 +41,7 @@ class Runner(Protocol):
     name: str
     settings: frozenset[str]
 
-    def prepare(self, settings: dict[str, Any], jobs: int) -> None:
+    def prepare(self, settings: dict[str, Any], jobs: Sequence[Job], sweep: "Sweep") -> None:
         """Check settings and machine; raises UserError before anything is created."""
 
     def attachable(self, job: Job) -> bool:
@@ -86,7 +86,7 @@ class Sweep:
             if settings.get("resume") is not None:
                 self._refuse_others(composed, settings)
             self._validate(composed)
-            self.runner.prepare(settings, len(composed))
+            self.runner.prepare(settings, composed, self)
         except UserError:
             remove_if_new(self.directory)
             raise
@@ -133,6 +133,24 @@ class Sweep:
             from rlvr import reachable
 
             compose.validate(jobs, reachable.check)
+
+    def rehearse(self, jobs: list[Job], parent: Path) -> None:
+        """All that comes before the first start, with `parent` in the place of the real one.
+
+        MLflow gives no ids, so that stand-ins are sent.
+        """
+        self.directory = parent / self.directory.name
+        self._open({})
+        self._identify(jobs)
+        self.record.jobs = jobs
+        chosen = OmegaConf.select(jobs[0].config, "tracking")
+        if chosen is not None and chosen.name == "mlflow":
+            self.record.tracking.uri = tracking.resolve_uri(chosen.uri)
+        for job in jobs:
+            job.run_id = "0" * 32 if self.record.tracking.uri else None
+            self._use_tracking_uri(job.config)
+            job.directory.mkdir(parents=True)
+            self.transport.write(job)
 
     def settings(self, job: Job) -> dict[str, Any]:
         """The job's own `launcher` node."""

@@ -140,6 +140,20 @@ def test_a_tracker_that_is_not_installed_says_how_to_get_it(compose_config, monk
     assert f"tracking={name}: {name} is not installed; run pip install 'rlvr[{name}]'" in text
 
 
+def test_what_a_mac_lacks_is_no_matter_to_jobs_on_sagemaker(compose_config, monkeypatch):
+    lacking = ("bitsandbytes", "deepspeed", "flash_attn")
+    known = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda asked: None if asked in lacking else known(asked)
+    )
+    overrides = ("peft=qlora", "model.attn_implementation=flash_attention_2")
+    assert "peft=qlora needs bitsandbytes" in problems(compose_config(*overrides))
+    cfg = compose_config(*overrides)
+    with open_dict(cfg):
+        cfg.launcher.name = "sagemaker"
+    config.validate(cfg)
+
+
 def test_jobs_on_sagemaker_report_to_mlflow_alone(compose_config):
     cfg = compose_config("tracking=tensorboard")
     with open_dict(cfg):

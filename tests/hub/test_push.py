@@ -130,7 +130,7 @@ def test_only_a_finished_run_is_pushed(run_dir, tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("notes.txt", "one\nhf_" + "a1" * 12, "notes.txt, line 2"),
+        ("notes.txt", "one\nhf_" + "a1" * 12, "notes.txt:2: a Hugging Face token"),
         (".env", "X=1", r"\.env: a file of this name"),
         ("sub/id_rsa", "x", "id_rsa"),
     ],

@@ -256,12 +256,12 @@ def driver(tmp_path, monkeypatch):
 def test_gpus_of_the_driver(driver):
     assert visible_gpus() == ["0", "1"]
     runner = LocalRunner()
-    runner.prepare({}, jobs=4)
+    runner.prepare({}, [None] * 4, None)
     assert runner.n_jobs == 2, "one job per GPU"
-    runner.prepare({"n_jobs": 3}, jobs=4)
+    runner.prepare({"n_jobs": 3}, [None] * 4, None)
     assert [runner.devices(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["0", "1", "0"]
     with pytest.raises(UserError, match="gpus_per_job=3: this machine shows 2 GPUs"):
-        runner.prepare({"gpus_per_job": 3}, jobs=4)
+        runner.prepare({"gpus_per_job": 3}, [None] * 4, None)
 
 
 @pytest.mark.parametrize(
@@ -275,6 +275,6 @@ def test_the_users_choice_of_gpus(driver, chosen, gpus):
 def test_without_a_gpu_one_job_at_a_time(driver, tmp_path):
     (tmp_path / "nvidia-smi").unlink()
     runner = LocalRunner()
-    runner.prepare({}, jobs=4)
+    runner.prepare({}, [None] * 4, None)
     assert runner.n_jobs == 1
     assert "CUDA_VISIBLE_DEVICES" not in runner.devices(0)

@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rlvr.launchers.sagemaker.constraints import violations
-
 from .job import ACCOUNT, Job, Machine
+from .validation import refusals
 
 
 class ApiError(Exception):
@@ -39,16 +38,16 @@ class TrainingApi:
 
     def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         """The response of a supported operation; ApiError for an error response."""
-        if self.machine.faults.throttled(operation):
+        unheard = operation == "StopTrainingJob" and self.machine.faults.stop_unheard()
+        if unheard or self.machine.faults.throttled(operation):
             raise ApiError("ThrottlingException", "Rate exceeded")
-        problems = violations(operation, request, self.model)
+        problems = refusals(operation, request, self.model)
         if problems:
             count = f"{len(problems)} validation error{'s' * (len(problems) > 1)} detected"
             raise ApiError("ValidationException", f"{count}: {'; '.join(problems)}")
         return self.operations[operation](request)
 
     def _create(self, request: dict[str, Any]) -> dict[str, Any]:
-        _check_stopping(request)
         with self._lock:
             name = request["TrainingJobName"]
             if name in self.jobs:
@@ -91,6 +90,7 @@ class TrainingApi:
 
     def _update(self, request: dict[str, Any]) -> dict[str, Any]:
         job = self._job(request)
+        job.released = time.time()
         job.keep_alive = request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds", 0)
         return {"TrainingJobArn": job.arn}
 
@@ -101,27 +101,31 @@ class TrainingApi:
         return self.jobs[name]
 
     def _describe(self, job: Job) -> dict[str, Any]:
+        skew = self.machine.faults.clock_skew
         kept = {k: v for k, v in job.request.items() if k != "Tags"}
         out = kept | {
             "TrainingJobArn": job.arn,
             "TrainingJobStatus": job.status,
             "SecondaryStatus": job.secondary,
             "SecondaryStatusTransitions": list(job.transitions),
-            "CreationTime": job.created,
-            "LastModifiedTime": job.modified,
+            "CreationTime": job.created + skew,
+            "LastModifiedTime": job.modified + skew,
         }
         if job.failure_reason:
             out["FailureReason"] = job.failure_reason
         if job.started:
-            out["TrainingStartTime"] = job.started
+            out["TrainingStartTime"] = job.started + skew
         if job.ended:
             seconds = max(1, round(job.training_seconds))
-            out["TrainingEndTime"] = job.ended
+            out["TrainingEndTime"] = job.ended + skew
             out["TrainingTimeInSeconds"] = seconds
             share = 1 - self.machine.spot_discount if job.spot else 1
             out["BillableTimeInSeconds"] = max(1, round(seconds * share))
             if "KeepAlivePeriodInSeconds" in job.request["ResourceConfig"]:
-                out["WarmPoolStatus"] = {"Status": "Available" if job.warm else "Terminated"}
+                out["WarmPoolStatus"] = {
+                    "Status": "Available" if job.warm else "Terminated",
+                    "ResourceRetainedBillableTimeInSeconds": round(job.idle_seconds),
+                }
         if job.model_uri:
             out["ModelArtifacts"] = {"S3ModelArtifacts": job.model_uri}
         return out
@@ -159,22 +163,6 @@ class TrainingApi:
         job = self._by_arn(request["ResourceArn"])
         job.tags |= {tag["Key"]: tag["Value"] for tag in request["Tags"]}
         return {"Tags": _tag_list(job)}
-
-
-def _check_stopping(request: dict[str, Any]) -> None:
-    stopping = request.get("StoppingCondition", {})
-    wait, run = stopping.get("MaxWaitTimeInSeconds"), stopping.get("MaxRuntimeInSeconds", 86400)
-    spot = bool(request.get("EnableManagedSpotTraining"))
-    if spot and (wait is None or wait < run):
-        raise ApiError(
-            "ValidationException",
-            f"Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
-            f"MaxRuntimeInSeconds: {run}",
-        )
-    if not spot and wait is not None:
-        raise ApiError(
-            "ValidationException", "MaxWaitTimeInSeconds requires EnableManagedSpotTraining."
-        )
 
 
 def _tagged(job: Job, expression: dict[str, Any]) -> bool:

@@ -18,6 +18,10 @@ class Faults:
     output_on_failure: whether a failed job's output.tar.gz is uploaded (unknown on real AWS).
     spot_warning: seconds between SIGTERM and SIGKILL when spot capacity is reclaimed.
     stop_grace: the same when a job is stopped; None as the emulator was made.
+    fail_gets: how many of the next S3 GetObject calls get 503 SlowDown (-1: all).
+    empty_pages: how many empty pages come before each page of log events.
+    deaf_stops: how many of the next StopTrainingJob calls are throttled, whatever is retried.
+    clock_skew: seconds that the service's clock is ahead of this machine's.
     deny_puts: every S3 PutObject call gets 403 AccessDenied.
     """
 
@@ -31,6 +35,10 @@ class Faults:
     spot_warning: float = 2.0
     stop_grace: float | None = None
     deny_puts: bool = False
+    fail_gets: int = 0
+    empty_pages: int = 0
+    deaf_stops: int = 0
+    clock_skew: float = 0.0
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -48,6 +56,14 @@ class Faults:
         with self._lock:
             self._seen[api] += 1
             return bool(every) and self._seen[api] % every == 0
+
+    def get_fails(self) -> bool:
+        with self._lock:
+            return self._take("fail_gets")
+
+    def stop_unheard(self) -> bool:
+        with self._lock:
+            return self._take("deaf_stops")
 
     def put_fails(self) -> bool:
         with self._lock:

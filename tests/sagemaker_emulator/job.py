@@ -56,6 +56,7 @@ class Job:
         self.transitions: list[dict[str, Any]] = []
         self.model_uri = ""
         self.keep_alive = int(request["ResourceConfig"].get("KeepAlivePeriodInSeconds", 0))
+        self.released: float | None = None
         self.starts = 0
         self._stop, self._interrupt = threading.Event(), threading.Event()
         self._boxes: list[Sandbox] = []
@@ -83,6 +84,14 @@ class Job:
     def warm(self) -> bool:
         """Whether the instance waits, billed, for a next job (which the emulator never reuses)."""
         return self.ended is not None and time.time() < self.ended + self.keep_alive
+
+    @property
+    def idle_seconds(self) -> float:
+        """Billed after the end, until the instance was given back or its time was over."""
+        if self.ended is None:
+            return 0.0
+        until = self.released or self.ended + self.keep_alive
+        return max(0.0, min(time.time(), until) - self.ended)
 
     def stop(self) -> None:
         """StopTrainingJob: SIGTERM to PID 1, SIGKILL after the grace."""
@@ -119,7 +128,9 @@ class Job:
 
     def _attempts(self) -> None:
         while True:
-            self._stop.wait(self.machine.provisioning)
+            asked = time.time()
+            while time.time() < asked + self.machine.provisioning and not self._stop.wait(0.02):
+                pass  # a test may have it over sooner
             if self.machine.faults.no_capacity():
                 return self._end("Failed", "Failed", CAPACITY)
             if self._stop.is_set():

@@ -9,6 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -186,6 +188,10 @@ class Emulator:
                 _body(environ)  # unread, it would be taken for the connection's next request
                 return _xml(respond, "503 Slow Down", _SLOW_DOWN)
             self.uploads.append(path)
+        if operation == "S3:GetObject" and not own and self.faults.get_fails():
+            return _xml(respond, "503 Slow Down", _SLOW_DOWN)
+        if operation == "Logs:GetLogEvents" and not own and self.faults.empty_pages:
+            return self._log_events(environ, respond)
         if operation == "IAM:SimulatePrincipalPolicy":
             return _xml(respond, "200 OK", allow_all(["s3:PutObject"]))
         return self._moto(environ, respond)  # type: ignore[no-any-return]
@@ -206,7 +212,23 @@ class Emulator:
             self.request_times.append(time.monotonic())
             if self.faults.answer_lost():
                 return _json(respond, "500 Internal Server Error", {"__type": "InternalFailure"})
-        return _json(respond, "200 OK", answer)
+        now = format_datetime(datetime.now(UTC) + timedelta(seconds=self.faults.clock_skew), True)
+        return _json(respond, "200 OK", answer, ("Date", now))
+
+    def _log_events(self, environ: dict[str, Any], respond: StartResponse) -> Iterable[bytes]:
+        """Empty pages with tokens of their own before every page, as CloudWatch may give them."""
+        request = json.loads(_body(environ))
+        real, _, number = request.pop("nextToken", "").partition("#")
+        if int(number or 0) < self.faults.empty_pages:
+            token = f"{real}#{int(number or 0) + 1}"
+            page = {"events": [], "nextForwardToken": token, "nextBackwardToken": "b"}
+            return _json(respond, "200 OK", page)
+        more = {"nextToken": real} if real else {}
+        page = self._own_client("logs").get_log_events(**request, **more)
+        page.pop("ResponseMetadata")
+        if page["nextForwardToken"] == real:  # the end, where the same token is given again
+            page["nextForwardToken"] = f"{real}#{number}"
+        return _json(respond, "200 OK", page)
 
     def _admin(self, environ: dict[str, Any], path: str, respond: StartResponse) -> Iterable[bytes]:
         """GET /_emulator; POST /_emulator/interrupt/JOB; POST /_emulator/faults {field: value}."""
@@ -273,10 +295,12 @@ def _body(environ: dict[str, Any], keep: bool = False) -> bytes:
     return body
 
 
-def _json(respond: StartResponse, status: str, body: dict[str, Any]) -> Iterable[bytes]:
+def _json(
+    respond: StartResponse, status: str, body: dict[str, Any], *more: tuple[str, str]
+) -> Iterable[bytes]:
     data = json.dumps(body).encode()
     headers = [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(data)))]
-    respond(status, headers)
+    respond(status, [*headers, *more])
     return [data]
 
 

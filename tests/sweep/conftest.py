@@ -28,7 +28,7 @@ class InstantRunner:
         self.ran: list[tuple[int, str]] = []
         self.stop_after: int | None = None
 
-    def prepare(self, settings: dict, jobs: int) -> None:
+    def prepare(self, settings: dict, jobs: list, sweep: object) -> None:
         self.prepared = (settings, jobs)
 
     def attachable(self, job: Job) -> bool:

@@ -42,7 +42,7 @@ def fetch(
         storage.extract(f"{remote.output_key}/model.tar.gz", directory / "model")
         if not any((directory / "model").iterdir()):
             (directory / "model").rmdir()
-    _complete_result(directory, remote, spent)
+    complete_result(directory, remote, spent)
     _check_return(directory)
 
 
@@ -63,7 +63,7 @@ def progress(storage: Storage, remote: TrainingJob, directory: Path) -> None:
         write_atomic(directory / "progress.json", body.decode())
 
 
-def _complete_result(directory: Path, remote: TrainingJob, spent: float) -> None:
+def complete_result(directory: Path, remote: TrainingJob, spent: float) -> None:
     """Add what only the controller knows: the cost, and the state of the code it packed."""
     path = directory / RESULT
     if not path.is_file():

@@ -5,14 +5,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from rlvr import manifest
+from rlvr import manifest, result
 from rlvr.errors import UserError
-from rlvr.launchers.sagemaker import collect, pricing
+from rlvr.launchers.sagemaker import budget, collect, pricing
 from rlvr.launchers.sagemaker.logs import LogFollower
 from rlvr.launchers.sagemaker.service import Service, aws_errors, explain
 from rlvr.launchers.sagemaker.storage import Storage, split
@@ -56,24 +57,24 @@ def _by_tag(sweep_id: str, region: str | None) -> Iterator[tuple[Job, TrainingJo
         index = int(tags.get(INDEX_TAG, -1))
         if index not in seen:
             seen.add(index)
-            training = _training_job(described, service.region)
+            training = _training_job(described, service)
             name = tags.get("rlvr.overrides", "")
             yield Job(index, name, hash="", overrides=[], dir="", state=training.state), training
 
 
-def _training_job(described: dict[str, Any], region: str) -> TrainingJob:
+def _training_job(described: dict[str, Any], service: Service) -> TrainingJob:
     bucket, key = split(described["CheckpointConfig"]["S3Uri"])
     resources = described["ResourceConfig"]
     training = TrainingJob(
         name=described["TrainingJobName"],
-        region=region,
+        region=service.region,
         bucket=bucket,
         job_key=key.removesuffix("/checkpoints"),
         instance_type=resources["InstanceType"],
         instance_count=resources["InstanceCount"],
         spot=bool(described.get("EnableManagedSpotTraining")),
     )
-    training.update(described, time.time())
+    training.update(described, service.now())
     return training
 
 
@@ -88,9 +89,10 @@ def _storage(training: TrainingJob) -> Storage:
 
 def _refresh(training: TrainingJob) -> bool:
     """Ask SageMaker; False for a job it no longer knows."""
-    described = service_in(training.region).describe(training.name)
+    service = service_in(training.region)
+    described = service.describe(training.name)
     if described is not None:
-        training.update(described, time.time())
+        training.update(described, service.now())
     return described is not None
 
 
@@ -100,7 +102,7 @@ def _list(jobs: Jobs, chosen: argparse.Namespace) -> None:
         print(
             f"#{job.index:<3} {job.state:<9} {training.note or training.status:<18} "
             f"{training.instance_type:<16} {minutes:7.1f} min  "
-            f"{pricing.describe(training.cost):>9}  {job.name}\n"
+            f"{pricing.describe(_cost_of(job, training)):>9}  {job.name}\n"
             f"     {training.name}  {service_in(training.region).console(training.name)}"
         )
 
@@ -112,10 +114,34 @@ def _status(jobs: Jobs, chosen: argparse.Namespace) -> None:
     _list(jobs, chosen)
 
 
+def _cost_of(job: Job, training: TrainingJob) -> float | None:
+    """Of all attempts."""
+    return None if training.cost is None else job.spent + training.cost
+
+
 def _cost(jobs: Jobs, chosen: argparse.Namespace) -> None:
     _status(jobs, chosen)
-    known = [training.cost for _, training in jobs if training.cost is not None]
+    costs = [_cost_of(job, training) for job, training in jobs]
+    known = [cost for cost in costs if cost is not None]
     print(f"total: {pricing.describe(sum(known))} for {len(known)} of {len(jobs)} jobs")
+    ended = [replace(job, remote=training.entry()) for job, training in jobs if job.state.ended]
+    print(budget.summary(ended, lambda job: result.read(job.directory)))
+
+
+def prices(chosen: argparse.Namespace) -> None:
+    """Show the table, after asking AWS where it is to be refreshed."""
+    if chosen.refresh:
+        service = Service.connect(chosen.region)
+        # AWS tells prices of all regions in a few of them
+        client = service.session.client("pricing", region_name="us-east-1")
+        try:
+            pricing.refresh(service.region, client)
+        except aws_errors() as error:
+            raise UserError(f"AWS does not tell its prices: {explain(error)}") from error
+    table = pricing.prices()
+    print(f"US dollars per instance and hour, {table.source()}")
+    for kind, price in sorted(table.hourly.items()):
+        print(f"{kind:<20} {price:9.3f}")
 
 
 def _logs(jobs: Jobs, chosen: argparse.Namespace) -> None:

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from rlvr.errors import UserError
+from rlvr.errors import UserError, nearest
+from rlvr.launchers.sagemaker.instances import has_local_storage
+from rlvr.launchers.sagemaker.settings import Settings
+from rlvr.secret_patterns import is_secret
 
 
 def violations(operation: str, request: dict[str, Any], model: Any) -> list[str]:
@@ -21,14 +24,45 @@ def violations(operation: str, request: dict[str, Any], model: Any) -> list[str]
     return [*_missing(shape, request), *_walk(shape, request, "")]
 
 
+def check_machine(instance_type: str, settings: Settings, model: Any) -> None:
+    """Raise UserError for an instance type that there is not, or that cannot take the settings."""
+    known = model.shape_for("TrainingInstanceType").enum
+    if instance_type not in known:
+        raise UserError(
+            f"launcher.instance_type={instance_type}: SageMaker has no such type for training"
+            f"{nearest(instance_type, known)}"
+        )
+    if settings.volume_kms_key and has_local_storage(instance_type):
+        raise UserError(
+            f"launcher.volume_kms_key: {instance_type} keeps its data on disks of its own, which "
+            "AWS encrypts by itself and refuses a key for; leave launcher.volume_kms_key=null"
+        )
+
+
 def check_request(request: dict[str, Any], model: Any) -> None:
     """Raise UserError listing all problems of a CreateTrainingJob request."""
-    problems = [*violations("CreateTrainingJob", request, model), *_spot_problems(request)]
+    problems = [
+        *violations("CreateTrainingJob", request, model),
+        *_spot_problems(request),
+        *_secrets(request),
+    ]
     if problems:
         name = request.get("TrainingJobName", "?")
         raise UserError(
             f"SageMaker would refuse the request of job {name}:\n  " + "\n  ".join(problems)
         )
+
+
+def _secrets(request: dict[str, Any]) -> Iterator[str]:
+    """Whoever may describe the job reads its request."""
+    tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
+    for where, values in {"Environment": request.get("Environment", {}), "Tags": tags}.items():
+        for key, value in values.items():
+            if is_secret(key, value):
+                yield (
+                    f"'{where}.{key}' holds a password or token, which whoever may describe the "
+                    "job could read: put it into AWS Secrets Manager"
+                )
 
 
 def _spot_problems(request: dict[str, Any]) -> Iterator[str]:

@@ -56,11 +56,10 @@ class LogFollower:
                 logGroupName=GROUP, logStreamName=stream, startFromHead=True, **more
             )
             lines += [str(event["message"]).rstrip("\n") for event in page["events"]]
-            if page["nextForwardToken"] == token or not page["events"]:
+            # a page may be empty with more behind it: only the same token again is the end
+            if page["nextForwardToken"] == token:
                 break
-            token = page["nextForwardToken"]
-        if token:
-            self._tokens[stream] = token
+            token = self._tokens[stream] = page["nextForwardToken"]
         # a new life of the job writes to a new stream, so an end seen before was not the last
         if any(line.startswith(END_OF_LOG) for line in lines):
             self.complete = True

@@ -1,53 +1,62 @@
-"""The code of a sweep as one archive, and what pip is to install for it.
+"""The code of a sweep as one archive: what git tracks or would track, without what no job needs.
 
-The same files give the same bytes, and no secret gets in.
+The same files give the same bytes, and a file that looks like a secret is refused by name.
 """
 
 import fnmatch
 import gzip
 import hashlib
-import importlib.metadata
 import io
-import re
+import os
+import subprocess
 import tarfile
-import tomllib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from rlvr import secret_patterns
 from rlvr.errors import UserError
-from rlvr.launchers.sagemaker.settings import Settings
-from rlvr.paths import PROJECT
+from rlvr.paths import output_dir
+from rlvr.secret_patterns import file_problem
 
 # As in .gitignore: a pattern with a leading slash holds at the root alone, others at every level.
-DENIED = (
-    *(".git .hg .svn .venv venv env node_modules __pycache__ *.pyc".split()),
-    *(".mypy_cache .ruff_cache .pytest_cache .hypothesis .cache .ipynb_checkpoints".split()),
-    *(".tox .nox .idea .vscode .DS_Store *.egg-info /build /dist .ci .github *.swp".split()),
-    *("outputs multirun mlruns mlartifacts wandb mlflow.db *.db *.sqlite /conf/local".split()),
-    *("/tests /docs /benchmarks /data /shared".split()),
-    *secret_patterns.FILES,
+NOT_FOR_JOBS = (
+    *("/tests /docs /benchmarks /data /shared /.ci /.github /conf/local .gitignore".split()),
+    *("__pycache__ *.pyc outputs multirun mlruns mlartifacts wandb *.egg-info .DS_Store".split()),
 )
-# torch belongs to the image; the others are for the launching side.
-NOT_IN_JOBS = {"torch", "sagemaker", "hydra-submitit-launcher", "matplotlib"}
-TRACKING = {"mlflow", "sagemaker-mlflow"}
-SCANNED = 1_000_000  # bytes; larger files are weights or data, not source
+# Outside git nothing says what belongs to the code.
+PARTS_OF_A_COPY = ("rlvr", "conf", "launchers", "examples", "train.py", "pyproject.toml")
+PARTS_OF_AN_INSTALLATION = ("rlvr", "hydra_plugins/rlvr_launchers")
+SHOWN = 12  # names that a line gives
+_problem = lru_cache(maxsize=None)(file_problem)  # the codes of a sweep differ in few files
 
 
 @dataclass(frozen=True)
 class Archive:
-    """`data` is a tar.gz; `digest` depends on names, modes and contents of the files alone."""
+    """`data` is a tar.gz; `digest` depends on names and contents of the files alone.
+
+    `untracked` are those of `files` that git does not track yet.
+    """
 
     data: bytes
     digest: str
-    files: int
-    largest: tuple[tuple[str, int], ...]
+    files: tuple[str, ...]
+    untracked: tuple[str, ...]
 
     def describe(self) -> str:
-        return (
-            f"code: {self.files} files, {len(self.data) / 1e6:.2f} MB packed ({self.digest[:12]})"
-        )
+        """What goes up: files by folder, and by name those that git does not know yet."""
+        folders = Counter(
+            name.partition("/")[0] + "/" * ("/" in name) for name in self.files
+        ).items()
+        listed = ", ".join(f"{top} {count}" if top[-1] == "/" else top for top, count in folders)
+        size = f"{len(self.data) / 1e6:.2f} MB packed ({self.digest[:12]})"
+        text = f"code: {len(self.files)} files, {size}: {listed}"
+        if self.untracked:
+            names = ", ".join(self.untracked[:SHOWN])
+            more = f" and {len(self.untracked) - SHOWN} more" if len(self.untracked) > SHOWN else ""
+            text += f"\n  not yet in git, but not ignored: {names}{more}"
+        return text
 
 
 def pack(
@@ -57,65 +66,109 @@ def pack(
     extra: dict[str, str] | None = None,
     max_mb: int = 50,
 ) -> Archive:
-    """Pack the tree below `root`, plus the texts in `extra` by name.
+    """Pack the code below `root`, plus the texts in `extra` by name.
 
-    Raises UserError for a file that holds a secret, and for a tree larger than `max_mb` (MB,
-    unpacked): the largest files are named.
+    Raises UserError for files that look like secrets, and for more than `max_mb` (MB, unpacked):
+    the largest files are named.
     """
-    files = dict(sorted(_files(root, (*DENIED, *exclude))))
-    sizes = {name: path.stat().st_size for name, path in files.items()}
-    largest = tuple(sorted(sizes.items(), key=lambda item: -item[1])[:5])
+    left_out = [*NOT_FOR_JOBS, *exclude]
+    if output_dir().is_relative_to(root):
+        left_out.append(f"/{output_dir().relative_to(root).as_posix()}")
+    tracked, untracked = _in_git(root) or (_copied(root), [])
+    names = sorted(
+        name for name in _whole([*tracked, *untracked], root) if not _matches(name, left_out)
+    )
+    sizes = {name: (root / name).stat().st_size for name in names}
     if sum(sizes.values()) > max_mb * 1_000_000:
-        raise UserError(_too_large(root, sum(sizes.values()), largest, max_mb))
-    contents = {name: path.read_bytes() for name, path in files.items()}
-    if leaks := list(_leaks(contents)):
-        raise UserError(
-            "these files of the code look as if they held secrets; remove them, or exclude the "
-            "files with launcher.exclude=[PATTERN]:\n  " + "\n  ".join(leaks)
-        )
+        raise UserError(_too_large(root, sizes, max_mb))
+    contents = {name: (root / name).read_bytes() for name in names}
     contents |= {name: text.encode() for name, text in (extra or {}).items()}
+    if problems := [p for name, body in contents.items() if (p := _problem(name, body))]:
+        raise UserError(
+            "nothing was uploaded, because files of the code look like secrets:\n  "
+            + "\n  ".join(problems)
+            + "\nName them in .gitignore or launcher.exclude=[PATTERN], or move the value out of "
+            "the code: into the environment, or AWS Secrets Manager (launcher.hf_token_secret)."
+        )
     data = _tar_gz(contents)
-    return Archive(data, hashlib.sha256(data).hexdigest(), len(contents), largest)
-
-
-def _files(root: Path, denied: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
-    resolved = root.resolve()
-
-    def walk(folder: Path) -> Iterator[tuple[str, Path]]:
-        for path in folder.iterdir():
-            name = path.relative_to(root).as_posix()
-            if any(_matches(name, pattern) for pattern in denied):
-                continue
-            # a link may lead out of the tree, or into a denied part of it
-            if path.is_symlink() and not path.resolve().is_relative_to(resolved):
-                continue
-            if path.is_dir() and not path.is_symlink():
-                yield from walk(path)
-            elif path.is_file():
-                yield name, path
-
-    yield from walk(root)
-
-
-def _matches(name: str, pattern: str) -> bool:
-    if pattern.startswith("/"):
-        return fnmatch.fnmatch(name, pattern[1:])
-    return fnmatch.fnmatch(name.rpartition("/")[2], pattern)
-
-
-def _too_large(root: Path, total: int, largest: tuple[tuple[str, int], ...], max_mb: int) -> str:
-    biggest = "\n  ".join(f"{size / 1e6:9.1f} MB  {name}" for name, size in largest)
-    return (
-        f"the code in {root} is {total / 1e6:.0f} MB, more than launcher.max_code_mb={max_mb}; "
-        f"leave out what jobs do not need by launcher.exclude=[PATTERN]. The largest:\n  {biggest}"
+    new = {*untracked} - {*tracked}
+    return Archive(
+        data,
+        hashlib.sha256(data).hexdigest(),
+        tuple(sorted(contents)),
+        tuple(name for name in names if name in new),
     )
 
 
-def _leaks(contents: dict[str, bytes]) -> Iterator[str]:
-    for name, body in contents.items():
-        if len(body) <= SCANNED:
-            for line, start in secret_patterns.secrets_in(body.decode(errors="replace")):
-                yield f"{name}:{line}: {start}..."
+def _in_git(root: Path) -> tuple[list[str], list[str]] | None:
+    """What git tracks below `root`, and what it would track; None where it knows neither."""
+    tracked = _git_list(root, "--cached")
+    untracked = _git_list(root, "--others", "--exclude-standard") if tracked is not None else None
+    if tracked is None or untracked is None or not tracked + untracked:
+        return None  # such as an environment inside a clone, which the clone ignores
+    return tracked, untracked
+
+
+def _git_list(root: Path, *which: str) -> list[str] | None:
+    command = ["git", "-C", str(root), "ls-files", "-z", *which]
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        found = subprocess.run(command, capture_output=True, env=own | {"LC_ALL": "C"})
+    except OSError as error:
+        why = str(error)
+    else:
+        if found.returncode == 0:
+            return [os.fsdecode(name) for name in found.stdout.split(b"\0") if name]
+        why = found.stderr.decode(errors="replace").strip()
+    if any((folder / ".git").exists() for folder in (root, *root.parents)):
+        raise UserError(
+            f"git cannot say which files of {root} are code and which are ignored, so nothing "
+            f"is uploaded: {why}"
+        )
+    return None
+
+
+def _copied(root: Path) -> list[str]:
+    """The known parts of a tree without git, hidden files left out."""
+    parts = PARTS_OF_A_COPY if (root / "train.py").is_file() else PARTS_OF_AN_INSTALLATION
+    found = [
+        path
+        for part in parts
+        for path in ([root / part] if (root / part).is_file() else (root / part).rglob("*"))
+    ]
+    names = [path.relative_to(root).as_posix() for path in found]
+    return [name for name in names if not any(part[0] == "." for part in name.split("/"))]
+
+
+def _whole(names: list[str], root: Path) -> set[str]:
+    """The names of files there are; a link counts where it leads to another of them."""
+    base = root.resolve()
+    files = {name for name in names if (root / name).is_file()}
+    real = {base / name for name in files if not (root / name).is_symlink()}
+    return {name for name in files if (root / name).resolve() in real}
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether the file or a folder it is in is named by a pattern."""
+    parts = name.split("/")
+    folders = ["/".join(parts[: i + 1]) for i in range(len(parts))]
+    return any(
+        fnmatch.fnmatch(folder, pattern.strip("/"))
+        if pattern.startswith("/")
+        else fnmatch.fnmatch(folder.rpartition("/")[2], pattern.rstrip("/"))
+        for pattern in patterns
+        for folder in folders
+    )
+
+
+def _too_large(root: Path, sizes: dict[str, int], max_mb: int) -> str:
+    largest = sorted(sizes.items(), key=lambda item: -item[1])[:5]
+    biggest = "\n  ".join(f"{size / 1e6:9.1f} MB  {name}" for name, size in largest)
+    total = sum(sizes.values()) / 1e6
+    return (
+        f"the code in {root} is {total:.0f} MB, more than launcher.max_code_mb={max_mb}; leave "
+        f"out what jobs do not need by launcher.exclude=[PATTERN]. The largest:\n  {biggest}"
+    )
 
 
 def _tar_gz(contents: dict[str, bytes]) -> bytes:
@@ -129,32 +182,3 @@ def _tar_gz(contents: dict[str, bytes]) -> bytes:
             member.size, member.mode = len(contents[name]), 0o644
             tar.addfile(member, io.BytesIO(contents[name]))
     return buffer.getvalue()
-
-
-def requirements(settings: Settings, *, tracked: bool, deepspeed: bool) -> str | None:
-    """The text of the job's requirements.txt, None where its image has everything.
-
-    `auto` pins the versions installed here, one `name==version` a line: MLflow only for jobs that
-    write to it (`tracked`), DeepSpeed only for ZeRO.
-    """
-    if not settings.requirements:
-        return None
-    if settings.requirements != "auto":
-        return Path(settings.requirements).expanduser().read_text(encoding="utf-8")
-    left_out = (
-        NOT_IN_JOBS | (set() if tracked else TRACKING) | (set() if deepspeed else {"deepspeed"})
-    )
-    names = sorted(set(_dependencies(PROJECT)) - left_out)
-    lines = [f"{name}=={importlib.metadata.version(name)}" for name in names]
-    return "\n".join([*lines, *settings.extra_requirements]) + "\n"
-
-
-def _dependencies(root: Path) -> Iterator[str]:
-    project = root / "pyproject.toml"
-    if project.is_file():
-        listed = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
-    else:
-        listed = importlib.metadata.requires("rlvr") or []
-    for requirement in listed:
-        if "extra ==" not in requirement:
-            yield re.split(r"[^A-Za-z0-9_.-]", requirement, maxsplit=1)[0].lower()

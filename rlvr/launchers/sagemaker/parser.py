@@ -18,9 +18,13 @@ ACTIONS = {
 def add_parser(commands: Any) -> None:
     """Add `jobs` with its subcommands to the `rlvr` command."""
     top = commands.add_parser(
-        "jobs", help="SageMaker jobs: list, logs, stop, collect, cost, cleanup"
+        "jobs", help="SageMaker jobs: list, logs, stop, collect, cost, prices"
     )
     actions = top.add_subparsers(dest="action", required=True, metavar="ACTION")
+    prices = actions.add_parser("prices", help="the price table, and how old it is")
+    prices.add_argument("--refresh", action="store_true", help="ask AWS's price list first")
+    prices.add_argument("--region", help="whose prices; else AWS_REGION")
+    prices.set_defaults(run=_prices)
     for name, help_text in ACTIONS.items():
         action = actions.add_parser(name, help=help_text, description=help_text)
         action.add_argument(
@@ -42,6 +46,12 @@ def _add_options(name: str, action: argparse.ArgumentParser) -> None:
         action.add_argument("-y", "--yes", action="store_true", help="do not ask")
     if name == "collect":
         action.add_argument("--into", type=Path, help="where to, when the directory is lost")
+
+
+def _prices(chosen: argparse.Namespace) -> None:
+    from rlvr.launchers.sagemaker import commands
+
+    commands.prices(chosen)
 
 
 def _run(chosen: argparse.Namespace) -> None:

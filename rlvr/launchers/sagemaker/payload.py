@@ -1,5 +1,6 @@
 """What one job is given: its files, its data channels, and a config that fits its container."""
 
+import copy
 import json
 import os
 from collections.abc import Iterator
@@ -8,7 +9,6 @@ from typing import Any
 from urllib.parse import urlparse
 
 from rlvr.errors import UserError
-from rlvr.launchers.sagemaker.storage import Storage, read_tree
 from rlvr.paths import find
 
 INPUT = "/opt/ml/input/data"
@@ -19,45 +19,31 @@ SHIPPED = ("config.yaml", "overrides.yaml", "task.pkl")
 ANSWERS = "evaluations"  # below the prefix: what base models have answered, shared by all sweeps
 
 
-def upload(
-    directory: Path, module: str, storage: Storage, key: str, *, tracked: bool
-) -> dict[str, str]:
-    """Upload to `key` what the job needs of its own; channel names to URIs.
-
-    `directory` is where its transport wrote its files; local data and models it names are
-    uploaded once per content. `tracked` says that it can reach the MLflow store of its config.
-    """
-    answers = {"bucket": storage.bucket, "prefix": storage.key(ANSWERS), "kms_key": storage.kms_key}
-    files, sources = contents(directory, module, tracked=tracked, answers=answers)
-    for name, body in files.items():
-        storage.put(storage.key(key, "input", name), body)
-    channels = {CHANNEL: storage.uri(key, "input") + "/"}
-    for channel, path in sources.items():
-        channels[channel] = storage.put_once("data", read_tree(path))
-    return channels
+def sources(config: dict[str, Any]) -> dict[str, Path]:
+    """The local files and folders that a config names, by the channel that brings them."""
+    return _move_paths(copy.deepcopy(config))
 
 
-def contents(
+def files(
     directory: Path, module: str, *, tracked: bool, answers: dict[str, str | None]
-) -> tuple[dict[str, bytes], dict[str, Path]]:
-    """The files of the job's channel, and the local sources behind its other channels.
+) -> dict[str, bytes]:
+    """The files of the job's own channel. `directory` is where its transport wrote.
 
-    `answers` says where jobs exchange what base models have answered.
+    `tracked` says that it can reach the MLflow store of its config, `answers` where jobs exchange
+    what base models have answered.
     """
-    files = {
+    found = {
         name: (directory / name).read_bytes() for name in SHIPPED if (directory / name).is_file()
     }
-    sources: dict[str, Path] = {}
-    if "config.yaml" in files:
-        config = _load(files["config.yaml"])
-        sources = _move_paths(config)
+    if "config.yaml" in found:
+        config = _load(found["config.yaml"])
+        _move_paths(config)
         _fit_to_container(config, tracked)
-        files["config.yaml"] = _dump(config)
+        found["config.yaml"] = _dump(config)
     start: dict[str, Any] = {"module": module, "answers": answers}
-    if "task.pkl" in files:  # Hydra's own run_job has this machine's paths in its config
+    if "task.pkl" in found:  # Hydra's own run_job has this machine's paths in its config
         start |= {"directory": str(directory.absolute()), "cwd": os.getcwd()}
-    files[JOB_FILE] = json.dumps(start).encode()
-    return files, sources
+    return found | {JOB_FILE: json.dumps(start).encode()}
 
 
 def reachable(uri: str | None) -> bool:

@@ -14,9 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from rlvr.errors import UserError
 from rlvr.launchers.sagemaker.service import Service
 from rlvr.launchers.sagemaker.settings import Settings
-from rlvr.launchers.sagemaker.storage import read_tree
 from rlvr.result import write_atomic
 
 # `exec` makes Python the process that SageMaker signals; bash would swallow SIGTERM
@@ -24,6 +24,8 @@ COMMAND = "exec $SM_PYTHON_CMD -m rlvr.launchers.sagemaker.bootstrap"
 REQUIREMENTS = "requirements.txt"
 CODE = "code.tar.gz"
 CHANNEL = "sm_drivers"
+FRAMEWORKS = ("pytorch", "pytorch-amzn2023")  # the SDK's names of the images
+OLDEST = (2, 9)  # as in pyproject.toml
 
 
 @dataclass
@@ -40,7 +42,8 @@ def container(
     """From the user's cache, or from the SDK."""
     version = importlib.metadata.version("sagemaker")
     pip = REQUIREMENTS if settings.requirements else None
-    chosen = instance_type if settings.image == "auto" else settings.image
+    torch = importlib.metadata.version("torch")
+    chosen = f"{instance_type} {torch}" if settings.image == "auto" else settings.image
     kind = f"{version} {COMMAND} {pip} {service.region} {chosen}"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlvr"
     file = cache / f"sagemaker-{hashlib.sha256(kind.encode()).hexdigest()[:24]}.json"
@@ -56,12 +59,17 @@ def from_sdk(service: Service, bucket: str, settings: Settings, instance_type: s
     from sagemaker.core.helper.session_helper import Session
     from sagemaker.core.training.configs import Compute, SourceCode
 
+    class Offline(Session):
+        """The SDK's own would make the bucket where there is none."""
+
+        def default_bucket(self) -> str:
+            return bucket
+
     telemetry_off = {"SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
     trainer = _trainer_class()(
-        sagemaker_session=Session(
+        sagemaker_session=Offline(
             boto_session=service.session,
             sagemaker_client=service.sagemaker,
-            default_bucket=bucket,
             sagemaker_config={"SchemaVersion": "1.0", **telemetry_off},
         ),
         role=settings.role,
@@ -79,18 +87,49 @@ def from_sdk(service: Service, bucket: str, settings: Settings, instance_type: s
     return SdkContainer(made["AlgorithmSpecification"], trainer._drivers)
 
 
-@lru_cache
 def resolve_image(image: str, region: str, instance_type: str) -> str:
-    """`auto` is the newest PyTorch training image the installed SDK knows."""
+    """`auto` is the PyTorch training image whose version is nearest to the torch that is here.
+
+    Raises UserError where the installed SDK knows none for the region and the instance type.
+    """
     if image != "auto":
         return image
     from sagemaker.core import image_uris
 
-    return str(
-        image_uris.retrieve(
-            "pytorch", region=region, image_scope="training", instance_type=instance_type
-        )
+    here = _minor(importlib.metadata.version("torch"))
+    known = [
+        (framework, version)
+        for framework in FRAMEWORKS
+        for version in image_uris.config_for_framework(framework)["training"]["versions"]
+        if _minor(version) >= OLDEST
+    ]
+    for framework, version in sorted(known, key=lambda found: _distance(_minor(found[1]), here)):
+        try:
+            return str(
+                image_uris.retrieve(
+                    framework,
+                    region=region,
+                    version=version,
+                    image_scope="training",
+                    instance_type=instance_type,
+                )
+            )
+        except ValueError:
+            continue  # not in this region, or not for this kind of instance
+    raise UserError(
+        f"the SageMaker SDK knows no PyTorch image for {instance_type} in {region}: name one with "
+        "launcher.image=URI"
     )
+
+
+def _minor(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
+
+
+def _distance(version: tuple[int, int], here: tuple[int, int]) -> tuple[int, int, bool]:
+    """Of two that are equally far the older one, which knows no less than our pins need."""
+    return abs(version[0] - here[0]), abs(version[1] - here[1]), version > here
 
 
 @lru_cache
@@ -106,9 +145,12 @@ def _trainer_class() -> Any:
             self, channel_name: str, data_source: Any, *args: Any, **kwargs: Any
         ) -> Any:
             if channel_name == CHANNEL:
-                tree = read_tree(Path(data_source))
-                kept = {name: body for name, body in tree.items() if "__pycache__" not in name}
-                self._drivers = {name: body.decode() for name, body in kept.items()}
+                root = Path(data_source)
+                self._drivers = {
+                    path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")
+                    for path in sorted(root.rglob("*"))
+                    if path.is_file() and "__pycache__" not in path.parts
+                }
                 data_source = "s3://drivers/"
             return super().create_input_data_channel(channel_name, data_source, *args, **kwargs)
 

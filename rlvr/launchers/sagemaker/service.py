@@ -2,11 +2,13 @@
 
 import logging
 import os
+import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
 
-from rlvr.errors import UserError
+from rlvr.errors import UserError, nearest
 
 BUSY = {
     "ThrottlingException",
@@ -22,6 +24,11 @@ BUSY = {
     "503",
     "500",
 }
+EXPIRED = {
+    *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "UnrecognizedClientException"),
+    *("UnauthorizedSSOTokenError", "SSOTokenLoadError", "TokenRetrievalError"),
+    *("CredentialRetrievalError", "LoginRefreshRequired"),
+}
 QUOTA = "ResourceLimitExceeded"
 IN_USE = "ResourceInUse"
 GROUP = "/aws/sagemaker/TrainingJobs"
@@ -32,10 +39,11 @@ class Service:
     """Boto3 clients with the SDK's retries; clients are made in one thread only."""
 
     region: str
+    _ahead: float = 0.0  # seconds
 
     @classmethod
     def connect(cls, region: str | None) -> "Service":
-        """Raises UserError when no region is configured."""
+        """Raises UserError where no region is configured, or one that there is not."""
         import boto3
 
         for noisy in ("sagemaker", "botocore", "boto3", "urllib3", "s3transfer"):
@@ -48,6 +56,17 @@ class Service:
             raise UserError(
                 "no AWS region: set launcher.region=us-east-1 (or yours), AWS_REGION, or a region "
                 "in ~/.aws/config"
+            )
+        session = boto3.Session()
+        known = [
+            name
+            for partition in session.get_available_partitions()
+            for name in session.get_available_regions("sagemaker", partition)
+        ]
+        if found not in known:
+            raise UserError(
+                f"launcher.region={found}: AWS has no SageMaker in a region of this name that the "
+                f"installed boto3 knows of{nearest(found, known)}"
             )
         return cls(found)
 
@@ -96,7 +115,33 @@ class Service:
             ):
                 return None
             raise
+        self._told_the_time(found)
         return found
+
+    def now(self) -> float:
+        """By the service's clock, which the times it tells are by; this machine's may be wrong."""
+        return time.time() + self._ahead
+
+    def _told_the_time(self, answer: dict[str, Any]) -> None:
+        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        if date:
+            self._ahead = parsedate_to_datetime(date).timestamp() - time.time()
+
+    def reconnect(self) -> None:
+        """Read the credentials anew: somebody may have logged in again."""
+        for made in ("session", "sagemaker", "s3", "logs", "account"):
+            self.__dict__.pop(made, None)
+
+    def create(self, request: dict[str, Any]) -> None:
+        """CreateTrainingJob, of which a lost answer may be asked for again."""
+        from botocore.exceptions import ClientError
+
+        try:
+            self.sagemaker.create_training_job(**request)
+        except ClientError as error:
+            # nobody else has this name: an earlier try of this very call got through
+            if code(error) != IN_USE:
+                raise
 
     def stop(self, name: str) -> bool:
         """Ask the job to stop; False when it had ended already."""
@@ -147,6 +192,12 @@ def is_busy(error: Exception) -> bool:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return code(error) in BUSY or status >= 500
     return isinstance(error, BotoCoreError) and not isinstance(error, NoCredentialsError)
+
+
+def is_expired(error: Exception) -> bool:
+    """Whether somebody has to log in again; what was asked for may be right all the same."""
+    name = code(error) if hasattr(error, "response") else type(error).__name__
+    return name in EXPIRED
 
 
 def is_unsure(error: Exception) -> bool:

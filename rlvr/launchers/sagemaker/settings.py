@@ -1,7 +1,8 @@
 """The `launcher` node of conf/launcher/sagemaker.yaml, typed and checked."""
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -12,6 +13,11 @@ from rlvr.errors import UserError
 from rlvr.secret_patterns import is_secret
 
 ON_INTERRUPT = ("ask", "stop", "detach")
+# One controller has one service, bucket and purse: these cannot differ among the jobs of a sweep.
+OF_THE_SWEEP = (
+    *("n_jobs", "project", "region", "bucket", "prefix", "kms_key", "max_cost", "prices"),
+    *("poll_seconds", "on_interrupt", "dry_run"),
+)
 
 
 def _from_env(name: str) -> Any:
@@ -39,7 +45,8 @@ class Settings:
     max_runtime: int = 18_000
     spot: bool = False
     max_wait: int | None = None
-    warm_pool: int = 3600
+    warm_pool: int = 0
+    max_cost: float | None = None
     subnets: list[str] = field(default_factory=list)
     security_groups: list[str] = field(default_factory=list)
     network_isolation: bool = False
@@ -96,11 +103,24 @@ class Settings:
                 "launcher.role is not set: give the ARN of the role the jobs run as, by "
                 "launcher.role=ARN or the environment variable RLVR_SAGEMAKER_ROLE"
             )
+        elif not re.fullmatch(r"arn:aws[\w-]*:iam::\d{12}:role/[\w+=,.@/-]+", self.role):
+            yield (
+                f"launcher.role={self.role}: expected the role's ARN, such as "
+                "arn:aws:iam::123456789012:role/NAME"
+            )
+        secret = r"arn:aws[\w-]*:secretsmanager:[\w-]+:\d{12}:secret:.+"
+        if self.hf_token_secret and not re.fullmatch(secret, self.hf_token_secret):
+            yield (
+                "launcher.hf_token_secret: expected the ARN of a secret in AWS Secrets Manager, "
+                "not its name and never the token itself"
+            )
         for key in ("n_jobs", "instance_count", "volume_gb", "max_runtime", "max_code_mb"):
             if getattr(self, key) < 1:
                 yield f"launcher.{key}={getattr(self, key)}: must be at least 1"
         if self.poll_seconds <= 0:
             yield f"launcher.poll_seconds={self.poll_seconds}: must be above 0"
+        if self.max_cost is not None and self.max_cost <= 0:
+            yield f"launcher.max_cost={self.max_cost}: must be above 0 US dollars, or null"
         if not 0 <= self.warm_pool <= 21_600:
             yield f"launcher.warm_pool={self.warm_pool}: must be 0 (off) to 21600 seconds"
         if self.on_interrupt not in ON_INTERRUPT:
@@ -121,6 +141,17 @@ class Settings:
                         "job could read it: put it into AWS Secrets Manager (for the Hugging Face "
                         "token: launcher.hf_token_secret=ARN)"
                     )
+
+
+def refuse_swept(every: Sequence["Settings"]) -> None:
+    """UserError for jobs that differ in what holds for a whole sweep."""
+    for key in OF_THE_SWEEP:
+        values = list(dict.fromkeys(str(getattr(settings, key)) for settings in every))
+        if len(values) > 1:
+            raise UserError(
+                f"launcher.{key} holds for a whole sweep and cannot be swept "
+                f"({', '.join(values)}): start one sweep for each value"
+            )
 
 
 def spot_problem(settings: Settings, config: dict[str, Any]) -> str | None:

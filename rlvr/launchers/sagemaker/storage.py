@@ -2,13 +2,47 @@
 
 import hashlib
 import tarfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 from rlvr.errors import UserError
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Files by relative name, on disk or in memory, and the digest of names and contents."""
+
+    files: Mapping[str, Path | bytes]
+    digest: str
+
+    @classmethod
+    def of(cls, files: Mapping[str, Path | bytes]) -> "Tree":
+        """Reads every file once, whatever its size, without holding it in memory."""
+        digest = hashlib.sha256()
+        for name in sorted(files):
+            body = files[name]
+            size = len(body) if isinstance(body, bytes) else body.stat().st_size
+            digest.update(f"{name}\0{size}\0".encode())
+            if isinstance(body, bytes):
+                digest.update(body)
+                continue
+            with body.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        return cls(files, digest.hexdigest()[:32])
+
+    @classmethod
+    def at(cls, path: Path) -> "Tree":
+        """The file at `path`, or all below a folder; UserError where there is none."""
+        if path.is_file():
+            return cls.of({path.name: path})
+        found = sorted(p for p in path.rglob("*") if p.is_file() and p.name != ".DS_Store")
+        if not found:
+            raise UserError(f"{path} holds no files to upload")
+        return cls.of({p.relative_to(path).as_posix(): p for p in found})
 
 
 @dataclass
@@ -29,28 +63,34 @@ class Storage:
     def key(self, *parts: str) -> str:
         return "/".join(part.strip("/") for part in (self.prefix, *parts) if part.strip("/"))
 
-    def put(self, key: str, body: bytes) -> None:
+    def put(self, key: str, body: bytes | Path) -> None:
+        """A file goes in parts where it is large."""
         if self.dry:
             return
         encryption = (
             {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.kms_key} if self.kms_key else {}
         )
-        self.client.put_object(Bucket=self.bucket, Key=key, Body=body, **encryption)
+        if isinstance(body, Path):
+            self.client.upload_file(str(body), self.bucket, key, ExtraArgs=encryption)
+        else:
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=body, **encryption)
         self.uploads += 1
 
-    def put_once(self, kind: str, contents: dict[str, bytes]) -> str:
-        """Upload the files to `<prefix>/<kind>/<digest>/` unless they are there; returns the URI.
+    def place(self, kind: str, tree: Tree) -> str:
+        """Where `put_once` puts it: `s3://<bucket>/<prefix>/<kind>/<digest>/`."""
+        return f"{self.uri(kind, tree.digest)}/"
+
+    def put_once(self, kind: str, tree: Tree) -> None:
+        """Upload the files to their place unless they are there.
 
         A marker written last, beside the folder, says that all files of it have arrived.
         """
-        digest = content_digest(contents)[:32]
-        folder, marker = self.key(kind, digest), self.key(kind, f"{digest}.complete")
+        folder, marker = self.key(kind, tree.digest), self.key(kind, f"{tree.digest}.complete")
         if not self._exists(marker):
-            for name, body in contents.items():
+            for name, body in tree.files.items():
                 self.put(f"{folder}/{name}", body)
             self.put(marker, b"")
         self._known.add(marker)
-        return f"s3://{self.bucket}/{folder}/"
 
     def _exists(self, key: str) -> bool:
         if self.dry or key in self._known:
@@ -112,21 +152,3 @@ def split(uri: str) -> tuple[str, str]:
     """Bucket and key of an s3:// URI."""
     parsed = urlparse(uri)
     return parsed.netloc, parsed.path.lstrip("/")
-
-
-def content_digest(contents: dict[str, bytes]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(contents):
-        digest.update(f"{name}\0{len(contents[name])}\0".encode())
-        digest.update(contents[name])
-    return digest.hexdigest()
-
-
-def read_tree(path: Path) -> dict[str, bytes]:
-    """The files at `path` (one file, or all below a folder) by relative name."""
-    if path.is_file():
-        return {path.name: path.read_bytes()}
-    files = sorted(p for p in path.rglob("*") if p.is_file() and p.name != ".DS_Store")
-    if not files:
-        raise UserError(f"{path} holds no files to upload")
-    return {p.relative_to(path).as_posix(): p.read_bytes() for p in files}

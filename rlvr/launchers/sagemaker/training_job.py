@@ -3,12 +3,15 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import OmegaConf
+
+from rlvr.errors import UserError
 from rlvr.launchers.sagemaker import pricing
-from rlvr.launchers.sagemaker.settings import Settings
+from rlvr.launchers.sagemaker.instances import has_local_storage, instance_for
+from rlvr.launchers.sagemaker.settings import Settings, spot_problem
 from rlvr.manifest import Job
 from rlvr.states import State
 from rlvr.sweep import compose
@@ -19,8 +22,7 @@ if TYPE_CHECKING:
 SWEEP_TAG = "rlvr.sweep"
 INDEX_TAG = "rlvr.index"
 LONGEST_NAME = 48
-# GPUs of a single instance, for `instance_type: auto`
-AUTO = ((1, "ml.g6.2xlarge"), (4, "ml.g6.12xlarge"), (8, "ml.g6.48xlarge"))
+STOPPING = 120  # seconds that SageMaker gives, and bills, a job that it stops
 _UNTAGGABLE = re.compile(r"[^\w\s.:/=+\-@]")
 
 
@@ -51,6 +53,9 @@ class TrainingJob:
     earlier: list[str] = field(default_factory=list)
     note: str = ""
     kept_warm: bool = False
+    volume_gb: int = 0  # bought, beside the disks of the instance
+    idle_seconds: int = 0  # its instances were kept, and billed, after its end
+    most: float | None = None  # US dollars that it may cost
 
     @classmethod
     def of(cls, job: Job) -> "TrainingJob":
@@ -77,7 +82,7 @@ class TrainingJob:
         return State.of_sagemaker(self.status)
 
     def update(self, described: dict[str, Any], now: float) -> None:
-        """Take over what DescribeTrainingJob says."""
+        """Take over what DescribeTrainingJob says. `now` is by the service's clock."""
         self.status = described["TrainingJobStatus"]
         self.failure_reason = described.get("FailureReason")
         start = described.get("TrainingStartTime")
@@ -86,15 +91,22 @@ class TrainingJob:
         self.billable_seconds = described.get("BillableTimeInSeconds")
         by_itself = self.state in (State.finished, State.failed)
         self.note = self.status if by_itself else described["SecondaryStatus"]
-        self.kept_warm = described.get("WarmPoolStatus", {}).get("Status") == "Available"
+        pool, end = described.get("WarmPoolStatus", {}), described.get("TrainingEndTime")
+        self.kept_warm = pool.get("Status") == "Available"
+        waits = int(now - end.timestamp()) if end and self.kept_warm else 0
+        told = pool.get("ResourceRetainedBillableTimeInSeconds", 0)
+        self.idle_seconds = max(waits, told, self.idle_seconds)
         self.cost = self._cost(now)
 
     def _cost(self, now: float) -> float | None:
         """So far while it runs, final once SageMaker has said what it bills."""
         seconds = self.billable_seconds
         if seconds is None:
-            seconds = int(now - self.started) if self.started else 0
-        return pricing.cost(self.instance_type, self.instance_count, seconds, self.prices)
+            seconds = max(0, int(now - self.started)) if self.started else 0
+        table = pricing.prices(self.prices)
+        return table.cost(
+            self.instance_type, self.instance_count, seconds + self.idle_seconds, self.volume_gb
+        )
 
 
 @dataclass
@@ -111,16 +123,21 @@ class Submission:
     training: TrainingJob | None = None
     unsure: bool = False
     capacity_failures: int = 0
+    seconds_spent: int = 0  # by earlier training jobs of this controller
     follower: "LogFollower | None" = None
     due: float = 0.0
     collect_failures: int = 0
+    unseen_since: float | None = None  # since then the service has not answered
     drained_by: float = 0.0
 
     @classmethod
     def of(cls, job: Job) -> "Submission":
         """Raises UserError for settings that are wrong."""
         config = compose.resolved(job.config)
-        return cls(job, Settings.read(config.get("launcher") or {}), config)
+        settings = Settings.read(config.get("launcher") or {})
+        if problem := spot_problem(settings, config):
+            raise UserError(problem)
+        return cls(job, settings, config)
 
     @property
     def instance_type(self) -> str:
@@ -128,22 +145,47 @@ class Submission:
         fallbacks = self.settings.fallback_instance_types
         if self.capacity_failures and fallbacks:
             return fallbacks[min(self.capacity_failures, len(fallbacks)) - 1]
-        if self.settings.instance_type != "auto":
-            return self.settings.instance_type
-        return instance_for(self.config.get("trainer") or {})
+        return self._first_type
+
+    @property
+    def _first_type(self) -> str:
+        chosen = self.settings.instance_type
+        return instance_for(self.config.get("trainer") or {}) if chosen == "auto" else chosen
+
+    @property
+    def instance_types(self) -> list[str]:
+        """All that it may run on."""
+        return [self._first_type, *self.settings.fallback_instance_types]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the user's own Hydra settings add to the job's."""
+        own = OmegaConf.select(self.job.config, "hydra.job.env_set") or {}
+        return {str(key): str(value) for key, value in own.items()}
+
+    @property
+    def seconds_left(self) -> int:
+        """Of `launcher.max_runtime`, which all its training jobs share."""
+        return max(1, self.settings.max_runtime - self.seconds_spent)
 
     @property
     def highest_cost(self) -> float | None:
-        """US dollars if it runs to its time limit; None where the price is not known."""
+        """US dollars if it runs to its time limit on the dearest of its instance types.
+
+        Retries share the time limit; a warm pool and the seconds of stopping come on top. None
+        where a price is not known.
+        """
         s = self.settings
-        return pricing.cost(self.instance_type, s.instance_count, s.max_runtime, s.prices)
-
-
-def instance_for(trainer: Mapping[str, Any]) -> str:
-    """What `instance_type: auto` stands for."""
-    several = str(trainer.get("distributed")) in ("ddp", "zero2", "zero3", "fsdp2")
-    wanted = trainer.get("num_processes") or (8 if several else 1)
-    return next((name for gpus, name in AUTO if gpus >= wanted), AUTO[-1][1])
+        seconds = self.seconds_left + STOPPING + (0 if s.spot else s.warm_pool)
+        table = pricing.prices(s.prices)
+        costs = [
+            table.cost(
+                kind, s.instance_count, seconds, 0 if has_local_storage(kind) else s.volume_gb
+            )
+            for kind in self.instance_types
+        ]
+        known = [cost for cost in costs if cost is not None]
+        return max(known) if len(known) == len(costs) else None
 
 
 def sweep_key(sweep_id: str) -> str:

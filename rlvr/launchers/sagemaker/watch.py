@@ -5,7 +5,7 @@ import time
 
 from rlvr.launchers.sagemaker import collect, mlflow_import
 from rlvr.launchers.sagemaker.logs import LogFollower
-from rlvr.launchers.sagemaker.service import Service, aws_errors, explain, is_busy
+from rlvr.launchers.sagemaker.service import Service, aws_errors, explain, is_busy, is_expired
 from rlvr.launchers.sagemaker.storage import Storage
 from rlvr.launchers.sagemaker.training_job import Submission, TrainingJob
 from rlvr.result import Result
@@ -15,6 +15,8 @@ from rlvr.sweep.interrupts import Interrupts
 
 LOG_DRAIN = 30.0  # seconds that logs may lag behind the end of their job
 COLLECT_TRIES = 5
+PATIENCE = 3600.0  # seconds without an answer, after which the jobs are left to themselves
+LONGEST_STOP = 900.0  # seconds; SageMaker kills after 120, then it uploads
 RESUBMITTED = ("CapacityError", "InternalServerError")
 
 
@@ -29,6 +31,8 @@ class Watch:
         self.running: list[Submission] = []
         self.draining: list[Submission] = []
         self._warm: list[Submission] = []
+        self._stopping_since: float | None = None
+        self._said = ""
 
     def add(self, submission: Submission) -> None:
         """Watch a job that this controller has submitted, or an earlier one."""
@@ -46,6 +50,7 @@ class Watch:
             try:
                 if self._look_at(submission):
                     again.append(submission)
+                submission.unseen_since = None
             except aws_errors() as error:
                 self._look_failed(submission, error)
             if self.interrupts.count > interrupts:
@@ -71,7 +76,7 @@ class Watch:
             self._end(submission, Result(State.failed, error=error))
             return False
         before = training.note
-        training.update(described, time.time())
+        training.update(described, self.service.now())
         job.remote = training.entry()
         if training.note != before:
             self.sweep.record.save(self.sweep.directory)
@@ -79,9 +84,19 @@ class Watch:
             self._follow(submission)
         if training.state.ended:
             return self._ended(submission, training)
+        if self._stopping_since and training.status == "InProgress":
+            self.service.stop(training.name)  # the first time it was not heard
         if training.note == "Training":
-            collect.progress(self.storage, training, job.directory)
+            self._progress(training, submission)
         return False
+
+    def _progress(self, training: TrainingJob, submission: Submission) -> None:
+        """A busy store is no reason to lose sight of the job."""
+        try:
+            collect.progress(self.storage, training, submission.job.directory)
+        except aws_errors() as error:
+            if not is_busy(error):
+                raise
 
     def _follow(self, submission: Submission) -> None:
         """A log that cannot be read is no reason to lose sight of the job."""
@@ -95,23 +110,40 @@ class Watch:
                 self.sweep.terminal.say(f"the log of #{index} cannot be read: {explain(error)}")
 
     def _look_failed(self, submission: Submission, error: Exception) -> None:
-        """A busy service is asked again; a job whose files cannot be fetched must not hang."""
+        """A service that may answer later is asked again, for an hour.
+
+        What it never says is no end of the job: a resumed sweep finds it again.
+        """
         job, training = submission.job, submission.training
         assert training is not None
-        if is_busy(error) and not training.state.ended:
-            return
-        submission.collect_failures += 1
-        if submission.collect_failures < COLLECT_TRIES:
-            return
-        if training.state.ended:
-            why = f"{training.status}, but its files could not be fetched: {explain(error)}"
-            self._end(submission, Result(State.failed, error=why))
-            return
+        if is_expired(error):
+            self.service.reconnect()
+            self.storage.client = self.service.s3
+        if is_busy(error) or is_expired(error):
+            now = time.monotonic()
+            submission.unseen_since = submission.unseen_since or now
+            if now - submission.unseen_since < PATIENCE:
+                self._say_once(f"waiting for SageMaker: {explain(error)}; the jobs go on")
+                return
+        else:
+            submission.collect_failures += 1
+            if submission.collect_failures < COLLECT_TRIES:
+                return
+            if training.state.ended:
+                why = f"{training.status}, but its files could not be fetched: {explain(error)}"
+                self._end(submission, Result(State.failed, error=why))
+                return
         self.running.remove(submission)
         self.sweep.terminal.say(
             f"#{job.index} can no longer be watched: {explain(error)}\n"
-            f"  it goes on; stop it with: {self.service.stop_command(training.name)}"
+            f"  resume the sweep to go on with it, or stop it with: "
+            f"{self.service.stop_command(training.name)}"
         )
+
+    def _say_once(self, text: str) -> None:
+        if text != self._said:
+            self.sweep.terminal.say(text)
+        self._said = text
 
     def _ended(self, submission: Submission, training: TrainingJob) -> bool:
         if self._may_try_again(submission, training):
@@ -126,7 +158,7 @@ class Watch:
         result = collect.ending(self.sweep.result(job), training, settings.max_runtime)
         self._import(submission, training)
         self._end(submission, result)
-        if settings.warm_pool and not training.spot and training.state is State.finished:
+        if settings.warm_pool and not training.spot:
             self._warm.append(submission)
         if submission.follower and not submission.follower.complete:
             drain = min(LOG_DRAIN, 20 * settings.poll_seconds)
@@ -153,10 +185,12 @@ class Watch:
             self.sweep.terminal.say(f"#{job.index}: MLflow did not take the metrics: {error}")
 
     def _end(self, submission: Submission, result: Result) -> None:
-        assert submission.training is not None
+        job, training = submission.job, submission.training
+        assert training is not None
         self.running.remove(submission)
-        submission.job.remote = submission.training.entry()
-        self.sweep.ended(submission.job, result)
+        job.remote = training.entry()
+        result.cost = None if training.cost is None else job.spent + training.cost
+        self.sweep.ended(job, result)
 
     def stop_all(self) -> None:
         """Tell every running job to stop; their ends are then seen and collected as usual."""
@@ -164,6 +198,7 @@ class Watch:
             f"stopping {len(self.running)} jobs; they may save for up to two minutes "
             "(again to leave them to it)"
         )
+        self._stopping_since = self._stopping_since or time.monotonic()
         for submission in self.running:
             assert submission.training is not None
             submission.due = 0.0
@@ -175,6 +210,10 @@ class Watch:
                     f"#{submission.job.index} could not be stopped: {explain(error)}; stop it "
                     f"with: {self.service.stop_command(name)}"
                 )
+
+    def stops_too_long(self) -> bool:
+        since = self._stopping_since
+        return bool(self.running) and since is not None and time.monotonic() - since > LONGEST_STOP
 
     def name_running(self, why: str) -> None:
         """The jobs that outlive the launcher, each with the command that stops it."""
@@ -188,15 +227,29 @@ class Watch:
                 f"{why}; resume the sweep to collect them, or stop them with:\n" + "\n".join(lines)
             )
 
-    def name_warm(self) -> None:
-        """Instances that wait for the next job are billed like running ones."""
+    def give_back(self) -> None:
+        """Instances kept warm are billed like running ones: none waits for no job."""
+        for submission in self._warm:
+            job, training = submission.job, submission.training
+            assert training is not None
+            try:
+                described = self.service.describe(training.name)
+                if described is not None:
+                    training.update(described, self.service.now())
+                if training.kept_warm:
+                    self.service.release(training.name)
+            except aws_errors() as error:
+                self.sweep.terminal.say(
+                    f"the warm instance of #{job.index} could not be given back and is billed for "
+                    f"{submission.settings.warm_pool / 60:.0f} minutes: {explain(error)}\n"
+                    f"  try again: rlvr jobs stop {self.sweep.directory}"
+                )
+            training.kept_warm = False
+            job.remote = training.entry()
+            collect.complete_result(job.directory, training, job.spent)
         if self._warm:
-            minutes = max(submission.settings.warm_pool for submission in self._warm) / 60
-            self.sweep.terminal.say(
-                f"up to {min(len(self._warm), self._warm[0].settings.n_jobs)} instances are kept "
-                f"warm, and billed, for {minutes:.0f} minutes: the next jobs start on them at "
-                f"once. Give them back with: rlvr jobs stop {self.sweep.directory}"
-            )
+            self.sweep.record.save(self.sweep.directory)
+        self._warm = []
 
 
 def _next(submission: Submission) -> float:

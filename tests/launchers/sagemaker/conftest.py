@@ -5,6 +5,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from hydra.conf import HydraConf, JobConf
 from moto import mock_aws
 from omegaconf import OmegaConf
 
@@ -42,8 +43,9 @@ def submission(tmp_path) -> Callable[..., Submission]:
     def make(index: int = 0, config: dict | None = None, **settings) -> Submission:
         config = {"launcher": {"role": ROLE, **settings}, **(config or {})}
         job = Job(index, f"shots={index}", f"{index:064x}", [f"shots={index}"], str(index))
-        hydra = {"hydra": {"job": {"name": "train", "env_set": {}}}}
-        job.config, job.directory = OmegaConf.create(hydra | config), tmp_path / str(index)
+        hydra = OmegaConf.structured(HydraConf(job=JobConf(name="train")))
+        job.config = OmegaConf.create({"hydra": hydra, **config})
+        job.directory = tmp_path / str(index)
         job.directory.mkdir()
         (job.directory / "config.yaml").write_text(f"shots: {index}\n")
         return Submission(job, Settings.read(config["launcher"]), config)

@@ -66,3 +66,29 @@ def test_a_new_follower_writes_the_file_anew(logs, tmp_path):
         follower = LogFollower(Service("us-east-1"), "job", tmp_path / "train.log")
         follower.poll()
     assert text(follower) == ["[rlvr] ---- algo-1, start 1", "a"]
+
+
+class Pages:
+    """CloudWatch as it documents itself: a page may be empty though more follow."""
+
+    def __init__(self, *pages):
+        self.pages = pages
+
+    def get_log_events(self, **asked):
+        number = int(asked.get("nextToken", 0))
+        events = self.pages[number] if number < len(self.pages) else []
+        following = min(number + 1, len(self.pages))
+        return {"events": [{"message": m} for m in events], "nextForwardToken": str(following)}
+
+
+def test_an_empty_page_is_not_the_end(tmp_path, monkeypatch):
+    service = Service("us-east-1")
+    service.__dict__["logs"] = Pages(["a"], [], [], ["b"], [])
+    follower = LogFollower(service, "job", tmp_path / "train.log")
+    monkeypatch.setattr(follower, "_streams", lambda: ["job/algo-1-1"])
+    assert follower.poll() == 3
+    assert text(follower) == ["[rlvr] ---- algo-1, start 1", "a", "b"]
+    assert follower.poll() == 0
+    service.__dict__["logs"].pages += (["c"],)
+    follower.poll()
+    assert text(follower)[-1] == "c"

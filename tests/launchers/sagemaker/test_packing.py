@@ -1,13 +1,11 @@
-import importlib.metadata
 import io
-import sys
+import subprocess
 import tarfile
 
 import pytest
 
 from rlvr.errors import UserError
-from rlvr.launchers.sagemaker.packing import pack, requirements
-from rlvr.launchers.sagemaker.settings import Settings
+from rlvr.launchers.sagemaker.packing import pack
 from rlvr.paths import PROJECT
 
 TOKEN = "hf_" + "a1B2" * 9
@@ -27,9 +25,16 @@ def write(root, **files):
 
 @pytest.fixture
 def project(tmp_path):
+    """A clone, with two files that git does not know yet."""
     root = tmp_path / "project"
     write(root, pkg__a_DOT_py="a = 1", pkg__data__b_DOT_py="b = 2", train_DOT_py="")
+    git(root, "init", "-q")
+    git(root, "add", "train.py")
     return root
+
+
+def git(root, *arguments):
+    subprocess.run(["git", "-C", str(root), *arguments], check=True)
 
 
 def test_the_same_files_give_the_same_bytes(project):
@@ -41,15 +46,29 @@ def test_the_same_files_give_the_same_bytes(project):
     assert pack(project).digest != first.digest
 
 
-def test_what_jobs_must_not_get_stays_here(project, tmp_path):
-    outside = tmp_path / "outside.py"
-    outside.write_text("secret = 1")
-    (project / "pkg" / "link.py").symlink_to(outside)
-    (project / "up.py").symlink_to("../outside.py")
+def test_what_git_ignores_stays_here(project, tmp_path):
+    """Of the clone, of a folder, of the user, and links to what is ignored or elsewhere."""
+    (project / ".gitignore").write_text("notes/\n*.local.yaml\n")
+    write(project, pkg___DOT_gitignore="mine.py")
+    (project / ".git/info/exclude").write_text("scratch.py\n")
+    for name in "notes/a.py conf/x.local.yaml pkg/mine.py scratch.py pkg/sub/notes/b.py".split():
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(TOKEN)
+    (tmp_path / "outside.py").write_text(TOKEN)
+    (project / "pkg/link.py").symlink_to(tmp_path / "outside.py")
+    (project / "pkg/inside.py").symlink_to("mine.py")
+    (project / "pkg/good.py").symlink_to("a.py")
+    (project / "gone.py").write_text("")
+    git(project, "add", "gone.py")
+    (project / "gone.py").unlink()
+    assert names(pack(project)) == ["pkg/a.py", "pkg/data/b.py", "pkg/good.py", "train.py"]
+
+
+def test_what_no_job_needs_stays_here(project):
     for name in (
-        ".git/config .venv/x.py outputs/run/model.bin data/train.jsonl tests/test_a.py .env "
-        "conf/local/default.yaml pkg/.env.prod pkg/__pycache__/a.pyc mlruns/0 id_rsa key.pem "
-        ".aws/credentials pkg/credentials.json my_secrets.yaml .netrc shared/x"
+        "data/train.jsonl tests/test_a.py docs/a.md conf/local/default.yaml mlruns/0 outputs/x "
+        "pkg/__pycache__/a.pyc shared/x"
     ).split():
         path = project / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,16 +76,59 @@ def test_what_jobs_must_not_get_stays_here(project, tmp_path):
     assert names(pack(project)) == ["pkg/a.py", "pkg/data/b.py", "train.py"]
 
 
+def test_outputs_inside_the_clone_stay_here(project, monkeypatch):
+    monkeypatch.setenv("RLVR_OUTPUT_DIR", str(project / "results"))
+    write(project, results__run__result_DOT_json="{}")
+    assert "results/run/result.json" not in names(pack(project))
+
+
+def test_what_goes_up_is_shown(project):
+    told = pack(project).describe()
+    assert told.startswith("code: 3 files, 0.00 MB packed (")
+    assert told.splitlines()[0].endswith("): pkg/ 2, train.py")
+    assert told.splitlines()[1] == "  not yet in git, but not ignored: pkg/a.py, pkg/data/b.py"
+
+
+def test_a_copy_without_git_packs_its_known_parts(tmp_path):
+    root = tmp_path / "copy"
+    write(root, rlvr__a_DOT_py="", conf__b_DOT_yaml="", train_DOT_py="", mine_DOT_ini="x=1")
+    write(root, rlvr___DOT_env="HF_TOKEN=x", notes__c_DOT_txt=TOKEN)
+    packed = pack(root)
+    assert names(packed) == ["conf/b.yaml", "rlvr/a.py", "train.py"]
+    assert packed.untracked == ()
+
+
+def test_an_installation_inside_an_ignored_environment(project):
+    """site-packages of a clone's own .venv: only what is ours, whatever lies beside it."""
+    (project / ".gitignore").write_text(".venv/\n")
+    packages = project / ".venv/lib/site-packages"
+    write(packages, rlvr__a_DOT_py="", hydra_plugins__rlvr_launchers__x_DOT_py="", six_DOT_py="")
+    write(packages, hydra_plugins__other__y_DOT_py="")
+    assert names(pack(packages)) == ["hydra_plugins/rlvr_launchers/x.py", "rlvr/a.py"]
+
+
+def test_git_that_does_not_answer_is_no_reason_to_guess(project, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UserError, match=r"git cannot say which files of .* are code"):
+        pack(project)
+
+
 def test_a_secret_in_a_packed_file_is_an_error_that_names_the_line(project):
     write(project, pkg__hub_DOT_py=f"import os\n\ntoken = '{TOKEN}'\n")
-    with pytest.raises(UserError, match=r"pkg/hub\.py:3: hf_a1B") as caught:
+    with pytest.raises(UserError, match=r"pkg/hub\.py:3: a Hugging Face token") as caught:
         pack(project)
-    assert TOKEN not in str(caught.value)
-    assert names(pack(project, exclude=["/pkg/hub.py"])) == [
-        "pkg/a.py",
-        "pkg/data/b.py",
-        "train.py",
-    ]
+    assert TOKEN[:6] not in str(caught.value)
+    assert "launcher.exclude" in str(caught.value)
+    without = ["pkg/a.py", "pkg/data/b.py", "train.py"]
+    assert names(pack(project, exclude=["/pkg/hub.py"])) == without
+    (project / ".gitignore").write_text("hub.py\n")
+    assert names(pack(project)) == without
+
+
+def test_requirements_with_a_password_are_refused(project):
+    index = "--index-url https://me:hunter22@pypi.example.org/simple\n"
+    with pytest.raises(UserError, match=r"requirements\.txt:1: a password in a URL"):
+        pack(project, extra={"requirements.txt": index})
 
 
 def test_a_large_tree_is_an_error_that_names_the_largest_files(project):
@@ -77,9 +139,7 @@ def test_a_large_tree_is_an_error_that_names_the_largest_files(project):
 
 
 def test_extra_files_are_added(project):
-    archive = pack(project, extra={"requirements.txt": "a==1\n"})
-    assert "requirements.txt" in names(archive)
-    assert archive.describe().startswith("code: 4 files, 0.00 MB packed (")
+    assert "requirements.txt" in names(pack(project, extra={"requirements.txt": "a==1\n"}))
 
 
 def test_this_project_packs_whole_and_small():
@@ -94,27 +154,3 @@ def test_this_project_packs_whole_and_small():
     assert "rlvr/data/prompts.py" in packed, "a folder named data is only left out at the root"
     assert not [name for name in packed if name.startswith(("tests/", ".git/", ".venv/"))]
     assert len(archive.data) < 5_000_000
-
-
-def settings(**changes):
-    return Settings.read({"role": "arn:aws:iam::123456789012:role/x", **changes})
-
-
-def test_requirements_are_what_is_installed_here_without_what_jobs_do_not_need():
-    text = requirements(settings(extra_requirements=["a==1"]), tracked=False, deepspeed=False)
-    pinned = dict(line.split("==") for line in text.splitlines())
-    assert pinned["trl"] == importlib.metadata.version("trl")
-    assert pinned["a"] == "1"
-    assert not {"torch", "sagemaker", "mlflow", "deepspeed"} & set(pinned)
-    tracked = requirements(settings(), tracked=True, deepspeed=False)
-    assert "mlflow==" in tracked
-    assert "deepspeed" not in tracked
-    if sys.platform == "linux":
-        assert "deepspeed==" in requirements(settings(), tracked=False, deepspeed=True)
-
-
-def test_requirements_of_ones_own_or_none(tmp_path):
-    file = tmp_path / "mine.txt"
-    file.write_text("b==2\n")
-    assert requirements(settings(requirements=str(file)), tracked=True, deepspeed=True) == "b==2\n"
-    assert requirements(settings(requirements=None), tracked=True, deepspeed=True) is None

@@ -5,7 +5,6 @@ import yaml
 
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker import payload
-from rlvr.launchers.sagemaker.storage import Storage
 
 
 @pytest.fixture
@@ -25,8 +24,10 @@ def job(tmp_path):
 def contents(directory, module="rlvr.worker", *, tracked=False):
     """The job's config as it is shipped, its other files, and the sources of its channels."""
     answers = {"bucket": "b", "prefix": "rlvr/evaluations", "kms_key": None}
-    files, sources = payload.contents(directory, module, tracked=tracked, answers=answers)
+    files = payload.files(directory, module, tracked=tracked, answers=answers)
     assert json.loads(files["job.json"])["answers"] == answers
+    written = directory / "config.yaml"
+    sources = payload.sources(yaml.safe_load(written.read_text()) if written.is_file() else {})
     return yaml.safe_load(files.get("config.yaml", "{}")), files, sources
 
 
@@ -101,21 +102,3 @@ def test_a_pickled_task_runs_at_its_own_path(tmp_path):
 )
 def test_which_stores_a_job_can_reach(uri, expected):
     assert payload.reachable(uri) is expected
-
-
-def test_data_is_uploaded_once_per_content(job, storage, tmp_path):
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "train.jsonl").write_text("1")
-    directory = job(dataset={"path": str(data)})
-    again = Storage(storage.client, "bucket", "rlvr")
-    first, second = (
-        payload.upload(directory, "m", used, f"sweeps/{i}", tracked=False)
-        for i, used in enumerate((storage, again))
-    )
-    assert first["dataset"] == second["dataset"]
-    assert first["job"] != second["job"]
-    assert storage.uploads == again.uploads + 2, "the file and its marker"
-    (data / "train.jsonl").write_text("2")
-    changed = payload.upload(directory, "m", again, "sweeps/2", tracked=False)
-    assert changed["dataset"] != first["dataset"]

@@ -16,8 +16,12 @@ def builder(storage):
 
 
 def build(builder, submission, **environment):
+    """Built as before every submission, and uploaded."""
     training = builder.training_job(submission)
-    return builder.build(submission, training, "rlvr.worker", environment), training
+    made = builder.build(submission, training, environment)
+    builder.upload_shared(submission)
+    builder.upload_own(submission, training, "rlvr.worker")
+    return made, training
 
 
 def channels(request):
@@ -33,7 +37,7 @@ def test_the_request(builder, submission):
     assert training.job_key == "rlvr/sweeps/sweep-1/003-00000000"
     assert made["RoleArn"] == job.settings.role
     assert made["AlgorithmSpecification"]["ContainerEntrypoint"] == ["/bin/bash"]
-    assert "pytorch-training:" in made["AlgorithmSpecification"]["TrainingImage"]
+    assert "/pytorch" in made["AlgorithmSpecification"]["TrainingImage"]
     assert training.image == made["AlgorithmSpecification"]["TrainingImage"]
     uris = channels(made)
     assert set(uris) == {"sm_drivers", "code", "job"}
@@ -68,7 +72,7 @@ def test_what_jobs_share_is_made_and_uploaded_once(builder, submission, monkeypa
     assert builder.storage.uploads == uploads + 2, "config.yaml and job.json"
     storage = Storage(builder.storage.client, "bucket", "rlvr")
     again = RequestBuilder(builder.service, storage, "sweep-2")
-    again.pack(submission(2, requirements=None))
+    again.upload_shared(submission(2, requirements=None))
     assert storage.uploads == 0, "the archive is there already"
 
 
@@ -78,11 +82,11 @@ def test_each_kind_of_job_gets_the_code_it_asks_for(builder, submission):
         submission(i, {"trainer": {"distributed": distributed}})
         for i, distributed in enumerate(("none", "zero3"))
     )
-    archives = [builder.pack(job) for job in (plain, zero3)]
+    archives = [builder.code(job) for job in (plain, zero3)]
     assert archives[0].digest != archives[1].digest
-    assert builder.pack(plain) is builder.pack(zero3) is None
+    assert builder.code(plain) is archives[0]
     excluding = submission(2, exclude=["/conf"])
-    assert builder.pack(excluding).files < archives[0].files
+    assert {*builder.code(excluding).files} < {*archives[0].files}
 
 
 def test_jobs_of_one_config_share_their_checkpoints(builder, submission):
@@ -122,6 +126,7 @@ def test_spot_network_and_keys(builder, submission):
             encrypt_traffic=True,
             kms_key="alias/out",
             volume_kms_key="alias/disk",
+            instance_type="ml.m5.xlarge",
             requirements=None,
         ),
     )
@@ -159,3 +164,79 @@ def test_a_full_request_fits_the_client(builder, submission):
     made, training = build(builder, submission(requirements=None))
     client = boto3.client("sagemaker", region_name="us-east-1")
     assert client.create_training_job(**made)["TrainingJobArn"].endswith(training.name)
+
+
+def check(builder, *submissions):
+    """What is said before anything is uploaded."""
+    with pytest.raises(UserError) as caught:
+        builder.check(submissions)
+    assert builder.storage.uploads == 0
+    assert not list(builder.storage.walk(""))
+    return str(caught.value)
+
+
+def test_every_request_of_a_sweep_is_checked_before_the_first_upload(builder, submission):
+    good, typed, disk = (
+        submission(0, requirements=None),
+        submission(1, requirements=None, instance_type="ml.g6.2xlage"),
+        submission(2, requirements=None, volume_kms_key="alias/disk"),
+    )
+    said = check(builder, good, typed, disk)
+    assert "job #1 shots=1: launcher.instance_type=ml.g6.2xlage: SageMaker has no such type" in said
+    assert "did you mean ml.g6.2xlarge" in said
+    assert "job #2 shots=2: launcher.volume_kms_key: ml.g6.2xlarge keeps its data on disks" in said
+    builder.check([good])
+
+
+def test_fallbacks_are_checked_too(builder, submission):
+    fallbacks = ["ml.m5.xlarge", "ml.nothing.large"]
+    said = check(builder, submission(requirements=None, fallback_instance_types=fallbacks))
+    assert "ml.nothing.large" in said
+
+
+def test_local_files_are_checked_too(builder, submission, tmp_path):
+    gone = submission(0, {"dataset": {"path": "./nothing"}}, requirements=None)
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "train.jsonl").write_text("{}")
+    (data / ".env").write_text("HF_TOKEN=x")
+    secret = submission(1, {"dataset": {"path": str(data)}}, requirements=None)
+    said = check(builder, gone, secret)
+    assert "./nothing: no such file" in said
+    assert ".env: a file of this name usually holds secrets" in said
+    (data / ".env").unlink()
+    (data / "train.jsonl").write_text('{"text": "hf_' + "a1" * 15 + '"}')
+    again = RequestBuilder(builder.service, builder.storage)
+    assert "train.jsonl:1: a Hugging Face token" in check(again, secret)
+
+
+@pytest.mark.parametrize("where", ["env_set", "tags"])
+def test_no_secret_is_in_any_request(builder, submission, where):
+    """From wherever it comes: Hydra's own settings are no settings of ours."""
+    job = submission(requirements=None)
+    if where == "env_set":
+        job.job.config.hydra.job.env_set = {"WANDB_API_KEY": "0123456789"}
+    else:
+        job.job.overrides.append("x=hf_" + "a1" * 15)
+    said = check(builder, job)
+    assert "holds a password or token" in said
+    assert "0123456789" not in said
+    assert "a1a1" not in said
+
+
+def test_data_is_read_and_uploaded_once_for_all_jobs(builder, submission, tmp_path, monkeypatch):
+    """Not again for each job, while running ones wait to be looked at."""
+    weights = tmp_path / "model"
+    weights.mkdir()
+    (weights / "model.safetensors").write_bytes(b"0" * 1000)
+    jobs = [submission(i, {"model": {"path": str(weights)}}, requirements=None) for i in range(3)]
+    builder.check(jobs)
+    for job in jobs:
+        builder.upload_shared(job)
+    uploads = builder.storage.uploads
+    (weights / "model.safetensors").unlink()  # who reads it again fails
+    made = [build(builder, job)[0] for job in jobs]
+    assert builder.storage.uploads == uploads + 6, "config.yaml and job.json of each job"
+    assert len({channels(request)["model"] for request in made}) == 1
+    key = channels(made[0])["model"].removeprefix("s3://bucket/")
+    assert builder.storage.get(f"{key}model.safetensors") == b"0" * 1000

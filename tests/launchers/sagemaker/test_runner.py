@@ -4,6 +4,7 @@ import io
 import itertools
 import os
 import pty
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker import runner as runner_module
 from rlvr.launchers.sagemaker.runner import SageMakerRunner
+from rlvr.launchers.sagemaker.service import Service
 from rlvr.manifest import Job
 from rlvr.states import State
 from rlvr.sweep.interrupts import Interrupts
@@ -18,33 +20,80 @@ from rlvr.sweep.interrupts import Interrupts
 SETTINGS = {"role": "arn:aws:iam::123456789012:role/x", "region": "us-east-1", "bucket": "mine"}
 
 
+@pytest.fixture
+def prepare(submission, sweep):
+    """Prepare a sweep whose jobs have these settings."""
+    counted = itertools.count()
+
+    def prepare(runner, *every, config=None):
+        made = [submission(next(counted), config, requirements=None) for _ in every]
+        for one, settings in zip(made, every, strict=True):
+            one.job.config.launcher = {**SETTINGS, "requirements": None, **settings}
+        runner.prepare(every[0], [one.job for one in made], sweep)
+
+    return prepare
+
+
 @pytest.mark.usefixtures("aws")
-def test_prepare_checks_the_bucket():
+def test_prepare_checks_the_bucket(prepare):
     runner = SageMakerRunner()
     with pytest.raises(UserError, match=r"bucket mine: 404: Not Found \(create it"):
-        runner.prepare(SETTINGS, 1)
+        prepare(runner, SETTINGS)
     runner.service.s3.create_bucket(Bucket="mine")
-    runner.prepare(SETTINGS, 1)
+    prepare(runner, SETTINGS)
     runner.service.s3.create_bucket(Bucket="sagemaker-us-east-1-123456789012")
-    runner.prepare(SETTINGS | {"bucket": None}, 1)
-    assert runner.storage.bucket == "sagemaker-us-east-1-123456789012"
+    prepare(runner, {"bucket": None})
+    assert runner.builder.storage.bucket == "sagemaker-us-east-1-123456789012"
 
 
-def test_prepare_without_region_or_credentials(monkeypatch, tmp_path):
+def test_prepare_without_region_or_credentials(prepare, monkeypatch, tmp_path):
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(UserError, match="no AWS region"):
-        SageMakerRunner().prepare(SETTINGS | {"region": None}, 1)
+        prepare(SageMakerRunner(), {"region": None})
     with pytest.raises(UserError, match="no AWS credentials: run `aws configure`"):
-        SageMakerRunner().prepare(SETTINGS, 1)
+        prepare(SageMakerRunner(), SETTINGS)
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     runner = SageMakerRunner()
     with pytest.raises(UserError, match="credentials"):
-        runner.prepare(SETTINGS | {"region": None}, 1)
+        prepare(runner, {"region": None})
     assert runner.service.region == "eu-west-1"
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_mistyped_region_is_a_message(prepare):
+    with pytest.raises(UserError, match=r"launcher\.region=us-eest-1: .* did you mean .*us-east-1"):
+        prepare(SageMakerRunner(), {"region": "us-eest-1"})
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("region", ["us-east-1", "eu-west-1"]),
+        ("bucket", ["a", "b"]),
+        ("prefix", ["a", "b"]),
+        ("n_jobs", [1, 2]),
+        ("max_cost", [1, 200]),
+    ],
+)
+def test_what_holds_for_a_sweep_cannot_be_swept(prepare, key, values):
+    message = rf"launcher\.{key} holds for a whole sweep and cannot be swept \({values[0]}"
+    with pytest.raises(UserError, match=message):
+        prepare(SageMakerRunner(), *({key: value} for value in values))
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_sweep_that_may_cost_too_much_is_refused(prepare):
+    eight = [{"max_cost": 20, "bucket": "mine"}] * 8
+    with pytest.raises(UserError, match=r"may cost \$49\.21, more than launcher\.max_cost=20"):
+        prepare(SageMakerRunner(), *eight)
+    with pytest.raises(UserError, match=r"the price of ml\.c7i\.large .* is not known"):
+        prepare(SageMakerRunner(), {"max_cost": 20, "instance_type": "ml.c7i.large"})
+    with pytest.raises(UserError, match="bucket mine"):  # the next thing to be checked
+        prepare(SageMakerRunner(), *eight[:3])
 
 
 @pytest.mark.parametrize(
@@ -61,9 +110,31 @@ def test_prepare_without_region_or_credentials(monkeypatch, tmp_path):
 def test_which_jobs_a_resumed_sweep_waits_for(monkeypatch, training, statuses, attachable):
     runner, left = SageMakerRunner(), list(statuses)
     monkeypatch.setattr("time.sleep", lambda _: None)
-    monkeypatch.setattr(runner, "_status", lambda name: left.pop(0))
+    runner.service = Service("us-east-1")
+    monkeypatch.setattr(runner, "_status", lambda training: left.pop(0))
     job = Job(0, "a", "h", [], "0", State.running, remote=training().entry())
     assert runner.attachable(job) is attachable
+
+
+def test_a_job_of_another_region_is_not_taken_for_lost(training):
+    runner = SageMakerRunner()
+    runner.service = Service("eu-west-1")
+    job = Job(0, "a", "h", [], "0", State.running, remote=training().entry())
+    with pytest.raises(UserError, match=r"resume the sweep with launcher\.region=us-east-1"):
+        runner.attachable(job)
+
+
+def test_what_an_unwatched_job_has_cost_is_kept(training, monkeypatch):
+    """It went on after its controller had died, and runs again."""
+    runner = SageMakerRunner()
+    runner.service = Service("us-east-1")
+    start = datetime(2030, 1, 1, tzinfo=UTC)
+    described = {"TrainingJobStatus": "Failed", "SecondaryStatus": "Failed"}
+    described |= {"TrainingStartTime": start, "BillableTimeInSeconds": 3600}
+    monkeypatch.setattr(runner.service, "describe", lambda name: described)
+    job = Job(0, "a", "h", [], "0", State.running, remote=training(cost=0.01).entry())
+    assert not runner.attachable(job)
+    assert job.remote["cost"] == pytest.approx(1.127)
 
 
 class Jobs:
@@ -93,6 +164,12 @@ class Jobs:
 
     def drain(self):
         pass
+
+    def give_back(self):
+        self.given_back = True
+
+    def stops_too_long(self):
+        return False
 
     def stop_all(self):
         self.did.append("stopped")

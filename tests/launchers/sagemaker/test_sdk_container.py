@@ -1,9 +1,11 @@
 """What the real SDK makes for the container, and how often it is asked."""
 
+import importlib.metadata
 import json
 
 import pytest
 
+from rlvr.errors import UserError
 from rlvr.launchers.sagemaker import sdk_container
 from rlvr.launchers.sagemaker.sdk_container import resolve_image
 from rlvr.launchers.sagemaker.service import Service
@@ -26,7 +28,7 @@ def test_its_script_ends_in_our_bootstrap(container):
     made = container()
     assert made.algorithm["ContainerEntrypoint"] == ["/bin/bash"]
     assert "sm_train.sh" in made.algorithm["ContainerArguments"][-1]
-    assert "pytorch-training:" in made.algorithm["TrainingImage"]
+    assert "/pytorch" in made.algorithm["TrainingImage"]
     script = made.drivers["sm_train.sh"]
     assert "exec $SM_PYTHON_CMD -m rlvr.launchers.sagemaker.bootstrap" in script
     assert "tar -xzf code.tar.gz" in script
@@ -43,12 +45,39 @@ def test_only_what_it_depends_on_asks_the_sdk_again(container, monkeypatch):
 
 
 def test_the_sdk_leaves_nothing_in_the_account(container, storage, monkeypatch, tmp_path):
-    """It would make a bucket of its own, and upload the driver files for every job."""
+    """It would make buckets, ours included, and upload the driver files for every job."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     container()
-    buckets = storage.client.list_buckets()["Buckets"]
-    assert [bucket["Name"] for bucket in buckets] == ["bucket"]
-    assert list(storage.walk("")) == []
+    storage.client.delete_bucket(Bucket="bucket")
+    container(image="mine:2")
+    assert storage.client.list_buckets()["Buckets"] == []
+
+
+@pytest.mark.parametrize(
+    ("torch", "image"),
+    [
+        ("2.9.1", "pytorch-training:2.9.0-gpu-py312"),
+        ("2.10.0+cu128", "pytorch-training:2.10.0-gpu-py313"),
+        ("2.13.0+cpu", "pytorch:2.13-cu133-amzn2023-sagemaker"),
+        ("2.99.0", "pytorch:2.14-cu133-amzn2023-sagemaker"),
+        ("2.5.0", "pytorch-training:2.9.0-gpu-py312"),
+    ],
+)
+def test_the_image_is_nearest_to_the_torch_that_is_here(monkeypatch, torch, image):
+    version = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: torch if name == "torch" else version(name)
+    )
+    assert resolve_image("auto", "us-east-1", "ml.g6.xlarge").endswith(f"/{image}")
+
+
+def test_processors_have_an_image_too():
+    assert "cpu" in resolve_image("auto", "us-east-1", "ml.m5.xlarge")
+
+
+def test_without_an_image_one_is_asked_for():
+    with pytest.raises(UserError, match=r"knows no PyTorch image .* launcher\.image=URI"):
+        resolve_image("auto", "mars-north-1", "ml.g6.xlarge")
 
 
 def test_an_image_of_ones_own_is_taken_as_it_is():

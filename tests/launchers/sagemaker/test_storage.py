@@ -5,21 +5,45 @@ import pytest
 from botocore.exceptions import ClientError
 
 from rlvr.errors import UserError
-from rlvr.launchers.sagemaker.storage import Storage, content_digest, read_tree
+from rlvr.launchers.sagemaker.storage import Storage, Tree
 
 
-def test_put_once_leaves_a_marker_after_the_files(storage, monkeypatch):
-    contents = {"a": b"1", "sub/b": b"2"}
-    uri = storage.put_once("code", contents)
-    digest = content_digest(contents)[:32]
-    assert uri == f"s3://bucket/rlvr/code/{digest}/"
+def test_put_once_leaves_a_marker_after_the_files(storage, tmp_path):
+    (tmp_path / "b").write_bytes(b"2")
+    tree = Tree.of({"a": b"1", "sub/b": tmp_path / "b"})
+    storage.put_once("code", tree)
+    assert storage.place("code", tree) == f"s3://bucket/rlvr/code/{tree.digest}/"
     keys = [key for key, _ in storage.walk("rlvr/code/")]
-    assert keys == [f"rlvr/code/{digest}.complete"] + [
-        f"rlvr/code/{digest}/{name}" for name in ("a", "sub/b")
+    assert keys == [f"rlvr/code/{tree.digest}.complete"] + [
+        f"rlvr/code/{tree.digest}/{name}" for name in ("a", "sub/b")
     ]
+    assert storage.get(f"rlvr/code/{tree.digest}/sub/b") == b"2"
     again = Storage(storage.client, "bucket", "rlvr")
-    assert again.put_once("code", contents) == uri
-    assert again.uploads == 0
+    again.put_once("code", Tree.of({"a": b"1", "sub/b": b"2"}))
+    assert again.uploads == 0, "on disk or in memory, it is the same"
+
+
+def test_a_tree_is_named_by_names_and_contents(tmp_path):
+    (tmp_path / "a").write_bytes(b"1")
+    first = Tree.at(tmp_path)
+    assert first.digest == Tree.at(tmp_path / "a").digest == Tree.of({"a": b"1"}).digest
+    assert first.digest != Tree.of({"b": b"1"}).digest != Tree.of({"a": b"2"}).digest
+    with pytest.raises(UserError, match="no files"):
+        Tree.at(tmp_path / "nothing")
+
+
+def test_a_large_file_goes_up_in_parts(storage, tmp_path, monkeypatch):
+    """One `put_object` takes 5 GB at most, and needs it all in memory."""
+    parts = []
+    upload_part = storage.client.upload_part
+    counted = lambda **given: parts.append(given["PartNumber"]) or upload_part(**given)  # noqa: E731
+    monkeypatch.setattr(storage.client, "upload_part", counted)
+    weights = tmp_path / "model.safetensors"
+    with weights.open("wb") as file:
+        file.truncate(20_000_000)
+    storage.put("weights", weights)
+    assert sorted(parts) == [1, 2, 3]
+    assert dict(storage.walk("weights")) == {"weights": 20_000_000}
 
 
 def test_an_upload_that_was_cut_off_is_done_again(storage, monkeypatch):
@@ -30,17 +54,18 @@ def test_an_upload_that_was_cut_off_is_done_again(storage, monkeypatch):
             raise ClientError({"Error": {"Code": "SlowDown", "Message": ""}}, "PutObject")
         return put(**kwargs)
 
+    tree = Tree.of({"a": b"1", "b": b"2"})
     monkeypatch.setattr(storage.client, "put_object", fail_at_b)
     with pytest.raises(ClientError):
-        storage.put_once("code", {"a": b"1", "b": b"2"})
+        storage.put_once("code", tree)
     monkeypatch.setattr(storage.client, "put_object", put)
-    uri = storage.put_once("code", {"a": b"1", "b": b"2"})
-    assert storage.get(uri.removeprefix("s3://bucket/") + "b") == b"2"
+    storage.put_once("code", tree)
+    assert storage.get(f"rlvr/code/{tree.digest}/b") == b"2"
 
 
 def test_a_dry_storage_uploads_nothing():
     dry = Storage(None, "bucket", "rlvr", dry=True)
-    assert dry.put_once("code", {"a": b"1"}).startswith("s3://bucket/rlvr/code/")
+    dry.put_once("code", Tree.of({"a": b"1"}))
     assert dry.uploads == 0
 
 
@@ -79,10 +104,8 @@ def test_an_archive_cannot_write_elsewhere(storage, tmp_path):
     assert not (tmp_path / "evil").exists()
 
 
-def test_missing_objects_and_empty_folders(storage, tmp_path):
+def test_missing_objects(storage):
     assert storage.get("nothing") is None
-    with pytest.raises(UserError, match="no files"):
-        read_tree(tmp_path)
 
 
 def test_delete(storage):

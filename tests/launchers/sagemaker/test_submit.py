@@ -7,8 +7,10 @@ from botocore.exceptions import ClientError
 
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker import submit
+from rlvr.launchers.sagemaker.request import RequestBuilder
 from rlvr.launchers.sagemaker.service import Service
 from rlvr.launchers.sagemaker.submit import Queue
+from rlvr.states import State
 
 
 def error(code: str, message: str = "text", status: int = 400) -> ClientError:
@@ -25,7 +27,7 @@ LOST = error("InternalFailure", status=500)
 @pytest.fixture
 def queue(sweep, storage, submission, monkeypatch):
     """Two jobs wait; `queue.answers` are the next of the service, after them it takes all."""
-    made = Queue(sweep, Service.connect("us-east-1"), storage)
+    made = Queue(sweep, RequestBuilder(Service.connect("us-east-1"), storage, "sweep-1"))
     made.answers, made.requests = [], []
     client = made.service.sagemaker
 
@@ -155,7 +157,8 @@ def test_the_code_is_uploaded_once_and_the_highest_cost_said(queue, storage, swe
     queue.prepare()
     assert len([key for key, _ in storage.walk("rlvr/code/")]) == 2, "an archive and its marker"
     assert [line for line in sweep.said if line.startswith("code: ")] == sweep.said[:1]
-    assert "2 jobs on ml.g6.2xlarge; at most $12.2" in sweep.said[1]
+    assert "2 jobs on ml.g6.2xlarge; at most $12.30, if all run to max_runtime" in sweep.said[1]
+    assert "prices of 2025 (from memory" in sweep.said[1]
     queue.waiting[0].settings.instance_type = "ml.unheard.of"
     queue.prepare()
     assert "at most price unknown" in sweep.said[-1]
@@ -170,16 +173,80 @@ def test_a_failed_upload_starts_nothing(queue, storage, monkeypatch):
         queue.prepare()
 
 
-def test_spot_without_checkpoints_is_refused(queue, submission):
-    with pytest.raises(UserError, match=r"job #2 shots=2: .*trainer\.save_minutes"):
-        queue.add(submission(2, {"trainer": {"save_steps": None}}, spot=True))
-
-
 def test_a_job_that_cannot_reach_the_store_gets_no_run(queue, sweep, storage):
     first = queue.waiting[0]
     first.job.run_id = "r1"
     assert "RLVR_RUN_ID" not in queue._environment(first)
-    sweep.record.tracking.uri = "https://mlflow.example.org"
-    reaching = Queue(sweep, queue.service, storage)
+    reaching = Queue(sweep, RequestBuilder(queue.service, storage, tracked=True))
     assert reaching._environment(first)["RLVR_RUN_ID"] == "r1"
     assert "PYTHONPATH" not in reaching._environment(first), "this machine's paths"
+
+
+def test_what_sagemaker_could_not_run_has_cost_all_the_same(queue, sweep):
+    first = submit_until_taken(queue)
+    first.training.cost, first.training.training_seconds = 1.5, 1000
+    first.capacity_failures += 1
+    queue.waiting.clear()
+    queue.again(first)
+    assert first.job.spent == 1.5
+    again = submit_until_taken(queue)
+    assert again.seconds_left == 18_000 - 1000, "its tries share the time limit"
+    assert sweep.state_on_disk().spent == 1.5
+
+
+def test_nothing_is_submitted_above_the_limit(queue, sweep):
+    """$6.15 at most for each: the second waits for what the first really costs."""
+    for waiting in queue.waiting:
+        waiting.settings.max_cost = 10
+    first = submit_until_taken(queue)
+    assert queue.submit_next(1) is None
+    assert queue.waiting, "the first may cost less than its most"
+    first.job.remote["cost"], first.job.state = 1.0, State.finished
+    assert queue.waiting[0] is submit_until_taken(queue)
+
+
+def test_the_limit_ends_the_submitting_and_says_so(queue, sweep):
+    for waiting in queue.waiting:
+        waiting.settings.max_cost = 10
+    first = submit_until_taken(queue)
+    first.job.remote["cost"], first.job.state = 6.0, State.finished
+    assert queue.submit_next(0) is None
+    assert queue.waiting == []
+    assert sweep.record.jobs[1].state == "pending", "a resumed sweep runs it"
+    assert "launcher.max_cost=10: with $6.00 spent" in sweep.said[-1]
+    assert "#1 shots=1" in sweep.said[-1]
+
+
+def test_a_service_that_is_busy_for_an_hour_is_not_waited_for(queue, sweep):
+    queue.answers = [BUSY, BUSY]
+    assert queue.submit_next(0) is None
+    queue._busy_since -= submit.PATIENCE
+    queue.an_instance_is_free()
+    assert queue.submit_next(0) is None
+    assert queue.waiting == []
+    assert [job.state for job in sweep.record.jobs] == ["pending", "pending"]
+    assert "resume the sweep for what was not submitted: #0 shots=0; #1" in sweep.said[-1]
+
+
+def test_expired_credentials_are_waited_for(queue, sweep, monkeypatch):
+    asked = []
+    monkeypatch.setattr(queue.service, "reconnect", lambda: asked.append(1))
+    queue.answers = [error("ExpiredTokenException")]
+    first = queue.waiting[0]
+    assert submit_until_taken(queue) is first
+    assert asked == [1]
+
+
+def test_a_resumed_job_is_submitted_again_with_nothing_packed(queue, storage, submission):
+    """All jobs were re-attached, so that nothing had been packed; then there was no capacity."""
+    queue.waiting.clear()
+    attached = submission(2, requirements=None, poll_seconds=0.01)
+    attached.training = queue.builder.training_job(attached)
+    attached.job.remote, attached.job.state = attached.training.entry(), State.running
+    queue.sweep.record.jobs.append(attached.job)
+    queue.prepare()
+    assert not list(storage.walk(""))
+    attached.capacity_failures += 1
+    queue.again(attached)
+    assert submit_until_taken(queue) is attached
+    assert list(storage.walk("rlvr/code/"))

@@ -3,10 +3,16 @@
 import gzip
 import hashlib
 import json
+import shutil
+import subprocess
 import time
 
+import littered
+import pytest
 from sagemaker_emulator import BUCKET
 from sagemaker_emulator.marks import EMULATED
+
+from rlvr.paths import PROJECT
 
 pytest_plugins = ["sagemaker_emulator.testing"]
 pytestmark = EMULATED
@@ -129,6 +135,57 @@ def test_no_secret_leaves_the_secrets_manager(cloud, emulator, mlflow_uri):
     assert len(places) > 30
     found = [where for where, text in places.items() for c in canaries if c in text]
     assert not found
+
+
+@pytest.fixture
+def clone(cloud, tmp_path):
+    """A clone of this project, and the sweeps started from it."""
+    root = tmp_path / "clone"
+    listed = subprocess.run(
+        ["git", "-C", str(PROJECT), "ls-files", "-co", "--exclude-standard", "rlvr", "launchers"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\n")
+    for name in filter(None, listed):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / name, root / name)
+    (root / "train.py").write_text("")
+    subprocess.run(["git", "-C", str(root), "init", "-q"], check=True)
+    cloud.environment["PYTHONPATH"] = f"{root}:{root / 'launchers'}"
+    return root
+
+
+def test_a_littered_clone_keeps_its_secrets(cloud, emulator, clone, mlflow_uri):
+    """Ignored they stay here, in every form; what is not ignored stops the sweep by its name."""
+    for name in littered.FILES:
+        path = clone / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(littered.content(name))
+    cloud.environment |= {"HF_TOKEN": littered.CANARY, "WANDB_API_KEY": littered.CANARY}
+    refused = cloud.run("steps=1", code=1)
+    assert not [name for name in littered.FILES if name not in refused], "each is named"
+    assert not emulator.requests
+    assert not emulator.uploads
+
+    (clone / ".gitignore").write_text("\n".join(f"/{name}" for name in littered.FILES) + "\n")
+    secret = cloud.run("steps=1", f"+launcher.environment.MY_PASSWORD={littered.CANARY}", code=1)
+    assert "MY_PASSWORD looks like a secret" in secret
+    assert not emulator.uploads
+    output = cloud.run("steps=1", *tracked(mlflow_uri))
+    (name,) = emulator.created
+    client = emulator.client("sagemaker")
+    places = {"refused": refused, "output": output, "requests": json.dumps(emulator.requests)}
+    places["describe"] = str(client.describe_training_job(TrainingJobName=name))
+    places["log"] = str(emulator.logged(name))
+    found = {where: text.encode() for where, text in places.items()}
+    left = [path for path in cloud.outputs.rglob("*") if path.is_file()]
+    found |= {str(p): p.read_bytes() for p in left if not p.is_relative_to(clone)}
+    found |= dict(objects(emulator))
+    unpacked = {n: gzip.decompress(b) if n.endswith(".tar.gz") else b for n, b in found.items()}
+    assert any(name.endswith("mlflow.db") for name in unpacked)
+    assert any(name.endswith("code.tar.gz") for name in unpacked)
+    assert not [where for where, body in unpacked.items() if littered.hidden_in(body)]
 
 
 def objects(emulator):

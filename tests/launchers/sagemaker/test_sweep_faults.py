@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 
 from sagemaker_emulator.marks import EMULATED
 
@@ -96,3 +97,46 @@ def test_two_users_in_the_same_second(cloud, emulator):
         for job in ("0", "1")
     ]
     assert sorted(values) == [0, 1, 2, 3]
+
+
+def test_empty_log_pages_a_wrong_clock_and_a_busy_store(cloud, emulator):
+    """The whole log is there, no cost is below zero, and nothing runs twice."""
+    emulator.faults.empty_pages = 2
+    emulator.faults.clock_skew = 600.0
+    emulator.faults.fail_gets = 3
+    cloud.run("shots=0,1", "steps=3")
+    assert cloud.states() == ["finished", "finished"]
+    assert len(emulator.requests) == 2
+    for index in (0, 1):
+        assert all(f"step {step}\n" in cloud.log(index) for step in (1, 2, 3))
+        assert 0 < cloud.result(index)["cost"] < 0.01, "not for ten minutes"
+
+
+def test_a_stop_that_is_not_heard_is_said_again(cloud, emulator):
+    process = cloud.start("steps=500")
+    cloud.wait_steps(1)
+    emulator.faults.deaf_stops = 12  # the client's own retries included
+    cloud.interrupt(process)
+    assert cloud.states() == ["killed"]
+    assert [job.status for job in emulator.jobs.values()] == ["Stopped"]
+
+
+def test_no_capacity_after_a_controller_that_died(cloud, emulator):
+    """All jobs are re-attached, so that nothing was packed when the first has to run again."""
+    emulator.faults.capacity_errors = 1
+    at_once, emulator.api.machine = emulator.machine, replace(emulator.machine, provisioning=500)
+    process = cloud.start("steps=2")
+    cloud.wait(lambda jobs: any(job.state == "running" for job in jobs))
+    process.kill()
+    process.wait()
+    emulator.api.machine = at_once
+    process = cloud.start("steps=2", "launcher.resume=last")
+    assert any("still running, waited for" in line for line in process.stdout)
+    (job,) = emulator.jobs.values()
+    job.machine = at_once
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    assert "#0 is submitted again: CapacityError" in output
+    assert cloud.states() == ["finished"]
+    assert len(emulator.requests) == 2
+    assert not any(job.live for job in emulator.jobs.values())

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlvr.launchers.sagemaker.instances import AUTO, has_local_storage
 from rlvr.launchers.sagemaker.training_job import (
-    AUTO,
     TrainingJob,
     job_name,
     sweep_key,
@@ -104,7 +104,81 @@ def test_fallbacks_are_tried_in_order(submission):
     assert seen == ["ml.a.large", "ml.b.large", "ml.c.large", "ml.c.large"]
 
 
-def test_the_highest_cost_is_that_of_the_time_limit(submission):
-    one = submission(instance_type="ml.g6.xlarge", instance_count=2, max_runtime=1800)
+def test_the_highest_cost_holds_whatever_goes_wrong(submission):
+    """The dearest instance, the seconds of stopping, the disks, the warm pool."""
+    one = submission(instance_type="ml.g6.xlarge", instance_count=2, max_runtime=1800 - 120)
     assert one.highest_cost == pytest.approx(1.127, abs=1e-3)
-    assert submission(1, instance_type="ml.unheard.of").highest_cost is None
+    warm = submission(1, instance_type="ml.g6.xlarge", max_runtime=1800 - 120, warm_pool=1800)
+    assert warm.highest_cost == pytest.approx(1.127, abs=1e-3)
+    dear = submission(
+        2,
+        instance_type="ml.g6.xlarge",
+        fallback_instance_types=["ml.p5.48xlarge"],
+        max_runtime=3600 - 120,
+    )
+    assert dear.highest_cost == pytest.approx(63.3)
+    disk = submission(3, instance_type="ml.m5.xlarge", volume_gb=730, max_runtime=3600 - 120)
+    assert disk.highest_cost == pytest.approx(0.23 + 0.14)
+    assert submission(4, instance_type="ml.unheard.of").highest_cost is None
+
+
+def test_retries_share_the_time_limit(submission):
+    one = submission(instance_type="ml.g6.xlarge", max_runtime=3600)
+    whole = one.highest_cost
+    one.seconds_spent = 1800
+    assert one.seconds_left == 1800
+    assert one.highest_cost == pytest.approx(whole - 1.127 / 2, abs=1e-3)
+
+
+def test_a_slow_clock_pays_nobody_back(training):
+    start = datetime(2030, 1, 1, tzinfo=UTC)
+    running = training()
+    described = {"TrainingJobStatus": "InProgress", "SecondaryStatus": "Training"}
+    running.update(described | {"TrainingStartTime": start}, start.timestamp() - 600)
+    assert running.cost == 0
+
+
+def test_a_kept_instance_costs_on(training):
+    end = datetime(2030, 1, 1, tzinfo=UTC)
+    ended = training(volume_gb=0)
+    described = {
+        "TrainingJobStatus": "Completed",
+        "SecondaryStatus": "Completed",
+        "TrainingStartTime": end,
+        "TrainingEndTime": end,
+        "BillableTimeInSeconds": 1800,
+        "WarmPoolStatus": {"Status": "Available"},
+    }
+    ended.update(described, end.timestamp() + 1800)
+    assert ended.kept_warm
+    assert ended.cost == pytest.approx(1.127)
+    pool = {"Status": "Terminated", "ResourceRetainedBillableTimeInSeconds": 5400}
+    ended.update(described | {"WarmPoolStatus": pool}, end.timestamp() + 99999)
+    assert not ended.kept_warm
+    assert ended.cost == pytest.approx(2 * 1.127)
+
+
+@pytest.mark.parametrize(
+    ("kind", "local"),
+    [
+        ("ml.g6.2xlarge", True),
+        ("ml.g5.xlarge", True),
+        ("ml.g6e.48xlarge", True),
+        ("ml.g4dn.xlarge", True),
+        ("ml.p4d.24xlarge", True),
+        ("ml.p4de.24xlarge", True),
+        ("ml.p5.48xlarge", True),
+        ("ml.p3dn.24xlarge", True),
+        ("ml.m5d.large", True),
+        ("ml.r5d.large", True),
+        ("ml.trn1.32xlarge", True),
+        ("ml.m5.large", False),
+        ("ml.c5.xlarge", False),
+        ("ml.c5n.xlarge", False),
+        ("ml.p3.2xlarge", False),
+        ("ml.p2.xlarge", False),
+        ("ml.g3.4xlarge", False),
+    ],
+)
+def test_which_instances_have_disks_of_their_own(kind, local):
+    assert has_local_storage(kind) is local

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -205,13 +206,105 @@ def test_an_earlier_controllers_job_is_found_by_its_record(watch, running, submi
     assert len(watch.sweep.said[-1].splitlines()) == 3
 
 
-def test_warm_instances_are_billed_and_named(watch, running, storage, sweep):
+def test_warm_instances_are_given_back(watch, running, storage, sweep, monkeypatch):
+    put_output(storage, running, status="finished", metric=0.75)
+    released = []
+    monkeypatch.setattr(watch.service, "release", released.append)
+    kept = {"WarmPoolStatus": {"Status": "Available"}, "TrainingEndTime": START}
+    watch.described = COMPLETED | kept
+    watch.service._ahead = START.timestamp() + 3600 - time.time()
+    running.settings.warm_pool = 6000
+    watch.look()
+    watch.give_back()
+    watch.give_back()
+    assert released == ["job"], "once"
+    assert sweep.state_on_disk().remote["cost"] == pytest.approx(2 * 1.127, abs=0.01)
+    result = json.loads((running.job.directory / "result.json").read_text())
+    assert result["cost"] == sweep.state_on_disk().remote["cost"]
+
+
+def test_a_warm_instance_that_cannot_be_given_back_is_named(watch, running, storage, sweep):
     put_output(storage, running, status="finished", metric=0.75)
     watch.described = COMPLETED
     running.settings.warm_pool = 600
     watch.look()
-    watch.name_warm()
-    assert "up to 1 instances are kept warm, and billed, for 10 minutes" in sweep.said[-1]
+    watch.described = error("AccessDeniedException")
+    watch.give_back()
+    assert "could not be given back and is billed for 10 minutes" in sweep.said[-1]
+
+
+def test_a_job_that_failed_without_a_result_has_a_cost(watch, running, sweep):
+    watch.described = COMPLETED | {
+        "TrainingJobStatus": "Failed",
+        "SecondaryStatus": "Failed",
+        "FailureReason": "AlgorithmError",
+    }
+    running.job.spent = 0.5
+    watch.look()
+    result = json.loads((running.job.directory / "result.json").read_text())
+    assert result["cost"] == pytest.approx(0.5 + 1.127)
+
+
+def test_expired_credentials_are_waited_for(watch, running, sweep, monkeypatch):
+    """Somebody logs in again, and it goes on."""
+    asked = []
+    monkeypatch.setattr(watch.service, "reconnect", lambda: asked.append(1))
+    watch.described = error("ExpiredTokenException")
+    for _ in range(20):
+        watch.look()
+    assert watch.running == [running]
+    assert len(asked) == 20
+    assert len([line for line in sweep.said if "waiting for SageMaker" in line]) == 1
+    watch.described = RUNNING
+    watch.look()
+    assert running.unseen_since is None
+
+
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "SlowDown", "ThrottlingException"])
+def test_waiting_for_an_answer_has_an_end(watch, running, sweep, monkeypatch, code):
+    watch.described = error(code)
+    watch.look()
+    running.unseen_since -= watch_module.PATIENCE
+    watch.look()
+    assert watch.running == []
+    assert running.job.is_remote(), "a resumed sweep finds it"
+    assert "--training-job-name job" in sweep.said[-1]
+
+
+def test_files_of_a_busy_store_are_left_for_a_resumed_sweep(
+    watch, running, storage, sweep, monkeypatch
+):
+    """As failed, the whole job would run again."""
+
+    def busy(*_):
+        raise error("SlowDown", 503)
+
+    monkeypatch.setattr(storage, "extract", busy)
+    watch.described = COMPLETED
+    for _ in range(20):
+        watch.look()
+    assert watch.running == [running]
+    running.unseen_since = time.monotonic() - watch_module.PATIENCE
+    watch.look()
+    assert running.job.is_remote()
+    assert "can no longer be watched" in sweep.said[-1]
+
+
+def test_a_job_that_did_not_hear_is_told_again_to_stop(watch, running, sweep, monkeypatch):
+    told = []
+
+    def stop(name):
+        told.append(name)
+        if len(told) == 1:
+            raise error("ThrottlingException")
+
+    monkeypatch.setattr(watch.service, "stop", stop)
+    watch.stop_all()
+    watch.look()
+    assert told == ["job", "job"]
+    assert not watch.stops_too_long()
+    watch._stopping_since -= watch_module.LONGEST_STOP + 1
+    assert watch.stops_too_long()
 
 
 @pytest.mark.parametrize("tracked", [True, False])

@@ -1,0 +1,70 @@
+"""What a sweep may cost at most, has cost, and `launcher.max_cost`, which it is kept below."""
+
+from collections.abc import Callable, Sequence
+
+from rlvr.errors import UserError
+from rlvr.launchers.sagemaker import pricing
+from rlvr.launchers.sagemaker.training_job import Submission
+from rlvr.manifest import Job
+from rlvr.result import Result
+
+
+def spent(jobs: Sequence[Job]) -> float:
+    """US dollars for all attempts of the jobs: of those that run what they may still come to."""
+    return sum(job.spent + _last_attempt(job) for job in jobs)
+
+
+def _last_attempt(job: Job) -> float:
+    remote = job.remote or {}
+    return (job.is_remote() and remote.get("most")) or remote.get("cost") or 0.0
+
+
+def most(submissions: Sequence[Submission]) -> float | None:
+    """US dollars if every job runs to its time limit; None where a price is not known."""
+    costs = [submission.highest_cost for submission in submissions]
+    return None if None in costs else sum(filter(None, costs))
+
+
+def refuse(submissions: Sequence[Submission], already: float) -> None:
+    """UserError where the jobs may cost more than `launcher.max_cost` leaves after `already`."""
+    limit = submissions[0].settings.max_cost if submissions else None
+    if limit is None:
+        return
+    unpriced = sorted({s.instance_type for s in submissions if s.highest_cost is None})
+    if unpriced:
+        raise UserError(
+            f"launcher.max_cost={limit:g}: the price of {', '.join(unpriced)} (or its fallbacks) "
+            "is not known; ask AWS with `rlvr jobs prices --refresh`, or set launcher.prices=FILE"
+        )
+    total = already + (most(submissions) or 0.0)
+    if total > limit:
+        raise UserError(
+            f"the sweep may cost {pricing.describe(total)}, more than launcher.max_cost={limit:g}: "
+            "raise it, or lower launcher.max_runtime, the number of jobs, or the instance type"
+        )
+
+
+def summary(jobs: Sequence[Job], result_of: Callable[[Job], Result | None]) -> str:
+    """What all attempts of the jobs have cost, and what each point of accuracy did."""
+    unpriced = sum(job.state.ended and (job.remote or {}).get("cost", 0) is None for job in jobs)
+    most = "at most " if any(job.is_remote() for job in jobs) else ""
+    unknown = f", without {unpriced} whose price is not known" if unpriced else ""
+    total = f"{most}{pricing.describe(spent(jobs))}"
+    lines = [f"cost: {total} for all attempts of {len(jobs)} jobs{unknown}"]
+    for job in jobs:
+        points, cost = _points(result_of(job)), spent([job])
+        if points is not None and points > 0 and cost:
+            price = pricing.describe(cost / points)
+            lines.append(f"  {job.label}: {pricing.describe(cost)}, {price} a point gained")
+    return "\n".join(lines)
+
+
+def _points(result: Result | None) -> float | None:
+    if result is None or not result.base or not result.trained:
+        return None
+    return 100.0 * (result.trained["accuracy"] - result.base["accuracy"])
+
+
+def allows(submission: Submission, already: float) -> bool:
+    limit = submission.settings.max_cost
+    return limit is None or already + (submission.highest_cost or 0.0) <= limit
