@@ -187,9 +187,10 @@ def notes(comparison: Comparison) -> list[str]:
         if row.result and UNSAFE in (row.result.sandbox or "").split(", ")
     ]
     if unsafe:
-        lines.append(
+        lines.insert(
+            0,
             f"UNSAFE: {len(unsafe)} runs executed the model's code without a sandbox, so nothing "
-            "kept it from their rewards and results"
+            "kept it from their rewards and results",
         )
     return lines
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 TEXT_SIGNS = ("special_cases", "catches_all")
 SHORTEST_INPUT, SHORTEST = 2, 4  # letters and digits: f(0) == 1 and f([]) == [] are base cases
 _NOT_RUN = re.compile(r"\"\"\"[\s\S]*?\"\"\"|'''[\s\S]*?'''|#[^\n]*")
-_CATCHES_ALL = re.compile(r"^[ \t]*except[ \t]*(?::|\(?[ \t]*(?:Base)?Exception\b)", re.MULTILINE)
+_CATCHES_ALL = re.compile(
+    r"^[ \t]*+except[ \t]*+(?::|(?:\([ \t]*+)?(?:Base)?Exception\b)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,14 @@ def _is_long(case: Case) -> bool:
 
 
 def _holds(text: str, case: Case) -> bool:
-    result = rf"(?:\breturn|\belse|:|(?<![=!<>])=)\s*\(?\s*{_spaced(case.output)}(?![\w.'])"
+    result = rf"(?:\breturn|\belse|:|(?<![=!<>])=)\s*+(?:\(\s*+)?{_spaced(case.output)}(?![\w.'])"
     inputs = [rf"(?<![\w.]){_spaced(part)}(?![\w.])" for part in case.inputs]
     return all(re.search(pattern, text) for pattern in (*inputs, result))
 
 
 def _spaced(compacted: str) -> str:
     """A pattern for it with any white space."""
-    return r"\s*".join(map(re.escape, compacted))
+    return r"\s*+".join(map(re.escape, compacted))
 
 
 def text_signs(code: str, cases: Sequence[Case] = ()) -> list[str]:

@@ -169,15 +169,17 @@ def judge_program(
     cases = zip(inputs, outputs, marks, strict=True)
     for number, (given, expected, mark) in enumerate(cases, 1):
         what = {"test": f"input {number}", "given": given, "expected": expected}
-        try:
-            printed, execution = _printed(sandbox, code, given, seconds)
-        except CandidateError as error:
-            outcome.fail(error.kind, f"input {number}: {error}", **what, got=str(error))
-            if error.kind in ("not_compiled", "too_slow"):
-                break
-            continue
+        printed, execution = _printed(sandbox, code, given, seconds)
         seconds = execution.seconds_left()
         outcome.see(*execution.signs)
+        if isinstance(printed, CandidateError):
+            kind, why = printed.kind, f"input {number}: {printed}"
+            if kind == "died":
+                kind = _how_ended(execution.exit_code or 0)
+            outcome.fail(kind, why, **what, got=str(printed))
+            if kind in ("not_compiled", "too_slow") or seconds <= 0:
+                break
+            continue
         what["got"] = printed
         if exit_code := execution.exit_code:
             failure = "raised" if exit_code > 0 else _how_ended(exit_code)
@@ -192,8 +194,10 @@ def judge_program(
     return outcome
 
 
-def _printed(sandbox: Sandbox, code: str, given: str, seconds: float) -> tuple[str, Execution]:
-    """What a program prints, and its process, which is over."""
+def _printed(
+    sandbox: Sandbox, code: str, given: str, seconds: float
+) -> tuple[str | CandidateError, Execution]:
+    """What a program prints, or why that is not known, and its process, which is over."""
     source = os.memfd_create("input")
     reader, writer = os.pipe()
     with open(reader, "rb"), open(writer, "wb") as output, open(source, "w+b", 0) as text:
@@ -201,8 +205,11 @@ def _printed(sandbox: Sandbox, code: str, given: str, seconds: float) -> tuple[s
         text.seek(0)
         with sandbox.execution((source, writer), seconds) as execution:
             output.close()  # so that the end of the program is the end of what it prints
-            execution.begin(Task(code))
-            printed = execution.output(reader)
+            try:
+                execution.begin(Task(code))
+                printed = execution.output(reader)
+            except CandidateError as error:
+                return error, execution
     return printed.decode(errors="backslashreplace"), execution
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import BuiltinFunctionType
 from typing import Any
 
@@ -168,14 +168,22 @@ def _decode_tagged(tag: str, content: Any, ask: Ask | None, depth: int) -> objec
 
 
 def equal(left: object, right: object) -> bool:
-    """Python's ==, but a bool equals a bool only, at any depth of lists, tuples and dicts."""
+    """Python's ==, but a bool equals a bool only, at any depth of containers."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, list | tuple) and isinstance(right, type(left)):
         return len(left) == len(right) and all(map(equal, left, right))
     if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(equal(left[k], right[k]) for k in left)
+        same = left.keys() == right.keys() and _bools(left) == _bools(right)
+        return same and all(equal(left[k], right[k]) for k in left)
+    if isinstance(left, set | frozenset) and isinstance(right, set | frozenset):
+        return left == right and _bools(left) == _bools(right)
     return bool(left == right)
+
+
+def _bools(members: Iterable[object]) -> set[bool]:
+    """Of the members those that are bools, which are equal to 0 and 1 as keys."""
+    return {member for member in members if isinstance(member, bool)}
 
 
 def send(channel: int, message: Value, most: int | None = None) -> None:

@@ -21,7 +21,7 @@ def start(backend: str, limits: dict[str, Any]) -> Answer:
                 return asdict(judge_program(sandbox, request["code"], *texts))
             task = Task(request["code"], request["context"], request["entry_point"])
             return asdict(judge_function(sandbox, task, request["tests"], request["shown"]))
-        except SandboxError:
+        except (SandboxError, OSError, MemoryError):
             os._exit(1)  # so that the pool tries again, with another sandbox
 
     return judge

@@ -88,3 +88,10 @@ def test_a_long_text_takes_no_time(piece: str) -> None:
     began = time.monotonic()
     text_signs(piece * (100_000 // len(piece)), CASES)
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("word", ["except", "except (", "return", "return ("])
+def test_a_word_and_much_white_space_take_no_time(word: str) -> None:
+    began = time.monotonic()
+    text_signs(f"f([1, 2], 'a')\n{word}{' ' * 99_000}", CASES)
+    assert time.monotonic() - began < 2

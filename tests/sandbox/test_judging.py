@@ -1,5 +1,6 @@
 """What a candidate is paid for, on every sandbox of this machine."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -118,3 +119,19 @@ def test_a_program_must_print_the_output_and_nothing_else(
 def test_tests_that_can_show_nothing_are_refused(tests: list[str]) -> None:
     with pytest.raises(ValueError, match=r"not Python|no test has an assert"):
         check_tests(tests)
+
+
+def test_a_program_that_fails_is_told_from_one_that_attacks(sandbox: Sandbox) -> None:
+    """Signs, how it ended and the time that it took count whatever became of what it printed."""
+    tries = "import socket\ntry:\n    socket.socket()\nexcept OSError:\n    pass\n"
+    code = f"{tries}while True: print('x' * 100_000)"
+    outcome = judge_program(sandbox, code, ["1", "2"], ["1", "2"])
+    assert outcome.failure == "memory"
+    assert "network" in outcome.signs
+
+
+def test_inputs_of_a_program_share_its_time(sandbox: Sandbox) -> None:
+    code = "import time\ntime.sleep(0.4)\nprint('x' * 2_000_000)"
+    began = time.monotonic()
+    judge_program(sandbox, code, [""] * 40, ["y"] * 40)
+    assert time.monotonic() - began < 2 * sandbox.limits.seconds

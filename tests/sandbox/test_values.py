@@ -79,6 +79,10 @@ def test_subclasses_go_out_as_their_builtins() -> None:
         ([1, [2]], [1, [2]], True),
         ({1, 2}, {2, 1}, True),
         ({"a": 1}, {"a": 1, "b": 2}, False),
+        ({True}, {1}, False),
+        ({True, 2}, {2, True}, True),
+        (frozenset({0}), {False}, False),
+        ({True: 0}, {1: 0}, False),
         ("1", 1, False),
     ],
 )
