@@ -183,7 +183,7 @@ def _passes(
     if gpu:
         head += _tile(scored, TILE_COLUMNS, shape) * compute
     elif own and not full and not cfg.peft.modules_to_save:
-        head += _tile(scored, OWN_COLUMNS, shape) * OWN_TILES * FLOAT
+        head += scored * min(shape.vocabulary, OWN_COLUMNS) * OWN_TILES * FLOAT
     else:
         head += _tile(scored, TILE_COLUMNS, shape) * TILES_IN_TORCH * FLOAT
     if full:

@@ -83,7 +83,8 @@ _VALUE = re.compile("|".join(f"(?:{pattern})" for _, pattern in _TOKENS.values()
 # `name = value`, `name: str = value`, `"name": "value"`; `--name value`; `<name>value</name>`: from
 # the last word of the name on, which is much faster to find than whole names.
 _ASSIGNED = re.compile(
-    r"""(?i:tokens?|key|secrets?|credentials?|pwd|pass(?:word|wd|phrase)?)(?=[^\w.-])\\?["']?\]?"""
+    r"""(?i:tokens?|key|secrets?|credentials?|pwd|pass(?:word|wd|phrase)?)"""
+    r"""(?i:_?\d+|_(?:prod|production|dev|staging|test|live|base|old|new))?(?=[^\w.-])\\?["']?\]?"""
     r"""(?P<by>(?:[ \t]*:[ \t]*[\w\[\], |.]+?(?=[ \t]*=[^=]))?[ \t]*(?::=|=>|[:=])[ \t]*|>|[ ]+)"""
     r"""(?:[|>][-+]?\n\s+)?(?P<value>\\?"[^"\n]*"|\\?'[^'\n]*'|[^\s,;<>)}\]]+)"""
 )
@@ -92,6 +93,7 @@ _NAMES = (
     *("accesskey secretkey privatekey".split()),
 )
 _PASSWORDS = ("password", "passwd", "passphrase")
+_WHERE = "prod production dev staging test live base old new".split()  # after the word itself
 _SECRET_KEYS = (
     *("access account api auth private secret signing encryption master jwt fernet ssh".split()),
     *("aes deploy subscription".split()),
@@ -119,14 +121,16 @@ WEIGHTS = (
 )  # not read
 READ_OF_DATA = 2_000_000  # bytes
 _NOT_A_SECRET = re.compile(
-    r"(?i)\$|%|<|\{|\.\.\.|\*\*\*|xxx|arn:|oc\.env|(?:~|\.{1,2})?/\w|your|change|example|placeholder|dummy"
-    r"|(?:null|none|true|false|str|string|int|bool|required|optional|hidden|redacted|unset)\b"
+    r"(?i)\$(?:\{|\(|[a-z_]+\b)|%|<|\{|\.\.\.|\*\*\*|xxx|arn:|oc\.env|(?:~|\.{1,2})?/\w|your|change|example|placeholder|dummy"
+    r"|(?:null|none|true|false|str|string|int|bool|required|optional|hidden|redacted|unset)\b(?![-\w])"
 )
 
 
 def is_secret_name(name: str) -> bool:
     """`HF_TOKEN`, `wandb.apiKey`, `db_password`; but not `eos_token`, `max_tokens`, `kms_key`."""
     words = [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    if words and words[-1] in _WHERE:
+        words.pop()
     before, last = ["", "", *words][-2:]
     if last == "token":
         return before not in _TEXT_TOKENS

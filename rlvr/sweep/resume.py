@@ -91,6 +91,7 @@ class Resume:
             self._end(old, state)
             set_aside(old.directory)
             new.index = old.index
+            new.spent = old.spent + ((old.remote or {}).get("cost") or 0.0)
             self.record.jobs[self.record.jobs.index(old)] = new
             self._say(CHANGED, new.label)
             return new

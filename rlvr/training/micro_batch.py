@@ -26,14 +26,16 @@ def settle(cfg: DictConfig, run_dir: Path, splits: "Splits", machine: Machine) -
     Raises UserError where the run has begun with one that is too large for this machine.
     """
     file = run_dir / FILE
+    plan = estimate.plan(cfg, splits, machine, ranks.count())
     chosen = cfg.trainer.micro_batch_size is None
     if chosen and file.is_file():
         cfg = cfg.copy()
         cfg.trainer.micro_batch_size = json.loads(file.read_text("utf-8"))["micro_batch_size"]
-        plan = estimate.plan(cfg, splits, machine, ranks.count())
-        _refuse_more_than_there_is(plan)
+        begun = estimate.plan(cfg, splits, machine, ranks.count())
+        if plan.batch.micro < begun.batch.micro:  # what a machine has begun with, it may go on with
+            _refuse_more_than_there_is(begun)
+        plan = begun
     else:
-        plan = estimate.plan(cfg, splits, machine, ranks.count())
         if chosen and ranks.is_main():
             write_atomic(file, json.dumps({"micro_batch_size": plan.batch.micro}) + "\n")
     if not plan.fits and ranks.is_main():

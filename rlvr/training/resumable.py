@@ -218,7 +218,7 @@ class Resumption:
             vars(trainer.health).update(pickle.loads(kept["health"]))
         trainer.draws.set_state(kept["draws"].cpu())
         if trainer.can_share:  # so that `auto` chooses after the same step
-            trainer.choice.measured = kept["measured"]
+            trainer.choice.measured = kept.get("measured", [])
         _set_random_state(kept["random"])
 
     def save(self, write: Callable[[], None]) -> None:

@@ -81,6 +81,7 @@ def launch(cfg: DictConfig, run_dir: Path, count: int) -> int:
     threads = max(1, (os.cpu_count() or 1) // here)
     env = {"OMP_NUM_THREADS": str(threads), **os.environ, **_strategy(cfg, run_dir)}
     env[PARENT] = str(os.getpid())
+    env.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "300")  # seconds that ranks have to save
     await_place(run_dir)
     # In a group of its own: a terminal's Ctrl-C comes to this process only.
     torchrun = subprocess.Popen(command, env=env, process_group=0)

@@ -103,10 +103,12 @@ def test_a_changed_configuration_starts_anew_beside_the_old_results(tmp_path):
     old = job(3, "old", ["shots=3"], state=State.finished, run_id="r3")
     old.directory = tmp_path / "3"
     old.directory.mkdir()
+    old.spent, old.remote = 1.0, {"name": "job-3", "cost": 0.5}
     earlier = Earlier(old)
     (new,) = earlier.match(job(0, "new", ["shots=3", "launcher.n_jobs=2"]))
     assert (new.index, new.state, new.run_id, new.hash) == (3, "pending", None, "new")
     assert earlier.record.jobs == [new]
+    assert new.spent == 1.5, "what was paid is not forgotten"
     assert (tmp_path / "3.old-1").is_dir()
     assert "their configuration has changed: #3" in earlier.resume.describe()
 

@@ -120,7 +120,7 @@ def loop(queue: Queue, watch: Watch, interrupts: Interrupts) -> None:
     while queue.waiting or watch.running or watch.draining:
         if interrupts.count > answered:
             first, answered = answered == 0, interrupts.count
-            queue.waiting.clear()
+            queue.leave()
             if watch.running and leaves_running(watch, interrupts, first=first):
                 return
         if submitted := queue.submit_next(len(watch.running)):

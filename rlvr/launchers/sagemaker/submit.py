@@ -52,7 +52,8 @@ class Queue:
         if not self.waiting:
             return
         already = budget.spent(self.sweep.record.jobs)
-        budget.refuse(self.waiting, already)
+        if not already:  # else what runs goes on, and the rest waits for what it really costs
+            budget.refuse(self.waiting, already)
         self._describe(already)
         try:
             for submission in self.waiting:
@@ -97,7 +98,8 @@ class Queue:
     def _can_be_paid(self, running: int) -> bool:
         """Within `launcher.max_cost`; once nothing that runs can leave more of it, none is."""
         already = budget.spent(self.sweep.record.jobs)
-        if budget.allows(self.waiting[0], already):
+        # One whose answer was lost may run already, and is counted.
+        if self.waiting[0].unsure or budget.allows(self.waiting[0], already):
             return True
         if not running:
             self._give_up(
@@ -109,6 +111,17 @@ class Queue:
     def _give_up(self, why: str) -> None:
         names = "; ".join(submission.job.label for submission in self.waiting)
         self.sweep.terminal.say(f"{why} and resume the sweep for what was not submitted: {names}")
+        self.leave()
+
+    def leave(self) -> None:
+        """Submit nothing more; a job whose answer was lost may run all the same, and is named."""
+        for submission in self.waiting:
+            if submission.unsure and submission.training:
+                self.sweep.terminal.say(
+                    f"#{submission.job.index} may have been started: resume the sweep to go on "
+                    f"with it, or stop it with: "
+                    f"{self.service.stop_command(submission.training.name)}"
+                )
         self.waiting.clear()
 
     def again(self, submission: Submission) -> None:

@@ -151,6 +151,9 @@ class Jobs:
     def submit_next(self, running):
         return None
 
+    def leave(self):
+        self.waiting.clear()
+
     def look(self):
         ended, again = self.looks.pop(0) if self.looks else (0, [])
         del self.running[: ended + len(again)]

@@ -250,3 +250,22 @@ def test_a_resumed_job_is_submitted_again_with_nothing_packed(queue, storage, su
     queue.again(attached)
     assert submit_until_taken(queue) is attached
     assert list(storage.walk("rlvr/code/"))
+
+
+def test_a_lost_answer_does_not_count_twice_against_the_limit(queue, sweep):
+    """The job may run: it is asked for again, and named where nothing more is submitted."""
+    for waiting in queue.waiting:
+        waiting.settings.max_cost = 10
+    queue.answers = [LOST]
+    assert queue.submit_next(0) is None
+    assert queue.waiting[0].unsure
+    name = queue.requests[0][0]
+    assert submit_until_taken(queue).training.name == name
+    queue.answers = [LOST]
+    queue.waiting[0].settings.max_cost = 20
+    queue.an_instance_is_free()
+    assert queue.submit_next(1) is None
+    queue.leave()
+    assert queue.waiting == []
+    assert "#1 may have been started" in sweep.said[-1]
+    assert queue.requests[-1][0] in sweep.said[-1]
