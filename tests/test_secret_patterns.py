@@ -20,7 +20,8 @@ from rlvr.secret_patterns import (
 
 NAMES = """token hub_token model.hf_token HF_TOKEN HF_TOKEN_2 GITHUB_TOKEN AWS_SESSION_TOKEN
 wandb_api_key wandb.apiKey API_KEY OPENAI_API_KEY AWS_SECRET_ACCESS_KEY ssh_private_key aws.secret
-db_password db_password_prod WANDB_API_KEY_2 SECRET_KEY_BASE PGPASSWORD MLFLOW_TRACKING_PASSWORD MYSQL_PWD clientSecret credentials APIKEY"""
+db_password db_password_prod WANDB_API_KEY_2 SECRET_KEY_BASE
+PGPASSWORD MLFLOW_TRACKING_PASSWORD MYSQL_PWD clientSecret credentials APIKEY"""
 OTHERS = """eos_token pad_token model.imageToken max_tokens num_tokens trainer.token_budget
 TOKENIZERS_PARALLELISM tokenizer hf_token_secret_arn kms_key key monkey pass_at_k answer_key
 NCCL_DEBUG secretary AWS_ACCESS_KEY_ID"""

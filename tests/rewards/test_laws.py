@@ -149,7 +149,7 @@ def test_verifier_rewards_and_health_see_the_engines_texts(trained, monkeypatch)
     ]
     beyond = "\nQuestion: and now?"
 
-    def sample(self, model, prompt_ids):
+    def sample(self, model, prompt_ids, on_finished):
         tokenizer = self.processing_class
         ids = tokenizer([text + beyond for text in sampled])["input_ids"]
         return Completions(ids, [self.stop.cut(text + beyond) for text in sampled], [True] * 4)

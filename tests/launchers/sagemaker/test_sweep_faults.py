@@ -113,7 +113,7 @@ def test_empty_log_pages_a_wrong_clock_and_a_busy_store(cloud, emulator):
 
 
 def test_a_stop_that_is_not_heard_is_said_again(cloud, emulator):
-    process = cloud.start("steps=500")
+    process = cloud.start("steps=5000")
     cloud.wait_steps(1)
     emulator.faults.deaf_stops = 12  # the client's own retries included
     cloud.interrupt(process)
