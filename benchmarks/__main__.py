@@ -9,6 +9,7 @@ SAGEMAKER = [["sagemaker.py", action] for action in ("overhead", "kills", "sweep
 for script, *arguments in [
     ["verifiers.py"],
     *[["sandbox.py", what] for what in ("throughput", "loops", "endurance")],
+    ["mutants.py"],
     ["overlap.py"],
     ["compare.py"],
     ["shared_prefix.py"],
