@@ -25,7 +25,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 
 import shared_prefix_harness as harness  # noqa: E402
 
-from rlvr.prefix.probe import unshareable  # noqa: E402
+from rlvr.prefix.probe import drawing, unshareable  # noqa: E402
 from rlvr.prefix.support import unsupported_model  # noqa: E402
 from rlvr.sampling.engine import Sampling  # noqa: E402
 from rlvr.sampling.plain import PlainEngine  # noqa: E402
@@ -131,7 +131,7 @@ def verdict(family):
         except Exception as error:
             return "not built", f"{type(error).__name__}: {error}".splitlines()[0][:90]
         model = load(folder)
-        reasons = list(unsupported_model(model)) or unshareable(model)
+        reasons = list(unsupported_model(model)) or unshareable(model) or drawing(model)
         if reasons:
             return "refused", "; ".join(reasons)[:160]
         batch = harness.few_shot(3)

@@ -50,6 +50,30 @@ def unshareable(model: Any) -> list[str]:
         core.train(training)
 
 
+@torch.no_grad()
+def drawing(model: Any) -> list[str]:
+    """Whether training draws random numbers in the model: a shared position has one draw where
+    separate rows would have several. Random states are left as they were."""
+    core = base_model(model)
+    if core.device.type == "meta" or any(hasattr(p, "ds_id") for p in core.parameters()):
+        return []
+    training, row = core.training, torch.from_numpy(_rows(2)[0])[None].to(core.device)
+    cuda = core.device.type == "cuda"
+    with torch.random.fork_rng([core.device] if cuda else []):
+        before = _random_states(cuda, core.device)
+        core.train()
+        try:
+            core(row, use_cache=False)
+        finally:
+            core.train(training)
+        same = all(map(torch.equal, before, _random_states(cuda, core.device)))
+    return [] if same else ["random numbers that the model draws in training"]
+
+
+def _random_states(cuda: bool, device: torch.device) -> list[Tensor]:
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if cuda else [])]
+
+
 def _problems(core: Any) -> list[str]:
     rows = _rows(core.get_input_embeddings().num_embeddings)
     packed = pack([TokenRow(i, r, np.zeros_like(r), np.arange(len(r))) for i, r in enumerate(rows)])

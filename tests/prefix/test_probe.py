@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 
 from rlvr.errors import UserError
 from rlvr.prefix import attention
-from rlvr.prefix.probe import unshareable
+from rlvr.prefix.probe import drawing, unshareable
 from rlvr.prefix.support import base_model
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -115,3 +115,16 @@ def test_a_mask_that_comes_later_is_refused_where_it_comes(harness: Any, tmp_pat
         inputs = {"attention_mask": attention.NO_MASK, **more}
         with pytest.raises(UserError, match=r"not exact with an attention.*shared_prefix=off"):
             model(torch.tensor([[5, 6, 7]]), shared_prefix=lambda *_: None, **inputs)
+
+
+def test_a_model_that_draws_in_training_is_refused(harness: Any, tmp_path: Path) -> None:
+    """As the routers of PhiMoE do, whose gradient was wrong when it was shared."""
+    model = harness.tiny_model(tmp_path, "qwen2").eval()
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    assert drawing(model) == []
+    mlp = model.model.layers[0].mlp
+    mlp.register_forward_hook(lambda m, _, y: y * torch.rand(()) if m.training else y)
+    assert drawing(model) == ["random numbers that the model draws in training"]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not model.training

@@ -19,7 +19,7 @@ from trl import GRPOTrainer
 
 from rlvr.errors import UserError
 from rlvr.prefix import attention
-from rlvr.prefix.probe import unshareable
+from rlvr.prefix.probe import drawing, unshareable
 from rlvr.prefix.support import base_model, unsupported
 from rlvr.prefix.trie import TokenRow, rows_of
 from rlvr.training.shared_prefix import across_ranks, selfcheck
@@ -71,7 +71,7 @@ class SharedPrefixGRPOTrainer(GRPOTrainer):
     def _can_share(self) -> bool:
         """False, with a warning, where sharing is not exact; an error if asked for by name."""
         model = self.accelerator.unwrap_model(self.model)
-        reasons = unsupported(self) or unshareable(model)
+        reasons = unsupported(self) or unshareable(model) or drawing(model)
         if not reasons:
             return True
         problem = f"sharing prefixes is not exact with {', '.join(reasons)}"
