@@ -214,6 +214,17 @@ class Run:
         return count, different
 
 
+def train(place: Path, *overrides: str) -> "subprocess.Popen[bytes]":
+    """train.py in a session of its own."""
+    # Answers of the base model are shared below the output directory: each has its own.
+    own = ["tracking=none", f"output_dir={place}/out"]
+    with (place / "log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "train.py", *SETTINGS, *overrides, *own],
+            cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+
 class Sweep(Run):
     """Two jobs at a time; resumed by `launcher.resume`."""
 
@@ -224,13 +235,7 @@ class Sweep(Run):
         sweep.parent.mkdir(parents=True, exist_ok=True)
         known = (sweep / "sweep.json").is_file()
         own = [f"launcher.resume={sweep}" if known else f"hydra.sweep.dir={sweep}"]
-        # Answers of the base model are shared below the output directory: each has its own.
-        own += ["tracking=none", f"output_dir={place}/out"]
-        with (place / "log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "train.py", *SETTINGS, *SWEEP, *own],
-                cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+        return train(place, *SWEEP, *own)
 
     def kill(
         self,
@@ -259,12 +264,7 @@ class Ranks(Run):
 
     def start(self, place: Path) -> Process:
         place.mkdir(parents=True, exist_ok=True)
-        own = ["tracking=none", f"output_dir={place}/out", f"hydra.run.dir={place}"]
-        with (place / "log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "train.py", *SETTINGS, *self.settings, *own],
-                cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+        return train(place, *self.settings, f"hydra.run.dir={place}")
 
     def kill(
         self,

@@ -180,19 +180,14 @@ def _passes(
     else:
         held, passing = n * shape.layers * (norms + inputs), n * gradients
     head = 3.0 * scored * shape.hidden * FLOAT
-    if gpu:
-        head += _tile(scored, TILE_COLUMNS, shape) * compute
-    elif own and not full and not cfg.peft.modules_to_save:
+    if own and not full and not cfg.peft.modules_to_save:
         head += scored * min(shape.vocabulary, OWN_COLUMNS) * OWN_TILES * FLOAT
     else:
-        head += _tile(scored, TILE_COLUMNS, shape) * TILES_IN_TORCH * FLOAT
+        tile = min(scored, TILE_ROWS) * min(shape.vocabulary, TILE_COLUMNS)
+        head += tile * (compute if gpu else TILES_IN_TORCH * FLOAT)
     if full:
         head += shape.hidden * shape.vocabulary * FLOAT  # its own gradient, before it is added
     return 3 * stream + held + max(head, passing)
-
-
-def _tile(scored: int, columns: int, shape: Shape) -> int:
-    return min(scored, TILE_ROWS) * min(shape.vocabulary, columns)
 
 
 def _distinct(cfg: DictConfig, tokens: Tokens, micro: int) -> int:

@@ -30,7 +30,7 @@ def unshareable(model: Any) -> list[str]:
     One without weights (on the device `meta`) has calls but no values.
     """
     core = base_model(model)
-    if any(hasattr(p, "ds_id") for p in core.parameters()):
+    if _is_spread(core):
         install(core)
         return []
     training = core.training
@@ -55,7 +55,7 @@ def drawing(model: Any) -> list[str]:
     """Whether training draws random numbers in the model: a shared position has one draw where
     separate rows would have several. Random states are left as they were."""
     core = base_model(model)
-    if core.device.type == "meta" or any(hasattr(p, "ds_id") for p in core.parameters()):
+    if core.device.type == "meta" or _is_spread(core):
         return []
     training, row = core.training, torch.from_numpy(_rows(2)[0])[None].to(core.device)
     cuda = core.device.type == "cuda"
@@ -68,6 +68,11 @@ def drawing(model: Any) -> list[str]:
             core.train(training)
         same = all(map(torch.equal, before, _random_states(cuda, core.device)))
     return [] if same else ["random numbers that the model draws in training"]
+
+
+def _is_spread(core: Any) -> bool:
+    """Over processes, by ZeRO-3."""
+    return any(hasattr(p, "ds_id") for p in core.parameters())
 
 
 def _random_states(cuda: bool, device: torch.device) -> list[Tensor]:

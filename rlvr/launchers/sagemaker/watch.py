@@ -77,7 +77,8 @@ class Watch:
             return False
         before = training.note
         training.update(described, self.service.now())
-        submission.collect_failures = 0 if not training.state.ended else submission.collect_failures
+        if not training.state.ended:
+            submission.collect_failures = 0
         job.remote = training.entry()
         if training.note != before:
             self.sweep.record.save(self.sweep.directory)
