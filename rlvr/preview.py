@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib import import_module
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("steps", "rollouts", "memory", "time", "instance", "cost")
 RECORDED = 100  # results that are looked through for the time that a run takes
-RUNNERS = {
-    "local": ("rlvr.launchers.local", "LocalRunner"),
-    "slurm": ("rlvr.launchers.slurm", "SlurmRunner"),
-    "sagemaker": ("rlvr.launchers.sagemaker.runner", "SageMakerRunner"),
-}
 
 
 def preview(overrides: Sequence[str], *, config_dir: str | None = None) -> None:
@@ -94,13 +89,9 @@ def _check_rewards(cfg: DictConfig, splits: "Splits") -> None:
 
 def _check_launcher(job: Job) -> tuple[str, ...]:
     """What the launcher would refuse without asking a service."""
-    name = str(job.config.launcher.get("name", "local"))
-    module, runner = RUNNERS[name]
-    compose.launcher_settings(job.config, name, getattr(import_module(module), runner).settings)
-    if name == "sagemaker":
-        from rlvr.launchers.sagemaker.training_job import Submission
-
-        Submission.of(job)
+    launcher = get_class(job.config.hydra.launcher._target_)
+    if make_runner := getattr(launcher, "make_runner", None):
+        make_runner().read(job)
     return ()
 
 

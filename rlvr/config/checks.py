@@ -29,7 +29,6 @@ from rlvr.secret_patterns import is_secret
 from rlvr.targets import target_problems
 
 NEEDS_PATH = "rlvr.data.sources.jsonl.load"
-LAUNCHERS = ("local", "slurm", "sagemaker")
 
 
 def validate(config: DictConfig) -> None:
@@ -312,12 +311,6 @@ def _distributed(config: DictConfig) -> Iterator[str]:
         yield f"trainer.extra.{name}: checkpoints are rlvr's own affair (trainer.save_minutes)"
 
 
-def _launcher(config: DictConfig) -> Iterator[str]:
-    name = config.launcher.get("name")
-    if name is not None and name not in LAUNCHERS:
-        yield f"launcher.name={name}: must be one of {', '.join(LAUNCHERS)}"
-
-
 def _output(config: DictConfig) -> Iterator[str]:
     if problem := unwritable(config.output_dir):
         yield problem
@@ -358,7 +351,6 @@ CHECKS = (
     _peft,
     _tracking,
     _distributed,
-    _launcher,
     _output,
     _run,
 )

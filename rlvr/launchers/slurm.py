@@ -4,6 +4,8 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from rlvr.errors import UserError
@@ -12,12 +14,12 @@ from rlvr.processes import run_command
 from rlvr.result import Result, of_exit
 from rlvr.states import State
 from rlvr.sweep.controller import Sweep
-from rlvr.sweep.interrupts import Interrupts
+from rlvr.sweep.runner import Runner
+from rlvr.sweep.settings import Settings, bounded
 
 if TYPE_CHECKING:
     import submitit
 
-POLL = 0.5  # seconds between looks at the shared file system
 ASK = 30.0  # seconds between questions to Slurm's accounting
 LATE = 20.0  # seconds that a result may take to show up on the shared file system
 CANCEL_GRACE = 40.0  # Slurm itself kills 30 s after scancel
@@ -27,18 +29,33 @@ COMMON = ("nodes", "gpus_per_node", "cpus_per_task", "mem_gb", "timeout_min")
 SLURM_ONLY = ("partition", "account", "qos", "setup", "array_parallelism", "additional_parameters")
 
 
-class SlurmRunner:
+@dataclass
+class SlurmSettings(Settings):
+    n_jobs: int | None = bounded(64, 1)
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    nodes: int = bounded(1, 1)
+    gpus_per_node: int | None = bounded(1, 0)
+    cpus_per_task: int | None = bounded(8, 1)
+    mem_gb: float | None = bounded(32, 0)
+    timeout_min: int = bounded(300, 1)
+    setup: list[str] = field(default_factory=list)
+    additional_parameters: dict[str, Any] = field(default_factory=dict)
+
+
+class SlurmRunner(Runner):
     name = "slurm"
-    settings = frozenset(
-        "n_jobs partition account qos nodes gpus_per_node cpus_per_task mem_gb timeout_min setup "
-        "additional_parameters".split()
-    )
+    settings = SlurmSettings
+    tick = 0.5  # between looks at the shared file system
 
     def __init__(self) -> None:
         self._slurm: dict[int, submitit.SlurmJob[int]] = {}  # by the job's index
         self._over_since: dict[int, float] = {}
+        self._asked = time.monotonic()
+        self._leave_at = inf
 
-    def prepare(self, settings: dict[str, Any], jobs: Sequence[Job], sweep: Sweep) -> None:
+    def prepare(self, jobs: Sequence[Job], sweep: Sweep) -> None:
         missing = [command for command in COMMANDS if shutil.which(command) is None]
         if missing:
             raise UserError(
@@ -50,20 +67,11 @@ class SlurmRunner:
         slurm = self._of(job)
         return not slurm.done(force_check=True) and not State.of_slurm(slurm.state).ended
 
-    def run(self, jobs: Sequence[Job], sweep: Sweep, interrupts: Interrupts) -> None:
-        if not interrupts:
-            for same in _by_resources([job for job in jobs if not job.is_remote()]):
-                self._submit(same, sweep)
-        running = [job for job in jobs if job.is_remote()]
-        asked = time.monotonic()
-        while running and not interrupts:
-            time.sleep(POLL)
-            if time.monotonic() > asked + ASK:
-                self._of(running[0]).watcher.update()
-                asked = time.monotonic()
-            running = [job for job in running if not self._over(job, sweep)]
-        if running:
-            self._cancel(running, sweep, interrupts)
+    def submit(self) -> None:
+        for same in _by_resources(self.waiting):
+            self._submit(same)
+            self.running += same
+        self.waiting.clear()
 
     def _of(self, job: Job) -> "submitit.SlurmJob[int]":
         """The job's first node, which has the result. Made once: a new one makes submitit ask the
@@ -76,30 +84,41 @@ class SlurmRunner:
             self._slurm[job.index] = submitit.SlurmJob(folder=folder, job_id=number)
         return self._slurm[job.index]
 
-    def _submit(self, jobs: list[Job], sweep: Sweep) -> None:
+    def _submit(self, jobs: list[Job]) -> None:
         import submitit
 
-        folder = sweep.directory.absolute() / ".slurm" / "%j"
+        folder = self.sweep.directory.absolute() / ".slurm" / "%j"
         executor = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=0)
-        executor.update_parameters(**_parameters(jobs[0], sweep))
+        executor.update_parameters(**_parameters(self.read(jobs[0]), self.sweep))
         with executor.batch():
-            submitted = [executor.submit(run_command, *_arguments(job, sweep)) for job in jobs]
+            submitted = [executor.submit(run_command, *_arguments(job, self.sweep)) for job in jobs]
         for job, slurm in zip(jobs, submitted, strict=True):
-            sweep.submitted(job, {"job_id": slurm.job_id, "folder": str(folder)})
+            self.sweep.submitted(job, {"job_id": slurm.job_id, "folder": str(folder)})
 
-    def _over(self, job: Job, sweep: Sweep) -> bool:
-        """Record what has changed; true once the job is over and its result has been taken."""
+    def poll(self, job: Job) -> bool:
+        self._ask(job)
         if job.state is State.pending and (job.directory / STARTED).exists():
-            sweep.started(job)
+            self.sweep.started(job)
+        left = time.monotonic() > self._leave_at
         if not self._of(job).done():
-            return False
-        result = sweep.result(job)
-        if result is None and not self._died(job):
+            if left:
+                stopped = Result(State.killed, error="cancelled together with the sweep")
+                self.sweep.ended(job, self.sweep.result(job) or stopped)
+            return left
+        result = self.sweep.result(job)
+        if result is None and not self._died(job) and not left:
             since = self._over_since.setdefault(job.index, time.monotonic())
             if time.monotonic() < since + LATE:
                 return False
-        sweep.ended(job, result or self._without_result(job))
+        self.sweep.ended(job, result or self._without_result(job))
         return True
+
+    def _ask(self, job: Job) -> None:
+        """Slurm's accounting, which answers for all jobs at once."""
+        now = time.monotonic()
+        if now > self._asked + (ASK if self._leave_at == inf else self.tick):
+            self._of(job).watcher.update()
+            self._asked = now
 
     def _died(self, job: Job) -> bool:
         """No result will come: the worker or the whole job was killed."""
@@ -125,18 +144,17 @@ class SlurmRunner:
         status = State.killed if State.of_slurm(word) is State.killed else State.failed
         return Result(status, error=f"{name} ended as {word} and left no result{last}")
 
-    def _cancel(self, running: list[Job], sweep: Sweep, interrupts: Interrupts) -> None:
+    def cancel(self, requests: int) -> bool:
         """scancel sends SIGTERM, then SIGKILL; a second request waits for nothing."""
-        sweep.terminal.say(f"cancelling {len(running)} Slurm jobs (again to leave at once)")
-        subprocess.run(["scancel", *(self._of(job).job_id for job in running)], check=False)
-        deadline = time.monotonic() + CANCEL_GRACE
-        while running and time.monotonic() < deadline and not interrupts.insistent:
-            time.sleep(POLL)
-            self._of(running[0]).watcher.update()
-            running = [job for job in running if not self._over(job, sweep)]
-        for job in running:
-            stopped = Result(State.killed, error="cancelled together with the sweep")
-            sweep.ended(job, sweep.result(job) or stopped)
+        if requests > 1:
+            self._leave_at = 0.0
+            return True
+        self.sweep.terminal.say(
+            f"cancelling {len(self.running)} Slurm jobs (again to leave at once)"
+        )
+        subprocess.run(["scancel", *(self._of(job).job_id for job in self.running)], check=False)
+        self._leave_at = time.monotonic() + CANCEL_GRACE
+        return True
 
 
 def _by_resources(jobs: list[Job]) -> list[list[Job]]:
@@ -147,12 +165,12 @@ def _by_resources(jobs: list[Job]) -> list[list[Job]]:
     return list(groups.values())
 
 
-def _parameters(job: Job, sweep: Sweep) -> dict[str, Any]:
+def _parameters(settings: Settings, sweep: Sweep) -> dict[str, Any]:
     """Names as submitit has them: what only Slurm knows starts with slurm_."""
-    given = sweep.settings(job)
-    given["array_parallelism"] = given.get("n_jobs")
-    named = {f"slurm_{key}": given.get(key) for key in SLURM_ONLY}
-    named.update({key: given.get(key) for key in COMMON})
+    given = asdict(settings)
+    given["array_parallelism"] = given["n_jobs"]
+    named = {f"slurm_{key}": given[key] for key in SLURM_ONLY}
+    named.update({key: given[key] for key in COMMON})
     named["name"] = f"rlvr-{sweep.record.sweep_id}"
     return {key: value for key, value in named.items() if value}
 

@@ -143,18 +143,6 @@ def _describe(message: str, refused: list[Job]) -> str:
     return f"  job {'; '.join(shown)}\n    {indented}"
 
 
-def launcher_settings(config: DictConfig, name: str, known: frozenset[str]) -> dict[str, Any]:
-    """The job's own `launcher` node; UserError for what the launcher called `name` has not."""
-    settings: dict[str, Any] = plain(OmegaConf.select(config, "launcher") or {})
-    known |= {"name", "resume", "extend"}
-    if unknown := sorted(set(settings) - known):
-        raise UserError(
-            f"launcher.{unknown[0]} is not a setting of the {name} launcher; "
-            f"its settings are {', '.join(sorted(known - {'name'}))}"
-        )
-    return settings
-
-
 @contextmanager
 def hydra_config(config: DictConfig) -> Iterator[None]:
     """Let `${hydra:...}` see this job's node, as it does inside a job."""

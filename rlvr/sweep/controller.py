@@ -2,16 +2,14 @@
 brings a `Runner`, whose only work is to run the jobs it is given and to say when each ends.
 """
 
-import logging
 import os
 import sys
 import sysconfig
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
@@ -25,35 +23,18 @@ from rlvr.states import State
 from rlvr.sweep import compose, terminal, transport
 from rlvr.sweep.command import is_own
 from rlvr.sweep.interrupts import Interrupts
+from rlvr.sweep.recorded import RecordedSweep
 from rlvr.sweep.resume import Resume, refuse_others, wanted
+from rlvr.sweep.runner import Runner
+from rlvr.sweep.settings import Settings
 
 if TYPE_CHECKING:
     from rlvr.sweep.data import SweepData
 
-log = logging.getLogger(__name__)
-
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
-class Runner(Protocol):
-    """What a launcher is. `settings` are the keys it knows in the config's `launcher` node."""
-
-    name: str
-    settings: frozenset[str]
-
-    def prepare(self, settings: dict[str, Any], jobs: Sequence[Job], sweep: "Sweep") -> None:
-        """Check settings and machine; raises UserError before anything is created."""
-
-    def attachable(self, job: Job) -> bool:
-        """Does this job of an earlier controller still run, so that `run` can wait for it?"""
-
-    def run(self, jobs: Sequence[Job], sweep: "Sweep", interrupts: Interrupts) -> None:
-        """Run every job, or wait for it where `job.is_remote()`. Call `sweep.submitted` (remote
-        jobs), `sweep.started` and `sweep.ended`. Once `interrupts` is true, end the jobs that
-        run and start no more."""
-
-
-class Sweep:
+class Sweep(RecordedSweep):
     def __init__(
         self,
         runner: Runner,
@@ -62,31 +43,28 @@ class Sweep:
         task_function: TaskFunction,
         config: DictConfig,
     ) -> None:
+        directory = Path(str(config.hydra.sweep.dir))
+        super().__init__(directory, transport.choose(task_function, hydra_context))
         self.runner = runner
         self.loader = hydra_context.config_loader
         self.master = config
         self.task_function = task_function
-        self.transport = transport.choose(task_function, hydra_context)
-        self.directory = Path(str(config.hydra.sweep.dir))
-        self.terminal = terminal.Terminal()
-        self._record: Manifest | None = None
         self._earlier: list[Job] = []
         self._data: SweepData | None = None
 
     @property
-    def record(self) -> Manifest:
-        assert self._record is not None
-        return self._record
+    def asked(self) -> list[str]:
+        return terminal.command_line()
 
     def launch(self, job_overrides: Sequence[Sequence[str]], first_index: int) -> list[JobReturn]:
         """Run the jobs and return their results in order; raises KeyboardInterrupt after a stop."""
         try:
             composed = self._composed(job_overrides, first_index)
-            settings = self.settings(composed[0])
-            if settings.get("resume") is not None:
+            settings = self.runner.read(composed[0])
+            if settings.resume is not None:
                 self._refuse_others(composed, settings)
             self._validate(composed)
-            self.runner.prepare(settings, composed, self)
+            self.runner.prepare(composed, self)
         except UserError:
             remove_if_new(self.directory)
             raise
@@ -98,7 +76,7 @@ class Sweep:
             try:
                 self._run(jobs, interrupts)
             finally:
-                self._finish(jobs, interrupts)
+                self.finish(jobs, interrupts)
         if interrupts:
             raise KeyboardInterrupt
         return self._returns(jobs)
@@ -140,7 +118,7 @@ class Sweep:
         MLflow gives no ids, so that stand-ins are sent.
         """
         self.directory = parent / self.directory.name
-        self._open({})
+        self._open(Settings())
         self._identify(jobs)
         self.record.jobs = jobs
         chosen = OmegaConf.select(jobs[0].config, "tracking")
@@ -152,17 +130,13 @@ class Sweep:
             job.directory.mkdir(parents=True)
             self.transport.write(job)
 
-    def settings(self, job: Job) -> dict[str, Any]:
-        """The job's own `launcher` node."""
-        return compose.launcher_settings(job.config, self.runner.name, self.runner.settings)
-
-    def _refuse_others(self, composed: list[Job], settings: dict[str, Any]) -> None:
+    def _refuse_others(self, composed: list[Job], settings: Settings) -> None:
         """Before their data is read, which may take a download: jobs that the sweep lacks."""
         if self._record is None:
-            self._move_to(manifest.find(str(settings["resume"]), root=self.directory.parent))
+            self._move_to(manifest.find(str(settings.resume), root=self.directory.parent))
         record = self._record or manifest.load(self.directory)
         grows = self._is_own_command(record) and not self._has_all_jobs_at_once()
-        if not settings.get("extend") and not grows:
+        if not settings.extend and not grows:
             self._identify(composed)
             refuse_others(record, composed)
 
@@ -173,12 +147,12 @@ class Sweep:
             self.master.hydra.sweep.dir = str(directory)
         remove_if_new(made)
 
-    def _open(self, settings: dict[str, Any]) -> None:
+    def _open(self, settings: Settings) -> None:
         """Read the record of the sweep to go on with, or begin a new one."""
-        if settings.get("resume") is not None:
+        if settings.resume is not None:
             self._reopen()
             return
-        if "resume" in settings and (self.directory / manifest.FILE).exists():
+        if "launcher" in self.master and (self.directory / manifest.FILE).exists():
             raise UserError(
                 f"{self.directory} holds a sweep already: go on with it by "
                 f"launcher.resume={self.directory}, or choose another run=NAME"
@@ -237,7 +211,9 @@ class Sweep:
     def _match(self, composed: list[Job]) -> list[Job]:
         """Decide what runs; the manifest and MLflow say so before anything starts."""
         resumed = bool(self._earlier)
-        resume = Resume(self.record, self._earlier, self.result, self.runner.attachable, self._end)
+        resume = Resume(
+            self.record, self._earlier, self.result, self.runner.attachable, self.end_run
+        )
         jobs = resume.match(composed)
         for job in jobs:
             compose.place(job, self.directory)
@@ -269,9 +245,6 @@ class Sweep:
     def command(self, job: Job) -> list[str]:
         return self.transport.command(job.directory)
 
-    def log_file(self, job: Job) -> Path:
-        return self.transport.log(job)
-
     def environment(self, job: Job) -> dict[str, str]:
         """What the job's process gets on top of its surroundings."""
         added = {"PYTHONPATH": importable_paths(), "PYTHONUNBUFFERED": "1"}
@@ -279,84 +252,6 @@ class Sweep:
         if job.run_id is not None:
             added[tracking.RUN_ID_VARIABLE] = job.run_id
         return added | {tracking.RUN_NAME_VARIABLE: self.record.run_name(job)}
-
-    def result(self, job: Job) -> Result | None:
-        """What the job itself left, if anything."""
-        return self.transport.result(job.directory)
-
-    def submitted(self, job: Job, remote: dict[str, Any]) -> None:
-        """`remote` is what finds the job again; it stays pending until `started`."""
-        job.remote = remote
-        self.record.save(self.directory)
-
-    def started(self, job: Job, pid: int | None = None, pid_started: int | None = None) -> None:
-        job.state, job.started, job.ended = State.running, manifest.now(), None
-        job.pid, job.pid_started = pid, pid_started
-        self.record.save(self.directory)
-        self.terminal.changed(job)
-
-    def ended(self, job: Job, result: Result) -> None:
-        job.state, job.ended = result.status, manifest.now()
-        job.pid = job.pid_started = None
-        job.value, job.error = result.metric, result.error
-        if self.result(job) is None:
-            known = replace(result, overrides=job.overrides, run_id=job.run_id)
-            self.transport.write_result(job.directory, known)
-        self.record.save(self.directory)
-        self._end(job, job.state)
-        self.terminal.changed(job)
-
-    def _end(self, job: Job, state: State) -> None:
-        tracking.end_run(self.record.tracking.uri, job.run_id, state)
-
-    def _finish(self, jobs: list[Job], interrupts: Interrupts) -> None:
-        for job in jobs:
-            if job.state is State.pending and not job.is_remote():
-                self._end(job, State.killed)
-        state = overall(jobs)
-        try:
-            self._present()
-        finally:
-            where = self.record.tracking
-            tracking.end_run(where.uri, where.parent_run_id, state)
-        if state is not State.finished:
-            self._say_unfinished(jobs, interrupted=bool(interrupts))
-
-    def _present(self) -> None:
-        """Nothing that goes wrong in comparison or report may hide the jobs' results."""
-        if isinstance(self.transport, transport.PickledTask):
-            return
-        for what, command, make in (
-            ("comparison", "compare", self._compare),
-            ("report", "report", self._report),
-        ):
-            try:
-                make()
-            except Exception:
-                again = f"rlvr {command} {self.directory}"
-                log.exception("no %s could be made; try again: %s", what, again)
-
-    def _compare(self) -> None:
-        from rlvr.compare import compare
-
-        compare.report(self.directory)
-
-    def _report(self) -> None:
-        from rlvr.compare import page
-
-        self.terminal.say(f"report: {page.report(self.directory)}")
-
-    def _say_unfinished(self, jobs: list[Job], *, interrupted: bool) -> None:
-        named = (State.failed,) if interrupted else (State.failed, State.killed)
-        failed = [
-            (job, self.log_file(job), (self.result(job) or Result()).traceback)
-            for job in jobs
-            if job.state in named
-        ]
-        if failed:
-            self.terminal.say(terminal.errors(failed) + "\n")
-        again = terminal.resume_command(terminal.command_line(), self.directory)
-        self.terminal.say(f"{terminal.counts(jobs)}. To run what is missing:\n  {again}")
 
     def _returns(self, jobs: list[Job]) -> list[JobReturn]:
         failed = [job for job in jobs if job.state is not State.finished]
@@ -377,16 +272,6 @@ def remove_if_new(directory: Path) -> None:
     if directory.is_dir() and [path.name for path in directory.iterdir()] == ["multirun.yaml"]:
         (directory / "multirun.yaml").unlink()
         directory.rmdir()
-
-
-def overall(jobs: list[Job]) -> State:
-    """The sweep's own state: one failure is a failure, a stop is a stop."""
-    states = {job.state for job in jobs}
-    if any(job.is_remote() for job in jobs):
-        return State.running  # they were left to go on
-    if State.failed in states:
-        return State.failed
-    return State.finished if states == {State.finished} else State.killed
 
 
 def importable_paths() -> str:

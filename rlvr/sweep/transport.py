@@ -40,7 +40,7 @@ class Transport(Protocol):
 
     def command(self, directory: Path) -> list[str]: ...
 
-    def log(self, job: Job) -> Path: ...
+    def log(self, job: Job, script: str) -> Path: ...
 
     def result(self, directory: Path) -> Result | None: ...
 
@@ -69,8 +69,10 @@ class ResolvedConfig:
     def command(self, directory: Path) -> list[str]:
         return [sys.executable, "-m", self.worker_module, str(directory.absolute())]
 
-    def log(self, job: Job) -> Path:
-        return job.directory / f"{job.config.hydra.job.name}.log"
+    def log(self, job: Job, script: str) -> Path:
+        """Named as Hydra names it; as the script where the config is not composed."""
+        name = OmegaConf.select(job.config, "hydra.job.name") or script
+        return job.directory / f"{name}.log"
 
     def result(self, directory: Path) -> Result | None:
         try:
@@ -117,7 +119,7 @@ class PickledTask:
     def command(self, directory: Path) -> list[str]:
         return [sys.executable, "-m", "rlvr.sweep.pickled", str(directory.absolute())]
 
-    def log(self, job: Job) -> Path:
+    def log(self, job: Job, script: str) -> Path:
         return job.directory / "output.log"  # Hydra writes <job name>.log itself
 
     def result(self, directory: Path) -> Result | None:

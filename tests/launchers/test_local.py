@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from rlvr.errors import UserError
 from rlvr.launchers.local import LocalRunner, visible_gpus
+from rlvr.manifest import Job
 
 
 def test_goes_on_after_failures_and_says_what_failed(app):
@@ -199,8 +200,8 @@ def test_a_directory_that_holds_a_sweep_is_not_overwritten(app):
     [
         (["launcher=local,slurm"], "a sweep runs on one launcher"),
         (["launcher.name=local,slurm"], "a sweep runs on one launcher, not on local, slurm"),
-        (["launcher.n_jobs=0"], "launcher.n_jobs=0: must be a whole number of at least 1"),
-        (["launcher.n_jobs=two"], "launcher.n_jobs=two: must be a whole number"),
+        (["launcher.n_jobs=0"], "launcher.n_jobs=0: must be at least 1"),
+        (["launcher.n_jobs=two"], "launcher.n_jobs=two: must be a whole number or null"),
         (["+launcher.njobs=2"], "launcher.njobs is not a setting of the local launcher"),
         (["launcher.resume=nowhere"], "nowhere is no sweep (no sweep.json)"),
         (["launcher.resume=last"], "no sweep in"),
@@ -253,15 +254,20 @@ def driver(tmp_path, monkeypatch):
     return monkeypatch
 
 
+def four_jobs(**settings: int) -> list[Job]:
+    config = OmegaConf.create({"launcher": settings})
+    return [Job(i, "", hash="", overrides=[], dir="", config=config) for i in range(4)]
+
+
 def test_gpus_of_the_driver(driver):
     assert visible_gpus() == ["0", "1"]
     runner = LocalRunner()
-    runner.prepare({}, [None] * 4, None)
+    runner.prepare(four_jobs(), None)
     assert runner.n_jobs == 2, "one job per GPU"
-    runner.prepare({"n_jobs": 3}, [None] * 4, None)
+    runner.prepare(four_jobs(n_jobs=3), None)
     assert [runner.devices(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["0", "1", "0"]
     with pytest.raises(UserError, match="gpus_per_job=3: this machine shows 2 GPUs"):
-        runner.prepare({"gpus_per_job": 3}, [None] * 4, None)
+        runner.prepare(four_jobs(gpus_per_job=3), None)
 
 
 @pytest.mark.parametrize(
@@ -275,6 +281,6 @@ def test_the_users_choice_of_gpus(driver, chosen, gpus):
 def test_without_a_gpu_one_job_at_a_time(driver, tmp_path):
     (tmp_path / "nvidia-smi").unlink()
     runner = LocalRunner()
-    runner.prepare({}, [None] * 4, None)
+    runner.prepare(four_jobs(), None)
     assert runner.n_jobs == 1
     assert "CUDA_VISIBLE_DEVICES" not in runner.devices(0)

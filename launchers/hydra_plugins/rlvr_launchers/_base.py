@@ -14,13 +14,15 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from rlvr.sweep.controller import Runner, Sweep
+    from rlvr.sweep.controller import Sweep
+    from rlvr.sweep.runner import Runner
 
 
 class SweepLauncher(Launcher):
     sweep: "Sweep"
 
-    def make_runner(self) -> "Runner":
+    @staticmethod
+    def make_runner() -> "Runner":
         raise NotImplementedError
 
     def setup(

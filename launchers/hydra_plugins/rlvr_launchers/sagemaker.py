@@ -9,11 +9,12 @@ from omegaconf import OmegaConf
 from hydra_plugins.rlvr_launchers._base import SweepLauncher, register
 
 if TYPE_CHECKING:
-    from rlvr.sweep.controller import Runner
+    from rlvr.sweep.runner import Runner
 
 
 class SageMakerLauncher(SweepLauncher):
-    def make_runner(self) -> "Runner":
+    @staticmethod
+    def make_runner() -> "Runner":
         from rlvr.launchers.sagemaker.runner import SageMakerRunner
 
         return SageMakerRunner()

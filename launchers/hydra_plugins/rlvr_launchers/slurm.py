@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 from hydra_plugins.rlvr_launchers._base import SweepLauncher, register
 
 if TYPE_CHECKING:
-    from rlvr.sweep.controller import Runner
+    from rlvr.sweep.runner import Runner
 
 
 class SlurmLauncher(SweepLauncher):
-    def make_runner(self) -> "Runner":
+    @staticmethod
+    def make_runner() -> "Runner":
         from rlvr.launchers.slurm import SlurmRunner
 
         return SlurmRunner()

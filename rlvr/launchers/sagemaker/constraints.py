@@ -11,7 +11,7 @@ from typing import Any
 
 from rlvr.errors import UserError, nearest
 from rlvr.launchers.sagemaker.instances import has_local_storage
-from rlvr.launchers.sagemaker.settings import Settings
+from rlvr.launchers.sagemaker.settings import SageMakerSettings
 from rlvr.secret_patterns import is_secret
 
 
@@ -24,7 +24,7 @@ def violations(operation: str, request: dict[str, Any], model: Any) -> list[str]
     return [*_missing(shape, request), *_walk(shape, request, "")]
 
 
-def check_machine(instance_type: str, settings: Settings, model: Any) -> None:
+def check_machine(instance_type: str, settings: SageMakerSettings, model: Any) -> None:
     """Raise UserError for an instance type that there is not, or that cannot take the settings."""
     known = model.shape_for("TrainingInstanceType").enum
     if instance_type not in known:

@@ -21,7 +21,7 @@ def print_requests(sweep: Sweep, job_overrides: Sequence[Sequence[str]], first_i
     submissions = runner.plan(jobs, sweep, dry=True)
     with tempfile.TemporaryDirectory() as folder:
         sweep.rehearse(jobs, Path(folder))
-        queue = runner.queue(sweep)
+        queue = runner.queue_of(sweep)
         for submission in submissions:
             queue.add(submission)
         queue.prepare()

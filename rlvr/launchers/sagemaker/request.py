@@ -11,7 +11,7 @@ from rlvr.launchers.sagemaker import packing, payload, requirements, sdk_contain
 from rlvr.launchers.sagemaker.constraints import check_machine, check_request
 from rlvr.launchers.sagemaker.instances import has_local_storage
 from rlvr.launchers.sagemaker.service import Service
-from rlvr.launchers.sagemaker.settings import Settings
+from rlvr.launchers.sagemaker.settings import SageMakerSettings
 from rlvr.launchers.sagemaker.storage import Storage, Tree
 from rlvr.launchers.sagemaker.training_job import (
     INDEX_TAG,
@@ -221,7 +221,7 @@ def _machine(submission: Submission, training: TrainingJob) -> dict[str, Any]:
     return {"ResourceConfig": resources, "StoppingCondition": stopping, **spot}
 
 
-def _network(settings: Settings) -> dict[str, Any]:
+def _network(settings: SageMakerSettings) -> dict[str, Any]:
     network: dict[str, Any] = {}
     if settings.subnets:
         network["VpcConfig"] = {
@@ -235,7 +235,7 @@ def _network(settings: Settings) -> dict[str, Any]:
     return network
 
 
-def _environment(settings: Settings, added: dict[str, str]) -> dict[str, str]:
+def _environment(settings: SageMakerSettings, added: dict[str, str]) -> dict[str, str]:
     several = settings.multi_node_environment if settings.instance_count > 1 else {}
     # the ARN, not the secret: the container fetches it with its own role
     token = {"RLVR_HF_TOKEN_ARN": settings.hf_token_secret} if settings.hf_token_secret else {}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlvr.launchers.sagemaker.settings import Settings
+from rlvr.launchers.sagemaker.settings import SageMakerSettings
 from rlvr.paths import PROJECT
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ PYTHONS = ("3.11", "3.12", "3.13")  # that images without one in their name may 
 
 
 def requirements(
-    settings: Settings, *, tracked: bool, deepspeed: bool, image: str
+    settings: SageMakerSettings, *, tracked: bool, deepspeed: bool, image: str
 ) -> dict[str, str]:
     """Texts by file name, nothing where the image has everything.
 

@@ -1,19 +1,15 @@
-"""Jobs on Amazon SageMaker: one loop that submits, watches and collects.
-
-The loop is single-threaded on purpose: nothing in it can race.
-"""
+"""Jobs on Amazon SageMaker: submitted as the service takes them, watched, and collected."""
 
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker import budget
 from rlvr.launchers.sagemaker.payload import reachable
 from rlvr.launchers.sagemaker.request import RequestBuilder
 from rlvr.launchers.sagemaker.service import Service, aws_errors, explain
-from rlvr.launchers.sagemaker.settings import KEYS, refuse_swept
+from rlvr.launchers.sagemaker.settings import SageMakerSettings, refuse_swept
 from rlvr.launchers.sagemaker.storage import Storage
 from rlvr.launchers.sagemaker.submit import Queue
 from rlvr.launchers.sagemaker.training_job import Submission, TrainingJob
@@ -21,20 +17,23 @@ from rlvr.launchers.sagemaker.watch import Watch
 from rlvr.manifest import Job
 from rlvr.sweep.controller import Sweep
 from rlvr.sweep.interrupts import Interrupts
+from rlvr.sweep.runner import Runner
 from rlvr.sweep.transport import PickledTask
 
-TICK = 0.1
 STOPPING = 150.0  # seconds; SageMaker kills a stopping job after 120
 
 
-class SageMakerRunner:
+class SageMakerRunner(Runner):
     name = "sagemaker"
-    settings = KEYS - {"name", "resume", "extend"}
+    settings = SageMakerSettings
 
-    def prepare(self, settings: dict[str, Any], jobs: Sequence[Job], sweep: Sweep) -> None:
+    def read(self, job: Job) -> SageMakerSettings:
+        return Submission.of(job).settings
+
+    def prepare(self, jobs: Sequence[Job], sweep: Sweep) -> None:
         """Check settings and every request of the sweep, then credentials and bucket."""
         submissions = self.plan(jobs, sweep)
-        if settings.get("resume") is None:  # else some have finished
+        if submissions[0].settings.resume is None:  # else some have finished
             budget.refuse(submissions, already=0.0)
         bucket = self.builder.storage.bucket
         try:
@@ -68,7 +67,7 @@ class SageMakerRunner:
             raise UserError(f"SageMaker cannot be used: {explain(error)}") from error
         return submissions
 
-    def queue(self, sweep: Sweep) -> Queue:
+    def queue_of(self, sweep: Sweep) -> Queue:
         """Of the sweep, which has its id and its MLflow store by now."""
         self.builder.sweep_id = sweep.record.sweep_id
         self.builder.tracked = reachable(sweep.record.tracking.uri)
@@ -98,62 +97,59 @@ class SageMakerRunner:
         training.update(described, self.service.now())
         return training.status
 
-    def run(self, jobs: Sequence[Job], sweep: Sweep, interrupts: Interrupts) -> None:
-        """Returns when every job has ended, or has been left to itself and named."""
-        queue = self.queue(sweep)
-        watch = Watch(sweep, self.service, self.builder.storage, interrupts)
-        try:
-            for job in jobs:
-                (watch if job.is_remote() else queue).add(Submission.of(job))
-            queue.prepare()
-            loop(queue, watch, interrupts)
-        except BaseException:
-            watch.name_running("the launcher stopped, these jobs go on")
-            raise
-        finally:
-            watch.give_back()
-            sweep.terminal.say(budget.summary(sweep.record.jobs, sweep.result))
+    def begin(self) -> None:
+        self.queue = self.queue_of(self.sweep)
+        self.watch = Watch(self.sweep, self.service, self.builder.storage, self.interrupts)
+        for job in self.running:
+            self.watch.add(Submission.of(job))
+        for job in self.waiting:
+            self.queue.add(Submission.of(job))
+        self.waiting.clear()
+        self.queue.prepare()
 
+    def submit(self) -> None:
+        if submitted := self.queue.submit_next(len(self.running)):
+            self.watch.add(submitted)
+            self.running.append(submitted.job)
 
-def loop(queue: Queue, watch: Watch, interrupts: Interrupts) -> None:
-    answered = 0
-    while queue.waiting or watch.running or watch.draining:
-        if interrupts.count > answered:
-            first, answered = answered == 0, interrupts.count
-            queue.leave()
-            if watch.running and leaves_running(watch, interrupts, first=first):
-                return
-        if submitted := queue.submit_next(len(watch.running)):
-            watch.add(submitted)
-        before = len(watch.running)
-        again = watch.look()
-        if len(watch.running) + len(again) < before:
-            queue.an_instance_is_free()
-        for submission in again:
-            queue.again(submission)
-        if not queue.waiting:
-            watch.give_back()
-        watch.drain()
-        if watch.stops_too_long():
-            watch.name_running("these jobs were told to stop long ago and have not ended")
-            return
-        time.sleep(TICK)
+    def poll(self, job: Job) -> bool:
+        over, again = self.watch.look(job)
+        if over and again is None:
+            self.queue.an_instance_is_free()
+        if again is not None:
+            self.queue.again(again)
+        return over
 
+    def busy(self) -> bool:
+        if not self.queue.waiting:
+            self.watch.give_back()
+        self.watch.drain()
+        return bool(self.queue.waiting or self.watch.draining)
 
-def leaves_running(watch: Watch, interrupts: Interrupts, *, first: bool) -> bool:
-    """Answer a Ctrl-C: stop the jobs and wait for them, or (True) leave them and name them."""
-    if first:
-        answer = watch.running[0].settings.on_interrupt
-        if answer == "ask":
-            answer = ask(len(watch.running), interrupts)
-        if answer == "detach":
-            watch.name_running("these jobs go on without the launcher")
-            return True
-        watch.stop_all()
-        if not interrupts.insistent:
-            return False
-    watch.name_running("these jobs were told to stop and are not waited for")
-    return True
+    def withdraw(self) -> None:
+        self.queue.leave()
+
+    def cancel(self, requests: int) -> bool:
+        """Stop the jobs and wait for them, or leave them and name them."""
+        if requests == 1:
+            answer = self.watch.on_interrupt
+            if answer == "ask":
+                answer = ask(len(self.running), self.interrupts)
+            if answer == "detach":
+                self.watch.name_running("these jobs go on without the launcher")
+                return False
+            self.watch.stop_all()
+            if not self.interrupts.insistent:
+                return True
+        self.watch.name_running("these jobs were told to stop and are not waited for")
+        return False
+
+    def abandon(self) -> None:
+        self.watch.name_running("the launcher stopped, these jobs go on")
+
+    def close(self) -> None:
+        self.watch.give_back()
+        self.sweep.terminal.say(budget.summary(self.sweep.record.jobs, self.sweep.result))
 
 
 def ask(running: int, interrupts: Interrupts) -> str:

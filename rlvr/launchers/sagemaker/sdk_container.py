@@ -16,7 +16,7 @@ from typing import Any
 
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker.service import Service
-from rlvr.launchers.sagemaker.settings import Settings
+from rlvr.launchers.sagemaker.settings import SageMakerSettings
 from rlvr.result import write_atomic
 
 # `exec` makes Python the process that SageMaker signals; bash would swallow SIGTERM
@@ -37,7 +37,7 @@ class SdkContainer:
 
 
 def container(
-    service: Service, bucket: str, settings: Settings, instance_type: str
+    service: Service, bucket: str, settings: SageMakerSettings, instance_type: str
 ) -> SdkContainer:
     """From the user's cache, or from the SDK."""
     version = importlib.metadata.version("sagemaker")
@@ -55,7 +55,9 @@ def container(
     return made
 
 
-def from_sdk(service: Service, bucket: str, settings: Settings, instance_type: str) -> SdkContainer:
+def from_sdk(
+    service: Service, bucket: str, settings: SageMakerSettings, instance_type: str
+) -> SdkContainer:
     from sagemaker.core.helper.session_helper import Session
     from sagemaker.core.training.configs import Compute, SourceCode
 

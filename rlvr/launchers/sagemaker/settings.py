@@ -3,19 +3,17 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
-
-from omegaconf import OmegaConf
-from omegaconf.errors import ValidationError
 
 from rlvr.errors import UserError
 from rlvr.secret_patterns import is_secret
+from rlvr.sweep.settings import Settings, bounded
 
 ON_INTERRUPT = ("ask", "stop", "detach")
 # One controller has one service, bucket and purse: these cannot differ among the jobs of a sweep.
 OF_THE_SWEEP = (
-    *("n_jobs", "project", "region", "bucket", "prefix", "kms_key", "max_cost", "prices"),
+    *("n_jobs", "notify", "project", "region", "bucket", "prefix", "kms_key", "max_cost", "prices"),
     *("poll_seconds", "on_interrupt", "dry_run"),
 )
 
@@ -25,13 +23,10 @@ def _from_env(name: str) -> Any:
 
 
 @dataclass
-class Settings:
-    """One job's launcher settings, explained in the YAML. Times are seconds, volumes GB."""
+class SageMakerSettings(Settings):
+    """Explained in the YAML. Times are seconds, volumes GB."""
 
-    name: str = "sagemaker"
-    resume: str | None = None
-    extend: bool = False
-    n_jobs: int = 8
+    n_jobs: int = bounded(8, 1)
     project: str = "rlvr"
     role: str | None = _from_env("ROLE")
     region: str | None = None
@@ -39,13 +34,13 @@ class Settings:
     prefix: str = "rlvr"
     instance_type: str = "auto"
     fallback_instance_types: list[str] = field(default_factory=list)
-    instance_count: int = 1
-    volume_gb: int = 100
+    instance_count: int = bounded(1, 1)
+    volume_gb: int = bounded(100, 1)
     image: str = "auto"
-    max_runtime: int = 18_000
+    max_runtime: int = bounded(18_000, 1)
     spot: bool = False
     max_wait: int | None = None
-    warm_pool: int = 0
+    warm_pool: int = bounded(0, 0, 21_600)
     max_cost: float | None = None
     subnets: list[str] = field(default_factory=list)
     security_groups: list[str] = field(default_factory=list)
@@ -62,42 +57,22 @@ class Settings:
     )
     extra_requirements: list[str] = field(default_factory=list)
     exclude: list[str] = field(default_factory=list)
-    max_code_mb: int = 50
+    max_code_mb: int = bounded(50, 1)
     prices: str | None = None
-    retries: int = 3
+    retries: int = bounded(3, 0)
     poll_seconds: float = field(
         default_factory=lambda: float(os.environ.get("RLVR_SAGEMAKER_POLL_SECONDS", "15"))
     )
     on_interrupt: str = "ask"
     dry_run: bool = False
 
-    @classmethod
-    def read(cls, node: dict[str, Any]) -> "Settings":
-        """Raises one UserError that lists everything wrong with the node."""
-        typed = OmegaConf.structured(cls)
-        problems = []
-        for key, value in node.items():
-            if key not in KEYS:
-                problems.append(f"launcher.{key} is not a setting of the sagemaker launcher")
-                continue
-            try:
-                typed[key] = value
-            except ValidationError:
-                problems.append(f"launcher.{key}={value}: must be {TYPES[key]}")
-        if not problems:
-            settings = OmegaConf.to_object(typed)
-            assert isinstance(settings, cls)
-            problems = list(settings._problems())
-            if not problems:
-                return settings
-        raise UserError("invalid launcher settings:\n" + "\n".join(f"  {p}" for p in problems))
-
     @property
     def wait_limit(self) -> int:
         """The most seconds a spot job may take, waiting for capacity included."""
         return self.max_wait or 2 * self.max_runtime
 
-    def _problems(self) -> Iterator[str]:
+    def problems(self, launcher: str) -> Iterator[str]:
+        yield from super().problems(launcher)
         if not self.role:
             yield (
                 "launcher.role is not set: give the ARN of the role the jobs run as, by "
@@ -114,15 +89,10 @@ class Settings:
                 "launcher.hf_token_secret: expected the ARN of a secret in AWS Secrets Manager, "
                 "not its name and never the token itself"
             )
-        for key in ("n_jobs", "instance_count", "volume_gb", "max_runtime", "max_code_mb"):
-            if getattr(self, key) < 1:
-                yield f"launcher.{key}={getattr(self, key)}: must be at least 1"
         if self.poll_seconds <= 0:
             yield f"launcher.poll_seconds={self.poll_seconds}: must be above 0"
         if self.max_cost is not None and self.max_cost <= 0:
             yield f"launcher.max_cost={self.max_cost}: must be above 0 US dollars, or null"
-        if not 0 <= self.warm_pool <= 21_600:
-            yield f"launcher.warm_pool={self.warm_pool}: must be 0 (off) to 21600 seconds"
         if self.on_interrupt not in ON_INTERRUPT:
             yield f"launcher.on_interrupt={self.on_interrupt}: must be {', '.join(ON_INTERRUPT)}"
         if self.spot and self.max_wait is not None and self.max_wait < self.max_runtime:
@@ -143,7 +113,7 @@ class Settings:
                     )
 
 
-def refuse_swept(every: Sequence["Settings"]) -> None:
+def refuse_swept(every: Sequence[SageMakerSettings]) -> None:
     """UserError for jobs that differ in what holds for a whole sweep."""
     for key in OF_THE_SWEEP:
         values = list(dict.fromkeys(str(getattr(settings, key)) for settings in every))
@@ -154,7 +124,7 @@ def refuse_swept(every: Sequence["Settings"]) -> None:
             )
 
 
-def spot_problem(settings: Settings, config: dict[str, Any]) -> str | None:
+def spot_problem(settings: SageMakerSettings, config: dict[str, Any]) -> str | None:
     """Spot without checkpoints may never finish: every interruption starts from nothing."""
     trainer = config.get("trainer")
     if not settings.spot or not isinstance(trainer, dict):
@@ -162,11 +132,3 @@ def spot_problem(settings: Settings, config: dict[str, Any]) -> str | None:
     if trainer.get("save_minutes") or trainer.get("save_steps"):
         return None
     return "launcher.spot=true needs checkpoints: set trainer.save_minutes, such as 10"
-
-
-# As people read them: `str or null`.
-TYPES = {
-    f.name: str(getattr(f.type, "__name__", f.type)).replace(" | None", " or null")
-    for f in fields(Settings)
-}
-KEYS = frozenset(TYPES)

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker import pricing
 from rlvr.launchers.sagemaker.instances import has_local_storage, instance_for
-from rlvr.launchers.sagemaker.settings import Settings, spot_problem
+from rlvr.launchers.sagemaker.settings import SageMakerSettings, spot_problem
 from rlvr.manifest import Job
 from rlvr.states import State
 from rlvr.sweep import compose
@@ -118,7 +118,7 @@ class Submission:
     """
 
     job: Job
-    settings: Settings
+    settings: SageMakerSettings
     config: dict[str, Any]
     training: TrainingJob | None = None
     unsure: bool = False
@@ -134,7 +134,7 @@ class Submission:
     def of(cls, job: Job) -> "Submission":
         """Raises UserError for settings that are wrong."""
         config = compose.resolved(job.config)
-        settings = Settings.read(config.get("launcher") or {})
+        settings = SageMakerSettings.read(config.get("launcher") or {}, "sagemaker")
         if problem := spot_problem(settings, config):
             raise UserError(problem)
         return cls(job, settings, config)

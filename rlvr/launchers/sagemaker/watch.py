@@ -8,6 +8,7 @@ from rlvr.launchers.sagemaker.logs import LogFollower
 from rlvr.launchers.sagemaker.service import Service, aws_errors, explain, is_busy, is_expired
 from rlvr.launchers.sagemaker.storage import Storage
 from rlvr.launchers.sagemaker.training_job import Submission, TrainingJob
+from rlvr.manifest import Job
 from rlvr.result import Result
 from rlvr.states import State
 from rlvr.sweep.controller import Sweep
@@ -21,14 +22,14 @@ RESUBMITTED = ("CapacityError", "InternalServerError")
 
 
 class Watch:
-    """`running` are jobs that SageMaker has; of those in `draining` only the log is awaited."""
+    """The jobs that SageMaker has; of those in `draining` only the log is awaited."""
 
     def __init__(
         self, sweep: Sweep, service: Service, storage: Storage, interrupts: Interrupts
     ) -> None:
         self.sweep, self.service, self.storage = sweep, service, storage
         self.interrupts = interrupts
-        self.running: list[Submission] = []
+        self.running: dict[int, Submission] = {}  # by the job's index
         self.draining: list[Submission] = []
         self._warm: list[Submission] = []
         self._stopping_since: float | None = None
@@ -40,22 +41,23 @@ class Watch:
         log = self.sweep.log_file(submission.job)
         submission.follower = LogFollower(self.service, training.name, log)
         submission.due = _next(submission)
-        self.running.append(submission)
+        self.running[submission.job.index] = submission
 
-    def look(self) -> list[Submission]:
-        """Look at the jobs that are due; returns those that are to be submitted again."""
-        again, interrupts = [], self.interrupts.count
-        for submission in [s for s in self.running if time.monotonic() >= s.due]:
+    def look(self, job: Job) -> tuple[bool, Submission | None]:
+        """Whether the job is not watched any more, and what is to be submitted again for it."""
+        submission = self.running[job.index]
+        if self.stops_too_long():
+            self.name_running("these jobs were told to stop long ago and have not ended")
+            self.running.clear()
+        elif time.monotonic() >= submission.due:
             submission.due = _next(submission)
             try:
                 if self._look_at(submission):
-                    again.append(submission)
+                    return True, submission
                 submission.unseen_since = None
             except aws_errors() as error:
                 self._look_failed(submission, error)
-            if self.interrupts.count > interrupts:
-                break
-        return again
+        return job.index not in self.running, None
 
     def drain(self) -> None:
         """Logs lag behind: follow them a while after the job has ended."""
@@ -135,7 +137,7 @@ class Watch:
                 why = f"{training.status}, but its files could not be fetched: {explain(error)}"
                 self._end(submission, Result(State.failed, error=why))
                 return
-        self.running.remove(submission)
+        del self.running[submission.job.index]
         self.sweep.terminal.say(
             f"#{job.index} can no longer be watched: {explain(error)}\n"
             f"  resume the sweep to go on with it, or stop it with: "
@@ -150,7 +152,7 @@ class Watch:
     def _ended(self, submission: Submission, training: TrainingJob) -> bool:
         if self._may_try_again(submission, training):
             submission.capacity_failures += 1
-            self.running.remove(submission)
+            del self.running[submission.job.index]
             reason = (training.failure_reason or "").strip()
             self.sweep.terminal.say(f"#{submission.job.index} is submitted again: {reason}")
             return True
@@ -189,7 +191,7 @@ class Watch:
     def _end(self, submission: Submission, result: Result) -> None:
         job, training = submission.job, submission.training
         assert training is not None
-        self.running.remove(submission)
+        del self.running[submission.job.index]
         job.remote = training.entry()
         result.cost = None if training.cost is None else job.spent + training.cost
         self.sweep.ended(job, result)
@@ -201,7 +203,7 @@ class Watch:
             "(again to leave them to it)"
         )
         self._stopping_since = self._stopping_since or time.monotonic()
-        for submission in self.running:
+        for submission in self.running.values():
             assert submission.training is not None
             submission.due = 0.0
             name = submission.training.name
@@ -213,6 +215,10 @@ class Watch:
                     f"with: {self.service.stop_command(name)}"
                 )
 
+    @property
+    def on_interrupt(self) -> str:
+        return next(iter(self.running.values())).settings.on_interrupt
+
     def stops_too_long(self) -> bool:
         since = self._stopping_since
         return bool(self.running) and since is not None and time.monotonic() - since > LONGEST_STOP
@@ -221,7 +227,7 @@ class Watch:
         """The jobs that outlive the launcher, each with the command that stops it."""
         lines = [
             f"  {s.job.label}: {self.service.stop_command(s.training.name)}"
-            for s in self.running
+            for s in self.running.values()
             if s.training
         ]
         if lines:
