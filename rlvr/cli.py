@@ -280,7 +280,7 @@ def _resume(chosen: argparse.Namespace) -> None:
 
 
 def _add_jobs(commands: Commands) -> None:
-    from rlvr.launchers.sagemaker.parser import add_parser
+    from rlvr.jobs import add_parser
 
     add_parser(commands)
 

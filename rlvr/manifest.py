@@ -31,9 +31,10 @@ NOT_COMPOSED = DictConfig({}, flags={"readonly": True})  # one for all: it is sl
 class Job:
     """One job of a sweep, from its overrides to its result.
 
-    `dir` is relative to the sweep's; `pid_started` tells a reused pid from the job's own. `config`
-    is as composed, with Hydra's node: empty where this process has not composed it. Neither it
-    nor `directory` is in the file.
+    `dir` is relative to the sweep's; `pid_started` tells a reused pid from the job's own. `remote`
+    finds it on a cluster or in a cloud, `attempts` are what that was before. `config` is as
+    composed, with Hydra's node: empty where this process has not composed it. Neither it nor
+    `directory` is in the file.
     """
 
     index: int
@@ -50,7 +51,8 @@ class Job:
     ended: str | None = None
     value: float | None = None
     error: str | None = None
-    spent: float = 0.0  # US dollars, for attempts before the one in `remote`
+    spent: float = 0.0  # US dollars, for `attempts`
+    attempts: list[dict[str, Any]] = field(default_factory=list)
     config: DictConfig = field(default_factory=lambda: NOT_COMPOSED, repr=False, compare=False)
     directory: Path = field(default=Path(), repr=False, compare=False)
 
@@ -61,6 +63,13 @@ class Job:
     def is_remote(self) -> bool:
         """Was it handed to a cluster or a cloud, which has not been seen to end it?"""
         return self.remote is not None and not self.state.ended
+
+    def retire(self, **why: Any) -> None:
+        """What it was elsewhere has ended and another attempt may follow: that one is kept."""
+        if self.remote is not None:
+            self.attempts.append({**self.remote, **why})
+            self.spent += self.remote.get("cost") or 0.0
+        self.state, self.remote, self.started = State.pending, None, None
 
     def true_state(self) -> State:
         """`lost` where the record says running and this machine's process is gone."""
@@ -78,7 +87,10 @@ class Tracking:
 
 @dataclass
 class Manifest:
-    """`command` is what started the sweep and `cwd` where, which its relative paths refer to."""
+    """`command` is what started the sweep and `cwd` where, which its relative paths refer to.
+
+    `cloud` says where its copy is: the region, and the URI of a folder.
+    """
 
     sweep_id: str
     name: str
@@ -87,6 +99,7 @@ class Manifest:
     command: list[str]
     metric: str
     cwd: str | None = None
+    cloud: dict[str, str] | None = None
     version: int = VERSION
     tracking: Tracking = field(default_factory=Tracking)
     jobs: list[Job] = field(default_factory=list)

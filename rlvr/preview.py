@@ -163,7 +163,7 @@ def _price(job: Job) -> tuple[str, str]:
     except UserError:
         return "", ""
     most = submission.highest_cost
-    return submission.instance_type, "" if most is None else f"<= {describe(most)}"
+    return submission.places[0].instance_type, "" if most is None else f"<= {describe(most)}"
 
 
 def _notes(jobs: Sequence[Job], data: SweepData, columns: Sequence[str]) -> Iterator[str]:

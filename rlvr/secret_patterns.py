@@ -88,6 +88,8 @@ _ASSIGNED = re.compile(
     r"""(?P<by>(?:[ \t]*:[ \t]*[\w\[\], |.]+?(?=[ \t]*=[^=]))?[ \t]*(?::=|=>|[:=])[ \t]*|>|[ ]+)"""
     r"""(?:[|>][-+]?\n\s+)?(?P<value>\\?"[^"\n]*"|\\?'[^'\n]*'|[^\s,;<>)}\]]+)"""
 )
+# A Dockerfile's `ENV NAME value`, csh's `setenv`, `aws configure set NAME value`.
+_SETS = re.compile(r"(?:^|[\s&;|])(?:ENV|setenv|configure[ \t]+set)[ \t]+[\w.-]+$")
 _NAMES = (
     *("secret secrets credential credentials apikey pwd authtoken accesstoken".split()),
     *("accesskey secretkey privatekey".split()),
@@ -191,7 +193,7 @@ def _assigned(text: str, code: bool) -> Iterator[tuple[re.Match[str], str]]:
         far = max(0, found.start() - 200)  # a minified file is one line
         before = text[far : found.start("by")].rpartition("\n")[2].rstrip("\\\"']")
         name = re.split(r"[^\w.-]", before)[-1]
-        if found["by"].isspace() and not name.startswith("--"):
+        if found["by"].isspace() and not (name.startswith("--") or _SETS.search(before)):
             continue
         if "#" in before and re.match(r"[ \t]*\S", text[found.end() : found.end() + 9]):
             continue  # a sentence in a comment

@@ -65,6 +65,7 @@ class Sweep(RecordedSweep):
                 self._refuse_others(composed, settings)
             self._validate(composed)
             self.runner.prepare(composed, self)
+            self.notify = settings.notify
         except UserError:
             remove_if_new(self.directory)
             raise

@@ -12,18 +12,27 @@ from rlvr.result import Result
 from rlvr.states import State
 from rlvr.sweep import terminal, transport
 from rlvr.sweep.interrupts import Interrupts
+from rlvr.sweep.notify import send
 from rlvr.sweep.transport import Transport
 
 log = logging.getLogger(__name__)
 
 
 class RecordedSweep:
-    """`directory` has the manifest; `transport` knows how a job's result is kept."""
+    """`directory` has the manifest; `transport` knows how a job's result is kept.
 
-    def __init__(self, directory: Path, transport: Transport) -> None:
+    `goes_on` says that jobs are left to run, or to be submitted, while nobody watches; `notify` is
+    who is told of the end.
+    """
+
+    def __init__(
+        self, directory: Path, transport: Transport, record: Manifest | None = None
+    ) -> None:
         self.directory, self.transport = directory, transport
         self.terminal = terminal.Terminal()
-        self._record: Manifest | None = None
+        self.goes_on = False
+        self.notify: str | None = None
+        self._record = record
 
     @property
     def record(self) -> Manifest:
@@ -72,31 +81,40 @@ class RecordedSweep:
 
     def finish(self, jobs: list[Job], interrupts: Interrupts) -> None:
         """The comparison, the report and the sweep's own end in MLflow; what is missing is said."""
+        if self.goes_on:
+            return
         for job in jobs:
             if job.state is State.pending and not job.is_remote():
                 self.end_run(job, State.killed)
         state = overall(jobs)
         try:
-            self._present()
+            self._present(jobs)
         finally:
             where = self.record.tracking
             tracking.end_run(where.uri, where.parent_run_id, state)
         if state is not State.finished:
             self._say_unfinished(jobs, interrupted=bool(interrupts))
 
-    def _present(self) -> None:
-        """Nothing that goes wrong in comparison or report may hide the jobs' results."""
-        if isinstance(self.transport, transport.PickledTask):
-            return
-        for what, command, make in (
-            ("comparison", "compare", self._compare),
-            ("report", "report", self._report),
-        ):
+    def _present(self, jobs: Sequence[Job]) -> None:
+        """Nothing that goes wrong in comparison, report or message may hide the jobs' results."""
+        steps = [] if self.notify is None else [("message was sent", lambda: self._tell(jobs))]
+        if not isinstance(self.transport, transport.PickledTask):
+            compare = ("comparison could be made: rlvr compare", self._compare)
+            steps = [compare, ("report could be made: rlvr report", self._report), *steps]
+        for what, make in steps:
             try:
                 make()
             except Exception:
-                again = f"rlvr {command} {self.directory}"
-                log.exception("no %s could be made; try again: %s", what, again)
+                log.exception("no %s (%s)", what, self.directory)
+
+    def _tell(self, jobs: Sequence[Job]) -> None:
+        assert self.notify is not None
+        lines = [
+            f"{job.label}: {job.state} {job.value if job.error is None else job.error}"
+            for job in jobs
+        ]
+        subject = f"rlvr {self.record.name}: {terminal.counts(jobs)}"
+        send(self.notify, subject, "\n".join([subject, *lines, f"{self.directory.absolute()}"]))
 
     def _compare(self) -> None:
         from rlvr.compare import compare

@@ -91,7 +91,8 @@ class Resume:
             self._end(old, state)
             set_aside(old.directory)
             new.index = old.index
-            new.spent = old.spent + ((old.remote or {}).get("cost") or 0.0)
+            old.retire()
+            new.spent, new.attempts = old.spent, old.attempts
             self.record.jobs[self.record.jobs.index(old)] = new
             self._say(CHANGED, new.label)
             return new
@@ -109,8 +110,8 @@ class Resume:
         else:
             state = State.lost if state is State.finished else state
             self._end(old, state)
-            old.spent += (old.remote or {}).get("cost") or 0.0
-            old.state, old.remote, old.value, old.error = State.pending, None, None, None
+            old.retire()
+            old.value = old.error = None
             self._say(AGAIN, f"{old.label} ({state})")
 
     def _end(self, old: Job, state: State) -> None:

@@ -79,14 +79,15 @@ class Runner:
         self.running = [job for job in jobs if job.is_remote()]
         try:
             self.begin()
-            self._loop()
+            self.loop()
         except BaseException:
             self.abandon()
             raise
         finally:
             self.close()
 
-    def _loop(self) -> None:
+    def loop(self) -> None:
+        """Rounds until nothing is left to wait for."""
         answered = 0
         while self.busy() or self.waiting or self.running:
             if self.interrupts.count > answered:

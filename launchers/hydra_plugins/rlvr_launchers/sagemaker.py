@@ -26,8 +26,11 @@ class SageMakerLauncher(SweepLauncher):
             from rlvr.launchers.sagemaker.dry_run import print_requests
 
             print_requests(self.sweep, job_overrides, initial_job_idx)
-            raise SystemExit(0)  # there is nothing to return that a sweeper could use
-        return super().launch(job_overrides, initial_job_idx)
+            raise SystemExit(0)  # there is nothing to return that a sweeper could use, nor below
+        returned = super().launch(job_overrides, initial_job_idx)
+        if self.sweep.goes_on:
+            raise SystemExit(0)
+        return returned
 
 
 register("rlvr_sagemaker", SageMakerLauncher)

@@ -30,6 +30,7 @@ TERM_TO_KILL = 100.0  # SageMaker kills 120 s after SIGTERM
 FAILURE_LENGTH = 1024
 END_OF_LOG = "[rlvr] the job has ended with exit code"
 SECRET_VARIABLE = "RLVR_HF_TOKEN_ARN"
+TOPIC_VARIABLE = "RLVR_NOTIFY_TOPIC"
 
 
 @dataclass
@@ -64,8 +65,26 @@ def main() -> int:
     code = supervise(start(container))
     answers.end()
     finish(container, code)
+    tell(container, code)
     say(f"{END_OF_LOG} {code}")
     return code
+
+
+def tell(container: Container, code: int) -> None:
+    """Of a detached sweep each job says by itself that it has ended, to an SNS topic."""
+    topic = os.environ.get(TOPIC_VARIABLE)
+    if topic is None or container.resources["current_host"] != "algo-1":
+        return
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    name = os.environ.get("TRAINING_JOB_NAME", "a training job")
+    ending = "finished" if code == 0 else failure(container.run_dir, code)
+    try:
+        client = boto3.client("sns", region_name=topic.split(":")[3])
+        client.publish(TopicArn=topic, Subject=f"rlvr: {name}"[:100], Message=ending)
+    except (BotoCoreError, ClientError) as error:
+        say(f"the topic was not told: {error}")
 
 
 def say(text: str) -> None:

@@ -30,18 +30,46 @@ def refuse(submissions: Sequence[Submission], already: float) -> None:
     limit = submissions[0].settings.max_cost if submissions else None
     if limit is None:
         return
-    unpriced = sorted({s.instance_type for s in submissions if s.highest_cost is None})
-    if unpriced:
-        raise UserError(
-            f"launcher.max_cost={limit:g}: the price of {', '.join(unpriced)} (or its fallbacks) "
-            "is not known; ask AWS with `rlvr jobs prices --refresh`, or set launcher.prices=FILE"
-        )
+    if unpriced := _unpriced(submissions):
+        raise UserError(f"launcher.max_cost={limit:g}: {unpriced}")
     total = already + (most(submissions) or 0.0)
     if total > limit:
         raise UserError(
             f"the sweep may cost {pricing.describe(total)}, more than launcher.max_cost={limit:g}: "
             "raise it, or lower launcher.max_runtime, the number of jobs, or the instance type"
         )
+
+
+def _unpriced(submissions: Sequence[Submission]) -> str:
+    """Which prices are not known, and how to know them; nothing where all are."""
+    places = {
+        f"{place.instance_type} in {place.region or 'an unknown region'}"
+        for submission in submissions
+        for place in submission.places
+        if submission.hourly(place) is None
+    }
+    if not places:
+        return ""
+    return (
+        f"the price of {', '.join(sorted(places))} is not known; ask AWS with "
+        "`rlvr jobs prices --refresh --region REGION`, or set launcher.prices=FILE"
+    )
+
+
+def announce(submissions: Sequence[Submission], already: float) -> str:
+    """What the jobs may cost at most, and by which prices."""
+    types = ", ".join(sorted({place.instance_type for s in submissions for place in s.places[:1]}))
+    before = f", after {pricing.describe(already)} so far" if already else ""
+    if unpriced := _unpriced(submissions):
+        return f"{len(submissions)} jobs on {types}{before}; {unpriced}"
+    tables = [
+        pricing.prices(place.region, s.settings.prices) for s in submissions for place in s.places
+    ]
+    sources = ", ".join(sorted({table.source() for table in tables if table}))
+    return (
+        f"{len(submissions)} jobs on {types}; at most {pricing.describe(most(submissions))}"
+        f"{before}, if all run to max_runtime ({sources}; S3, logs and network not counted)"
+    )
 
 
 def summary(jobs: Sequence[Job], result_of: Callable[[Job], Result | None]) -> str:

@@ -9,14 +9,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from rlvr import manifest, result
 from rlvr.errors import UserError
-from rlvr.launchers.sagemaker import budget, collect, pricing
+from rlvr.launchers.sagemaker import budget, cleanup, collect, detached, pricing
+from rlvr.launchers.sagemaker.cleanup import confirmed, described_job
 from rlvr.launchers.sagemaker.logs import LogFollower
 from rlvr.launchers.sagemaker.service import Service, aws_errors, explain
-from rlvr.launchers.sagemaker.storage import Storage, split
+from rlvr.launchers.sagemaker.storage import Storage
 from rlvr.launchers.sagemaker.training_job import INDEX_TAG, SWEEP_TAG, TrainingJob
 from rlvr.manifest import Job
 
@@ -27,6 +28,14 @@ Jobs: TypeAlias = list[tuple[Job, TrainingJob]]
 def run(chosen: argparse.Namespace) -> None:
     """Dispatch; AWS errors become messages."""
     try:
+        if chosen.sweep is None:
+            (cleanup.unknown if chosen.action == "cleanup" else cleanup.show)(chosen)
+            return
+        if chosen.sweep.startswith("s3://"):
+            chosen.sweep = str(detached.locate(chosen.sweep, chosen.region))
+        if chosen.action == "watch":
+            detached.watch(manifest.find(chosen.sweep), once=chosen.once)
+            return
         found = _find(chosen)
         if not found:
             raise UserError(f"no SageMaker jobs found for sweep {chosen.sweep}")
@@ -36,6 +45,7 @@ def run(chosen: argparse.Namespace) -> None:
 
 
 def _find(chosen: argparse.Namespace) -> Jobs:
+    """Of each job its last attempt; one that waits for another has only those before it."""
     try:
         directory = manifest.find(chosen.sweep)
     except UserError:
@@ -43,39 +53,28 @@ def _find(chosen: argparse.Namespace) -> Jobs:
             raise
         jobs = list(_by_tag(chosen.sweep, chosen.region))
     else:
-        recorded = manifest.load(directory).jobs
-        submitted = [job for job in recorded if job.remote and "name" in job.remote]
-        jobs = [(job, TrainingJob.of(job)) for job in submitted]
+        jobs = [
+            (job, training)
+            for job in manifest.load(directory).jobs
+            if (training := TrainingJob.last(job)) is not None
+        ]
     return [found for found in jobs if chosen.job is None or found[0].index in chosen.job]
 
 
 def _by_tag(sweep_id: str, region: str | None) -> Iterator[tuple[Job, TrainingJob]]:
-    """The newest submission of each job of the sweep."""
-    service, seen = Service.connect(region), set()
+    """The newest attempt at each job of the sweep, with what those before it have cost."""
+    service = Service.connect(region)
+    jobs: dict[int, tuple[Job, TrainingJob]] = {}
     for described in service.search(SWEEP_TAG, sweep_id):
         tags = {tag["Key"]: tag["Value"] for tag in described.get("Tags", [])}
-        index = int(tags.get(INDEX_TAG, -1))
-        if index not in seen:
-            seen.add(index)
-            training = _training_job(described, service)
+        index, training = int(tags.get(INDEX_TAG, -1)), described_job(described, service)
+        if index in jobs:
+            jobs[index][0].spent += training.cost or 0.0
+        else:
             name = tags.get("rlvr.overrides", "")
-            yield Job(index, name, hash="", overrides=[], dir="", state=training.state), training
-
-
-def _training_job(described: dict[str, Any], service: Service) -> TrainingJob:
-    bucket, key = split(described["CheckpointConfig"]["S3Uri"])
-    resources = described["ResourceConfig"]
-    training = TrainingJob(
-        name=described["TrainingJobName"],
-        region=service.region,
-        bucket=bucket,
-        job_key=key.removesuffix("/checkpoints"),
-        instance_type=resources["InstanceType"],
-        instance_count=resources["InstanceCount"],
-        spot=bool(described.get("EnableManagedSpotTraining")),
-    )
-    training.update(described, service.now())
-    return training
+            job = Job(index, name, hash="", overrides=[], dir="", state=training.state)
+            jobs[index] = (job, training)
+    yield from jobs.values()
 
 
 @lru_cache
@@ -84,7 +83,7 @@ def service_in(region: str) -> Service:
 
 
 def _storage(training: TrainingJob) -> Storage:
-    return Storage(service_in(training.region).s3, training.bucket, "")
+    return Storage(service_in(training.region), training.bucket, "")
 
 
 def _refresh(training: TrainingJob) -> bool:
@@ -115,8 +114,10 @@ def _status(jobs: Jobs, chosen: argparse.Namespace) -> None:
 
 
 def _cost_of(job: Job, training: TrainingJob) -> float | None:
-    """Of all attempts."""
-    return None if training.cost is None else job.spent + training.cost
+    """Of all attempts; one that is waited for again is among `spent` already."""
+    if training.cost is None:
+        return None
+    return job.spent + (0.0 if job.dir and job.remote is None else training.cost)
 
 
 def _cost(jobs: Jobs, chosen: argparse.Namespace) -> None:
@@ -138,9 +139,14 @@ def prices(chosen: argparse.Namespace) -> None:
             pricing.refresh(service.region, client)
         except aws_errors() as error:
             raise UserError(f"AWS does not tell its prices: {explain(error)}") from error
-    table = pricing.prices()
+    region = Service.connect(chosen.region).region
+    table = pricing.prices(region)
+    if table is None:
+        raise UserError(
+            f"no prices of {region} are known here: rlvr jobs prices --refresh --region {region}"
+        )
     print(f"US dollars per instance and hour, {table.source()}")
-    for kind, price in sorted(table.hourly.items()):
+    for kind, price in sorted(table.instances.items()):
         print(f"{kind:<20} {price:9.3f}")
 
 
@@ -175,7 +181,7 @@ def _stop(jobs: Jobs, chosen: argparse.Namespace) -> None:
         return
     _list(live + warm, chosen)
     question = f"stop {len(live)} jobs and give back {len(warm)} warm instances?"
-    if not _confirmed(question, chosen.yes):
+    if not confirmed(question, chosen.yes):
         return
     for job, training in live:
         stopping = service_in(training.region).stop(training.name)
@@ -186,21 +192,23 @@ def _stop(jobs: Jobs, chosen: argparse.Namespace) -> None:
 
 
 def _collect(jobs: Jobs, chosen: argparse.Namespace) -> None:
+    """Those that run by the record go through the sweep's runner, so that it learns of their end.
+
+    Of the others the files are fetched again, to a folder of its own where only tags are left.
+    """
+    if any(job.is_remote() for job, _ in jobs):
+        detached.watch(manifest.find(chosen.sweep), once=True, only_collect=True)
+        return
     for job, training in jobs:
-        if not _refresh(training):
-            print(f"#{job.index}: SageMaker does not know {training.name}")
+        if not _refresh(training) or not training.state.ended:
+            print(f"#{job.index} {training.name}: {training.note or 'unknown to SageMaker'}")
             continue
-        if not training.state.ended:
-            print(f"#{job.index} still runs ({training.note})")
-            continue
-        lost = (chosen.into or Path.cwd()) / str(job.index)
-        directory = job.directory if job.dir else lost
+        directory = job.directory if job.dir else (chosen.into or Path.cwd()) / str(job.index)
         directory.mkdir(parents=True, exist_ok=True)
         log = directory / "train.log"
         LogFollower(service_in(training.region), training.name, log).poll()
         collect.fetch(_storage(training), training, directory, log=log.name, spent=job.spent)
         print(f"#{job.index} {training.note}: {directory}")
-    print("to take the results into the sweep's record, resume it with launcher.resume=DIRECTORY")
 
 
 def _cleanup(jobs: Jobs, chosen: argparse.Namespace) -> None:
@@ -215,17 +223,9 @@ def _cleanup(jobs: Jobs, chosen: argparse.Namespace) -> None:
         size = sum(size for _, size in found) / 1e6
         place = f"s3://{training.bucket}/{training.job_key}/"
         print(f"{place}: {len(found)} objects, {size:.1f} MB")
-    if keys and _confirmed(f"delete these {len(keys)} objects?", chosen.yes):
+    if keys and confirmed(f"delete these {len(keys)} objects?", chosen.yes):
         _storage(jobs[0][1]).delete(keys)
         print(f"{datetime.now(UTC):%H:%M:%S} deleted {len(keys)} objects")
-
-
-def _confirmed(question: str, yes: bool) -> bool:
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise UserError("add -y to do this without being asked")
-    return input(f"{question} [y/N] ").strip().lower() == "y"
 
 
 ACTIONS = {

@@ -5,8 +5,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlvr.launchers.sagemaker import pricing
+from rlvr.launchers.sagemaker import budget, pricing
 from rlvr.launchers.sagemaker.runner import SageMakerRunner
+from rlvr.launchers.sagemaker.submit import Queue
 from rlvr.sweep.controller import Sweep
 
 
@@ -21,13 +22,11 @@ def print_requests(sweep: Sweep, job_overrides: Sequence[Sequence[str]], first_i
     submissions = runner.plan(jobs, sweep, dry=True)
     with tempfile.TemporaryDirectory() as folder:
         sweep.rehearse(jobs, Path(folder))
-        queue = runner.queue_of(sweep)
-        for submission in submissions:
-            queue.add(submission)
-        queue.prepare()
-        print(
-            *sorted({name for s in submissions for name in queue.builder.code(s).files}), sep="\n"
-        )
+        runner.make_ready(sweep, submissions)
+        queue, builder = Queue(sweep, runner.regions), runner.builder
+        archives = [builder.code(s, s.next.place) for s in submissions]
+        print(budget.announce(submissions, already=0.0))
+        print(*sorted({name for archive in archives for name in archive.files}), sep="\n")
         for submission in submissions:
             _, request = queue.request(submission)
             most = pricing.describe(submission.highest_cost)

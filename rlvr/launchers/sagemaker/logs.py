@@ -1,6 +1,7 @@
 """Follows the CloudWatch streams of one job into one file, those of spot restarts included."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,12 +25,14 @@ class LogFollower:
         self.file.write_text("", encoding="utf-8")
 
     def poll(self) -> int:
-        """Number of new lines."""
-        lines = [line for stream in self._streams() for line in self._new(stream)]
-        if lines:
-            with self.file.open("a", encoding="utf-8") as out:
-                out.writelines(f"{line}\n" for line in lines)
-        return len(lines)
+        """Number of new lines. Each page is written before the next is asked for."""
+        count = 0
+        for stream in self._streams():
+            for lines in self._pages(stream):
+                with self.file.open("a", encoding="utf-8") as out:
+                    out.writelines(f"{line}\n" for line in lines)
+                count += len(lines)
+        return count
 
     def _streams(self) -> list[str]:
         from botocore.exceptions import ClientError
@@ -46,24 +49,24 @@ class LogFollower:
         found.sort(key=lambda stream: (stream.get("creationTime", 0), stream["logStreamName"]))
         return [str(stream["logStreamName"]) for stream in found]
 
-    def _new(self, stream: str) -> list[str]:
+    def _pages(self, stream: str) -> Iterator[list[str]]:
         """New lines of one stream; the first ones are preceded by whose they are."""
-        lines: list[str] = []
-        token = self._tokens.get(stream)
         while True:
+            token = self._tokens.get(stream)
             more = {"nextToken": token} if token else {}
             page = self.service.logs.get_log_events(
                 logGroupName=GROUP, logStreamName=stream, startFromHead=True, **more
             )
-            lines += [str(event["message"]).rstrip("\n") for event in page["events"]]
+            lines = [str(event["message"]).rstrip("\n") for event in page["events"]]
+            if lines:
+                yield [*self._heading(stream), *lines]
+            # a new life of the job writes to a new stream, so an end seen before was not the last
+            if any(line.startswith(END_OF_LOG) for line in lines):
+                self.complete = True
             # a page may be empty with more behind it: only the same token again is the end
             if page["nextForwardToken"] == token:
-                break
-            token = self._tokens[stream] = page["nextForwardToken"]
-        # a new life of the job writes to a new stream, so an end seen before was not the last
-        if any(line.startswith(END_OF_LOG) for line in lines):
-            self.complete = True
-        return [*self._heading(stream), *lines] if lines else []
+                return
+            self._tokens[stream] = page["nextForwardToken"]
 
     def _heading(self, stream: str) -> list[str]:
         if stream in self._lives:

@@ -87,7 +87,8 @@ def pack(
         raise UserError(
             "nothing was uploaded, because files of the code look like secrets:\n  "
             + "\n  ".join(problems)
-            + "\nName them in .gitignore or launcher.exclude=[PATTERN], or move the value out of "
+            + "\nName them in launcher.exclude=[PATTERN] (those that git does not track yet, in "
+            ".gitignore), or move the value out of "
             "the code: into the environment, or AWS Secrets Manager (launcher.hf_token_secret)."
         )
     data = _tar_gz(contents)

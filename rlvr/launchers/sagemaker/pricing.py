@@ -15,44 +15,42 @@ SHIPPED = PACKAGE / "launchers/sagemaker/prices.yaml"
 HOURS_A_MONTH = 730
 VOLUME = "volume"  # US dollars for a GB and month
 ABOUT = ("date", "region", VOLUME)
+EVERYWHERE = "every region"
 
 
 @dataclass(frozen=True)
 class Prices:
-    """US dollars: `hourly` of an instance by type, `volume` for a GB of disk and month."""
+    """US dollars: `instances` by type and hour, `volume` for a GB of disk and month."""
 
-    hourly: dict[str, float]
+    instances: dict[str, float]
     volume: float
     date: str
     region: str
 
-    def cost(
-        self, instance_type: str, instances: int, seconds: float, volume_gb: int = 0
-    ) -> float | None:
-        """Of `seconds` of billed time; None for a type the table lacks."""
-        hourly = self.hourly.get(instance_type)
-        if hourly is None:
-            return None
-        hourly += volume_gb * self.volume / HOURS_A_MONTH
-        return round(hourly * instances * seconds / 3600, 4)
+    def hourly(self, instance_type: str, count: int, volume_gb: int = 0) -> float | None:
+        """Of so many instances with a disk each; None for a type the table lacks."""
+        price = self.instances.get(instance_type)
+        return None if price is None else count * (price + volume_gb * self.volume / HOURS_A_MONTH)
 
     def source(self) -> str:
         return f"prices of {self.date} in {self.region}"
 
 
-def refreshed() -> Path:
+def refreshed(region: str) -> Path:
     """Where `rlvr jobs prices --refresh` writes."""
-    return output_dir() / "sagemaker-prices.yaml"
+    return output_dir() / f"sagemaker-prices-{region}.yaml"
 
 
-def prices(path: str | None = None) -> Prices:
-    """Of the file at `path`; else of the last refresh, or those that come with rlvr."""
-    if path is None:
-        return _read(refreshed() if refreshed().is_file() else SHIPPED)
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise UserError(f"launcher.prices={path}: no such file")
-    return _read(file)
+def prices(region: str, path: str | None = None) -> Prices | None:
+    """Of the file at `path`; else of the last refresh, or those that come with rlvr.
+
+    None where no table is of the region. One of the user's own that names no region is of all.
+    """
+    if path is not None:
+        own = _read(Path(path).expanduser())
+        return own if own.region in (region, EVERYWHERE) else None
+    table = _read(refreshed(region) if refreshed(region).is_file() else SHIPPED)
+    return table if table.region == region else None
 
 
 @lru_cache
@@ -60,14 +58,14 @@ def _read(file: Path) -> Prices:
     import yaml
 
     table = yaml.safe_load(file.read_text(encoding="utf-8"))
-    hourly = {k: v for k, v in table.items() if k not in ABOUT} if isinstance(table, dict) else {}
-    if not hourly or not all(isinstance(v, int | float) for v in hourly.values()):
+    known = {k: v for k, v in table.items() if k not in ABOUT} if isinstance(table, dict) else {}
+    if not known or not all(isinstance(v, int | float) for v in known.values()):
         raise UserError(f"{file}: expected one `instance type: dollars per hour` a line")
     return Prices(
-        {str(kind): float(price) for kind, price in hourly.items()},
+        {str(kind): float(price) for kind, price in known.items()},
         float(table.get(VOLUME, 0.14)),
         str(table.get("date", "an unknown day")),
-        str(table.get("region", "an unknown region")),
+        str(table.get("region", EVERYWHERE)),
     )
 
 
@@ -83,12 +81,14 @@ def refresh(region: str, client: Any) -> Path:
         ServiceCode="AmazonSageMaker", FormatVersion="aws_v1", Filters=filters
     )
     products = [json.loads(product) for page in pages for product in page["PriceList"]]
-    hourly = dict(filter(None, map(_hourly, products)))
+    hourly: dict[str, float] = {}
+    for kind, price in filter(None, map(_hourly, products)):
+        hourly[kind] = max(price, hourly.get(kind, 0.0))
     if not hourly:
         raise UserError(f"AWS's price list has no SageMaker training in {region}: is it a region?")
     about = [f"date: {datetime.now(UTC):%Y-%m-%d}", f"region: {region}"]
     lines = [f"{kind}: {price}" for kind, price in sorted(hourly.items())]
-    file = refreshed()
+    file = refreshed(region)
     file.parent.mkdir(parents=True, exist_ok=True)
     head = "# US dollars, on demand, from AWS's price list: rlvr jobs prices --refresh"
     file.write_text("\n".join([head, *about, *lines]) + "\n", encoding="utf-8")

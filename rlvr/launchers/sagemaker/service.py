@@ -161,9 +161,10 @@ class Service:
             TrainingJobName=name, ResourceConfig={"KeepAlivePeriodInSeconds": 0}
         )
 
-    def search(self, tag: str, value: str) -> list[dict[str, Any]]:
+    def search(self, tag: str, value: str | None = None) -> list[dict[str, Any]]:
         """All training jobs with this tag, newest first."""
-        expression = {"Filters": [{"Name": f"Tags.{tag}", "Operator": "Equals", "Value": value}]}
+        test = {"Operator": "Exists"} if value is None else {"Operator": "Equals", "Value": value}
+        expression = {"Filters": [{"Name": f"Tags.{tag}", **test}]}
         pages = self.sagemaker.get_paginator("search").paginate(
             Resource="TrainingJob", SearchExpression=expression
         )

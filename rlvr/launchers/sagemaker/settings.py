@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rlvr.errors import UserError
@@ -13,8 +14,8 @@ from rlvr.sweep.settings import Settings, bounded
 ON_INTERRUPT = ("ask", "stop", "detach")
 # One controller has one service, bucket and purse: these cannot differ among the jobs of a sweep.
 OF_THE_SWEEP = (
-    *("n_jobs", "notify", "project", "region", "bucket", "prefix", "kms_key", "max_cost", "prices"),
-    *("poll_seconds", "on_interrupt", "dry_run"),
+    *("n_jobs", "notify", "project", "region", "regions", "bucket", "prefix", "kms_key"),
+    *("max_cost", "prices", "poll_seconds", "on_interrupt", "detach", "dry_run"),
 )
 
 
@@ -30,6 +31,7 @@ class SageMakerSettings(Settings):
     project: str = "rlvr"
     role: str | None = _from_env("ROLE")
     region: str | None = None
+    regions: list[str] = field(default_factory=list)
     bucket: str | None = _from_env("BUCKET")
     prefix: str = "rlvr"
     instance_type: str = "auto"
@@ -39,6 +41,7 @@ class SageMakerSettings(Settings):
     image: str = "auto"
     max_runtime: int = bounded(18_000, 1)
     spot: bool = False
+    on_demand_fallback: bool = False
     max_wait: int | None = None
     warm_pool: int = bounded(0, 0, 21_600)
     max_cost: float | None = None
@@ -64,6 +67,7 @@ class SageMakerSettings(Settings):
         default_factory=lambda: float(os.environ.get("RLVR_SAGEMAKER_POLL_SECONDS", "15"))
     )
     on_interrupt: str = "ask"
+    detach: bool = False
     dry_run: bool = False
 
     @property
@@ -99,7 +103,28 @@ class SageMakerSettings(Settings):
             yield f"launcher.max_wait={self.max_wait}: must be at least max_runtime"
         if bool(self.subnets) != bool(self.security_groups):
             yield "launcher.subnets and launcher.security_groups must be given together"
+        if self.on_demand_fallback and not self.spot:
+            yield "launcher.on_demand_fallback is what spot falls back to: set launcher.spot=true"
+        if self.prices is not None and not Path(self.prices).expanduser().is_file():
+            yield f"launcher.prices={self.prices}: no such file"
+        yield from self._regional()
         yield from self._secrets()
+
+    def _regional(self) -> Iterator[str]:
+        """What is of one region cannot be used in several."""
+        if self.bucket and re.sub(r"{region}", "", self.bucket).count("{"):
+            yield f"launcher.bucket={self.bucket}: {{region}} is all that can be filled in"
+        if not self.regions:
+            return
+        if self.bucket and "{region}" not in self.bucket:
+            yield (
+                "launcher.regions: a job reads from a bucket of its own region, so there must be "
+                f"one in each: launcher.bucket='{self.bucket}-{{region}}', or null for SageMaker's "
+                "default buckets"
+            )
+        for key in ("subnets", "kms_key", "volume_kms_key"):
+            if getattr(self, key):
+                yield f"launcher.{key} is of one region: leave it out, or launcher.regions"
 
     def _secrets(self) -> Iterator[str]:
         """Anyone who may describe a job reads its environment and tags."""

@@ -17,9 +17,12 @@ EXCHANGED = ".exchanged"  # as in rlvr/evaluation/store.py
 class SharedAnswers(threading.Thread):
     """Exchanges until `end`. What goes wrong is said once and ends the exchange, not the job."""
 
-    def __init__(self, folder: Path, bucket: str, prefix: str, kms_key: str | None) -> None:
+    def __init__(
+        self, folder: Path, bucket: str, region: str, prefix: str, kms_key: str | None
+    ) -> None:
         super().__init__(name="shared answers", daemon=True)
         self.folder, self.bucket, self.prefix = folder, bucket, prefix
+        self.region = region
         self.encryption = (
             {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
         )
@@ -34,7 +37,7 @@ class SharedAnswers(threading.Thread):
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            client = boto3.client("s3")
+            client = boto3.client("s3", region_name=self.region)
             while not self.ended.is_set():
                 self.exchange(client)
                 self._wait()

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from rlvr.errors import UserError
+from rlvr.launchers.sagemaker.service import Service
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,17 @@ class Tree:
 class Storage:
     """One bucket and prefix. `dry` makes every upload a no-op that still says where it would go."""
 
-    client: Any
+    service: Service
     bucket: str
     prefix: str
     kms_key: str | None = None
     dry: bool = False
     uploads: int = 0
     _known: set[str] = field(default_factory=set)
+
+    @property
+    def client(self) -> Any:
+        return self.service.s3
 
     def uri(self, *parts: str) -> str:
         return f"s3://{self.bucket}/{self.key(*parts)}"
@@ -142,10 +147,30 @@ class Storage:
         archive.unlink()
         return True
 
+    def copy_from(self, other: "Storage", prefix: str) -> None:
+        """All below a prefix, from a bucket that may be in another region."""
+        for key, _ in other.walk(prefix):
+            source = {"Bucket": other.bucket, "Key": key}
+            self.client.copy(source, self.bucket, key, SourceClient=other.client)
+
     def delete(self, keys: list[str]) -> None:
         for start in range(0, len(keys), 1000):
             objects = [{"Key": key} for key in keys[start : start + 1000]]
             self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": objects})
+
+
+def bucket_region(service: Service, bucket: str) -> str:
+    """Whichever region `service` is of: S3 names the bucket's own even where it refuses."""
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = service.s3.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        answer = error.response
+        if "x-amz-bucket-region" not in answer["ResponseMetadata"]["HTTPHeaders"]:
+            raise
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    return str(headers.get("x-amz-bucket-region") or service.region)
 
 
 def split(uri: str) -> tuple[str, str]:

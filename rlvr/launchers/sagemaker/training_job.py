@@ -1,8 +1,9 @@
 """A job on SageMaker: what the manifest keeps of its training job, and its way there."""
 
 import hashlib
+import itertools
+import os
 import re
-import secrets
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ from omegaconf import OmegaConf
 
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker import pricing
-from rlvr.launchers.sagemaker.instances import has_local_storage, instance_for
+from rlvr.launchers.sagemaker.instances import has_local_storage
+from rlvr.launchers.sagemaker.places import Place, places
 from rlvr.launchers.sagemaker.settings import SageMakerSettings, spot_problem
 from rlvr.manifest import Job
 from rlvr.states import State
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 SWEEP_TAG = "rlvr.sweep"
 INDEX_TAG = "rlvr.index"
-LONGEST_NAME = 48
+LONGEST_NAME = 58  # of 63, without the number of the attempt
 STOPPING = 120  # seconds that SageMaker gives, and bills, a job that it stops
 _UNTAGGABLE = re.compile(r"[^\w\s.:/=+\-@]")
 
@@ -30,7 +32,7 @@ _UNTAGGABLE = re.compile(r"[^\w\s.:/=+\-@]")
 class TrainingJob:
     """The `remote` entry of a job: all it takes to find, follow, stop and collect it.
 
-    `job_key` is its place in the bucket; `earlier` are the names of those submitted before it.
+    `job_key` is its place in the bucket, `hourly` the US dollars of its instances and disks.
     """
 
     name: str
@@ -41,7 +43,7 @@ class TrainingJob:
     instance_count: int = 1
     spot: bool = False
     image: str = ""
-    prices: str | None = None
+    hourly: float | None = None
     tracked: bool = True
     status: str = "Submitting"
     started: float | None = None
@@ -50,10 +52,8 @@ class TrainingJob:
     cost: float | None = None
     failure_reason: str | None = None
     git: dict[str, Any] | None = None
-    earlier: list[str] = field(default_factory=list)
     note: str = ""
     kept_warm: bool = False
-    volume_gb: int = 0  # bought, beside the disks of the instance
     idle_seconds: int = 0  # its instances were kept, and billed, after its end
     most: float | None = None  # US dollars that it may cost
 
@@ -61,8 +61,18 @@ class TrainingJob:
     def of(cls, job: Job) -> "TrainingJob":
         """Of a job that has been submitted, by whatever version of rlvr."""
         assert job.remote is not None
+        return cls._read(job.remote)
+
+    @classmethod
+    def last(cls, job: Job) -> "TrainingJob | None":
+        """The one that the job has, or had last; None for a job that never had one."""
+        every = [*job.attempts, *filter(None, [job.remote])]
+        return cls._read(every[-1]) if every and "job_key" in every[-1] else None
+
+    @classmethod
+    def _read(cls, entry: dict[str, Any]) -> "TrainingJob":
         known = {f.name for f in fields(cls)}
-        return cls(**{key: value for key, value in job.remote.items() if key in known})
+        return cls(**{key: value for key, value in entry.items() if key in known})
 
     def entry(self) -> dict[str, Any]:
         return asdict(self)
@@ -103,10 +113,18 @@ class TrainingJob:
         seconds = self.billable_seconds
         if seconds is None:
             seconds = max(0, int(now - self.started)) if self.started else 0
-        table = pricing.prices(self.prices)
-        return table.cost(
-            self.instance_type, self.instance_count, seconds + self.idle_seconds, self.volume_gb
-        )
+        if self.hourly is None:
+            return None
+        return round(self.hourly * (seconds + self.idle_seconds) / 3600, 4)
+
+
+@dataclass
+class Ready:
+    """A request for one place, which lacks the number of the attempt and the time that is left."""
+
+    place: Place
+    training: TrainingJob
+    request: dict[str, Any]
 
 
 @dataclass
@@ -120,10 +138,11 @@ class Submission:
     job: Job
     settings: SageMakerSettings
     config: dict[str, Any]
+    places: list[Place]
+    ready: list[Ready] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)  # of the job's own channel
     training: TrainingJob | None = None
     unsure: bool = False
-    capacity_failures: int = 0
-    seconds_spent: int = 0  # by earlier training jobs of this controller
     follower: "LogFollower | None" = None
     due: float = 0.0
     collect_failures: int = 0
@@ -137,25 +156,34 @@ class Submission:
         settings = SageMakerSettings.read(config.get("launcher") or {}, "sagemaker")
         if problem := spot_problem(settings, config):
             raise UserError(problem)
-        return cls(job, settings, config)
+        region = settings.region or os.environ.get("AWS_REGION", "")  # until AWS has been asked
+        return cls(job, settings, config, places(settings, config, region))
 
     @property
-    def instance_type(self) -> str:
-        """As set, or what the run needs; after a CapacityError the next of the fallbacks."""
-        fallbacks = self.settings.fallback_instance_types
-        if self.capacity_failures and fallbacks:
-            return fallbacks[min(self.capacity_failures, len(fallbacks)) - 1]
-        return self._first_type
+    def retried(self) -> list[dict[str, Any]]:
+        """The attempts that SageMaker could not run, or not to their end, since a user asked."""
+        last = itertools.takewhile(lambda attempt: "retry" in attempt, reversed(self.job.attempts))
+        return list(last)
 
     @property
-    def _first_type(self) -> str:
-        chosen = self.settings.instance_type
-        return instance_for(self.config.get("trainer") or {}) if chosen == "auto" else chosen
+    def turn(self) -> int:
+        """After each lack of capacity the next place, and after the last one the first again."""
+        return len(self.retried) % len(self.places)
 
     @property
-    def instance_types(self) -> list[str]:
-        """All that it may run on."""
-        return [self._first_type, *self.settings.fallback_instance_types]
+    def next(self) -> Ready:
+        return self.ready[self.turn]
+
+    @property
+    def may_be_retried(self) -> bool:
+        """`launcher.retries` times, and at each place once."""
+        return len(self.retried) < max(self.settings.retries, len(self.places) - 1)
+
+    @property
+    def seconds_left(self) -> int:
+        """Of `launcher.max_runtime`, which all its attempts share."""
+        spent = sum(attempt.get("training_seconds") or 0 for attempt in self.retried)
+        return max(1, self.settings.max_runtime - spent)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -164,28 +192,23 @@ class Submission:
         return {str(key): str(value) for key, value in own.items()}
 
     @property
-    def seconds_left(self) -> int:
-        """Of `launcher.max_runtime`, which all its training jobs share."""
-        return max(1, self.settings.max_runtime - self.seconds_spent)
-
-    @property
     def highest_cost(self) -> float | None:
-        """US dollars if it runs to its time limit on the dearest of its instance types.
+        """US dollars if it runs to its time limit at the dearest of its places.
 
-        Retries share the time limit; a warm pool and the seconds of stopping come on top. None
+        Attempts share the time limit; a warm pool and the seconds of stopping come on top. None
         where a price is not known.
         """
-        s = self.settings
-        seconds = self.seconds_left + STOPPING + (0 if s.spot else s.warm_pool)
-        table = pricing.prices(s.prices)
-        costs = [
-            table.cost(
-                kind, s.instance_count, seconds, 0 if has_local_storage(kind) else s.volume_gb
-            )
-            for kind in self.instance_types
-        ]
+        warm = 0 if all(place.spot for place in self.places) else self.settings.warm_pool
+        seconds = self.seconds_left + STOPPING + warm
+        costs = [self.hourly(place) for place in self.places]
         known = [cost for cost in costs if cost is not None]
-        return max(known) if len(known) == len(costs) else None
+        return round(max(known) * seconds / 3600, 4) if len(known) == len(costs) else None
+
+    def hourly(self, place: Place) -> float | None:
+        s = self.settings
+        volume = 0 if has_local_storage(place.instance_type) else s.volume_gb
+        table = pricing.prices(place.region, s.prices)
+        return table.hourly(place.instance_type, s.instance_count, volume) if table else None
 
 
 def sweep_key(sweep_id: str) -> str:
@@ -193,12 +216,13 @@ def sweep_key(sweep_id: str) -> str:
     return hashlib.sha256(sweep_id.encode()).hexdigest()[:8]
 
 
-def job_name(project: str, sweep_id: str, index: int) -> str:
-    """`<project>-<sweep key>-<index>-<random>`, at most 48 characters of [A-Za-z0-9-].
+def job_name(project: str, sweep_id: str, job: Job) -> str:
+    """`<project>-<sweep key>-<index>-<hash>`, at most 58 characters of [A-Za-z0-9-].
 
-    The random end is for attempts: the service never lets a name be used again.
+    It follows from the job, and the service never lets a name be used again: with the number of
+    the attempt behind it, no two controllers can start the same attempt twice.
     """
-    end = f"-{sweep_key(sweep_id)}-{index:03d}-{secrets.token_hex(3)}"
+    end = f"-{sweep_key(sweep_id)}-{job.index:03d}-{job.hash[:6]}"
     start = re.sub(r"[^A-Za-z0-9]+", "-", project).strip("-") or "rlvr"
     return start[: LONGEST_NAME - len(end)].rstrip("-") + end
 

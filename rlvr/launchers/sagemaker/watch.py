@@ -5,14 +5,14 @@ import time
 
 from rlvr.launchers.sagemaker import collect, mlflow_import
 from rlvr.launchers.sagemaker.logs import LogFollower
-from rlvr.launchers.sagemaker.service import Service, aws_errors, explain, is_busy, is_expired
-from rlvr.launchers.sagemaker.storage import Storage
+from rlvr.launchers.sagemaker.regions import Regions
+from rlvr.launchers.sagemaker.service import aws_errors, explain, is_busy, is_expired
 from rlvr.launchers.sagemaker.training_job import Submission, TrainingJob
 from rlvr.manifest import Job
 from rlvr.result import Result
 from rlvr.states import State
-from rlvr.sweep.controller import Sweep
 from rlvr.sweep.interrupts import Interrupts
+from rlvr.sweep.recorded import RecordedSweep
 
 LOG_DRAIN = 30.0  # seconds that logs may lag behind the end of their job
 COLLECT_TRIES = 5
@@ -24,11 +24,8 @@ RESUBMITTED = ("CapacityError", "InternalServerError")
 class Watch:
     """The jobs that SageMaker has; of those in `draining` only the log is awaited."""
 
-    def __init__(
-        self, sweep: Sweep, service: Service, storage: Storage, interrupts: Interrupts
-    ) -> None:
-        self.sweep, self.service, self.storage = sweep, service, storage
-        self.interrupts = interrupts
+    def __init__(self, sweep: RecordedSweep, regions: Regions, interrupts: Interrupts) -> None:
+        self.sweep, self.regions, self.interrupts = sweep, regions, interrupts
         self.running: dict[int, Submission] = {}  # by the job's index
         self.draining: list[Submission] = []
         self._warm: list[Submission] = []
@@ -39,12 +36,13 @@ class Watch:
         """Watch a job that this controller has submitted, or an earlier one."""
         training = submission.training = submission.training or TrainingJob.of(submission.job)
         log = self.sweep.log_file(submission.job)
-        submission.follower = LogFollower(self.service, training.name, log)
+        service, _ = self.regions.of(training)
+        submission.follower = LogFollower(service, training.name, log)
         submission.due = _next(submission)
         self.running[submission.job.index] = submission
 
-    def look(self, job: Job) -> tuple[bool, Submission | None]:
-        """Whether the job is not watched any more, and what is to be submitted again for it."""
+    def look(self, job: Job) -> tuple[bool, str | None]:
+        """Whether the job is not watched any more; why it is to be submitted again, if it is."""
         submission = self.running[job.index]
         if self.stops_too_long():
             self.name_running("these jobs were told to stop long ago and have not ended")
@@ -52,8 +50,8 @@ class Watch:
         elif time.monotonic() >= submission.due:
             submission.due = _next(submission)
             try:
-                if self._look_at(submission):
-                    return True, submission
+                if reason := self._look_at(submission):
+                    return True, reason
                 submission.unseen_since = None
             except aws_errors() as error:
                 self._look_failed(submission, error)
@@ -68,36 +66,37 @@ class Watch:
             if late or submission.follower is None or submission.follower.complete:
                 self.draining.remove(submission)
 
-    def _look_at(self, submission: Submission) -> bool:
-        """Take over what SageMaker says; true where the job is to be submitted again."""
+    def _look_at(self, submission: Submission) -> str | None:
+        """Take over what SageMaker says; why the job is to be submitted again, if it is."""
         job, training = submission.job, submission.training
         assert training is not None
-        described = self.service.describe(training.name)
+        service, _ = self.regions.of(training)
+        described = service.describe(training.name)
         if described is None:
             error = f"the training job {training.name} no longer exists"
             self._end(submission, Result(State.failed, error=error))
-            return False
+            return None
         before = training.note
-        training.update(described, self.service.now())
+        training.update(described, service.now())
         if not training.state.ended:
             submission.collect_failures = 0
         job.remote = training.entry()
         if training.note != before:
-            self.sweep.record.save(self.sweep.directory)
+            self.sweep.save()
         if training.started:  # before that there is no log
             self._follow(submission)
         if training.state.ended:
             return self._ended(submission, training)
         if self._stopping_since and training.status == "InProgress":
-            self.service.stop(training.name)  # the first time it was not heard
+            service.stop(training.name)  # the first time it was not heard
         if training.note == "Training":
             self._progress(training, submission)
-        return False
+        return None
 
     def _progress(self, training: TrainingJob, submission: Submission) -> None:
         """A busy store is no reason to lose sight of the job."""
         try:
-            collect.progress(self.storage, training, submission.job.directory)
+            collect.progress(self.regions.of(training)[1], training, submission.job.directory)
         except aws_errors() as error:
             if not is_busy(error):
                 raise
@@ -121,8 +120,7 @@ class Watch:
         job, training = submission.job, submission.training
         assert training is not None
         if is_expired(error):
-            self.service.reconnect()
-            self.storage.client = self.service.s3
+            self.regions.reconnect()
         if is_busy(error) or is_expired(error):
             now = time.monotonic()
             submission.unseen_since = submission.unseen_since or now
@@ -141,7 +139,7 @@ class Watch:
         self.sweep.terminal.say(
             f"#{job.index} can no longer be watched: {explain(error)}\n"
             f"  resume the sweep to go on with it, or stop it with: "
-            f"{self.service.stop_command(training.name)}"
+            f"{self._stop_command(training)}"
         )
 
     def _say_once(self, text: str) -> None:
@@ -149,16 +147,13 @@ class Watch:
             self.sweep.terminal.say(text)
         self._said = text
 
-    def _ended(self, submission: Submission, training: TrainingJob) -> bool:
-        if self._may_try_again(submission, training):
-            submission.capacity_failures += 1
-            del self.running[submission.job.index]
-            reason = (training.failure_reason or "").strip()
-            self.sweep.terminal.say(f"#{submission.job.index} is submitted again: {reason}")
-            return True
+    def _ended(self, submission: Submission, training: TrainingJob) -> str | None:
         job, settings = submission.job, submission.settings
-        log = self.sweep.log_file(job).name
-        collect.fetch(self.storage, training, job.directory, log=log, spent=job.spent)
+        if (reason := _lacked(submission, training)) and not self.interrupts:
+            del self.running[job.index]
+            return reason
+        log, (_, storage) = self.sweep.log_file(job).name, self.regions.of(training)
+        collect.fetch(storage, training, job.directory, log=log, spent=job.spent)
         result = collect.ending(self.sweep.result(job), training, settings.max_runtime)
         self._import(submission, training)
         self._end(submission, result)
@@ -168,13 +163,7 @@ class Watch:
             drain = min(LOG_DRAIN, 20 * settings.poll_seconds)
             submission.drained_by = time.monotonic() + drain
             self.draining.append(submission)
-        return False
-
-    def _may_try_again(self, submission: Submission, training: TrainingJob) -> bool:
-        no_capacity = (training.failure_reason or "").startswith(RESUBMITTED)
-        left = submission.capacity_failures < submission.settings.retries
-        failed = training.state is State.failed
-        return failed and no_capacity and left and not self.interrupts
+        return None
 
     def _import(self, submission: Submission, training: TrainingJob) -> None:
         """Into MLflow, where the job itself could not write."""
@@ -206,13 +195,13 @@ class Watch:
         for submission in self.running.values():
             assert submission.training is not None
             submission.due = 0.0
-            name = submission.training.name
+            service, _ = self.regions.of(submission.training)
             try:
-                self.service.stop(name)
+                service.stop(submission.training.name)
             except aws_errors() as error:
                 self.sweep.terminal.say(
                     f"#{submission.job.index} could not be stopped: {explain(error)}; stop it "
-                    f"with: {self.service.stop_command(name)}"
+                    f"with: {self._stop_command(submission.training)}"
                 )
 
     @property
@@ -226,7 +215,7 @@ class Watch:
     def name_running(self, why: str) -> None:
         """The jobs that outlive the launcher, each with the command that stops it."""
         lines = [
-            f"  {s.job.label}: {self.service.stop_command(s.training.name)}"
+            f"  {s.job.label}: {self._stop_command(s.training)}"
             for s in self.running.values()
             if s.training
         ]
@@ -235,17 +224,21 @@ class Watch:
                 f"{why}; resume the sweep to collect them, or stop them with:\n" + "\n".join(lines)
             )
 
+    def _stop_command(self, training: TrainingJob) -> str:
+        return self.regions.service(training.region).stop_command(training.name)
+
     def give_back(self) -> None:
         """Instances kept warm are billed like running ones: none waits for no job."""
         for submission in self._warm:
             job, training = submission.job, submission.training
             assert training is not None
+            service, _ = self.regions.of(training)
             try:
-                described = self.service.describe(training.name)
+                described = service.describe(training.name)
                 if described is not None:
-                    training.update(described, self.service.now())
+                    training.update(described, service.now())
                 if training.kept_warm:
-                    self.service.release(training.name)
+                    service.release(training.name)
             except aws_errors() as error:
                 self.sweep.terminal.say(
                     f"the warm instance of #{job.index} could not be given back and is billed for "
@@ -256,8 +249,19 @@ class Watch:
             job.remote = training.entry()
             collect.complete_result(job.directory, training, job.spent)
         if self._warm:
-            self.sweep.record.save(self.sweep.directory)
+            self.sweep.save()
         self._warm = []
+
+
+def _lacked(submission: Submission, training: TrainingJob) -> str | None:
+    """Why SageMaker could not run the job, or not to its end, where it may be submitted again."""
+    reason = (training.failure_reason or "").strip()
+    if training.state is State.failed and reason.startswith(RESUBMITTED):
+        return reason if submission.may_be_retried else None
+    waited = training.state is State.killed and training.note == "MaxWaitTimeExceeded"
+    if waited and len(submission.retried) < len(submission.places) - 1:
+        return "MaxWaitTimeExceeded: no spot capacity within launcher.max_wait"
+    return None
 
 
 def _next(submission: Submission) -> float:
