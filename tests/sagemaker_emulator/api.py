@@ -1,214 +1,203 @@
-"""The SageMaker operations on training jobs, answered from the emulator's own jobs."""
+"""The SageMaker operations on training jobs of one region, answered from the emulator's own."""
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlparse
 
-from .job import ACCOUNT, Job, Machine
-from .validation import refusals
+from .job import Job, Machine
+from .managed_mlflow import ManagedMlflow
+from .queries import listed, searched
+from .refusals import ApiError, invalid
+from .store import Store
+from .validation import MOST_TAGS, refusals
 
-
-class ApiError(Exception):
-    """An error response of the service."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind, self.message = kind, message
+Answer = dict[str, Any]
 
 
 class TrainingApi:
-    """One account and region. `answer(operation, request)` is the whole interface."""
+    """One account and region. `answer(operation, request)` is the whole interface.
 
-    def __init__(self, machine: Machine, model: Any) -> None:
-        self.machine, self.model = machine, model
+    `created` are all jobs there have ever been, `jobs` those that were not deleted.
+    """
+
+    def __init__(
+        self, machine: Machine, model: Any, make: Callable[[dict[str, Any], Machine], Job]
+    ) -> None:
+        self.machine, self.model, self._make = machine, model, make
         self.jobs: dict[str, Job] = {}
+        self.created: list[Job] = []
+        self.mlflow = ManagedMlflow(machine.region)
         self._lock = threading.Lock()
-        self.operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+        self.operations: dict[str, Callable[[dict[str, Any]], Answer]] = {
             "CreateTrainingJob": self._create,
             "DescribeTrainingJob": lambda r: self._describe(self._job(r)),
             "StopTrainingJob": self._stop,
             "DeleteTrainingJob": self._delete,
             "UpdateTrainingJob": self._update,
-            "ListTrainingJobs": self._list,
+            "ListTrainingJobs": lambda r: listed(self._existing(), r),
             "ListTags": self._list_tags,
             "AddTags": self._add_tags,
-            "Search": self._search,
+            "Search": lambda r: searched(self._existing(), r),
+            **self.mlflow.operations,
         }
 
-    def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, operation: str, request: dict[str, Any]) -> Answer:
         """The response of a supported operation; ApiError for an error response."""
-        unheard = operation == "StopTrainingJob" and self.machine.faults.stop_unheard()
-        if unheard or self.machine.faults.throttled(operation):
+        faults = self.machine.faults
+        unheard = operation == "StopTrainingJob" and faults.take("deaf_stops")
+        if unheard or faults.throttled(operation):
             raise ApiError("ThrottlingException", "Rate exceeded")
-        problems = refusals(operation, request, self.model)
-        if problems:
+        if problems := refusals(operation, request, self.model):
             count = f"{len(problems)} validation error{'s' * (len(problems) > 1)} detected"
-            raise ApiError("ValidationException", f"{count}: {'; '.join(problems)}")
+            raise invalid(f"{count}: {'; '.join(problems)}")
         return self.operations[operation](request)
 
-    def _create(self, request: dict[str, Any]) -> dict[str, Any]:
+    def forget(self) -> None:
+        self.jobs.clear()
+        self.created.clear()
+
+    def _create(self, request: dict[str, Any]) -> Answer:
         with self._lock:
             name = request["TrainingJobName"]
             if name in self.jobs:
                 raise ApiError(
                     "ResourceInUse", f"Training job names must be unique. {name} already exists."
                 )
-            self._check_quota(request["ResourceConfig"])
-            job = self.jobs[name] = Job(request, self.machine)
+            self._check_buckets(request)
+            self._check_quota(request)
+            job = self.jobs[name] = self._make(request, self.machine)
+            self.created.append(job)
         return {"TrainingJobArn": job.arn}
 
-    def _check_quota(self, resources: dict[str, Any]) -> None:
-        kind, wanted = resources["InstanceType"], int(resources.get("InstanceCount", 1))
-        quota = self.machine.faults.quotas.get(kind)
-        used = sum(j.instances for j in self.jobs.values() if j.live and j.instance_type == kind)
-        if quota is not None and used + wanted > quota:
-            raise ApiError(
-                "ResourceLimitExceeded",
-                f"The account-level service limit '{kind} for training job usage' is {quota} "
-                f"Instances, with current utilization of {used} Instances and a request delta of "
-                f"{wanted} Instances. Please use AWS Service Quotas to request an increase for "
-                "this quota.",
-            )
+    def _check_buckets(self, request: dict[str, Any]) -> None:
+        uris = [
+            c["DataSource"]["S3DataSource"]["S3Uri"] for c in request.get("InputDataConfig", [])
+        ]
+        uris.append(request["OutputDataConfig"]["S3OutputPath"])
+        if "CheckpointConfig" in request:
+            uris.append(request["CheckpointConfig"]["S3Uri"])
+        for bucket in dict.fromkeys(urlparse(uri).netloc for uri in uris):
+            region = Store().region(bucket)
+            if region not in (None, self.machine.region):
+                raise invalid(
+                    f"The S3 bucket {bucket} is in a different region ({region}) than the training "
+                    f"job ({self.machine.region}). Please ensure that the bucket exists in the "
+                    f"selected region ({self.machine.region})."
+                )
 
-    def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _check_quota(self, request: dict[str, Any]) -> None:
+        faults, resources = self.machine.faults, request["ResourceConfig"]
+        kind, wanted = resources["InstanceType"], int(resources.get("InstanceCount", 1))
+        spot = bool(request.get("EnableManagedSpotTraining"))
+        of_kind = [job for job in self.created if job.instance_type == kind]
+        own = faults.quotas.get((self.machine.region, kind, spot))
+        if own is not None:
+            used = [job for job in of_kind if job.live and job.spot == spot]
+            _refuse_above(own, f"{kind} for {'spot ' * spot}training job usage", used, wanted)
+        if kind in faults.quotas:
+            used = [job for job in of_kind if job.live]
+            _refuse_above(faults.quotas[kind], f"{kind} for training job usage", used, wanted)
+        if kind in faults.warm_quotas and resources.get("KeepAlivePeriodInSeconds"):
+            used = [job for job in of_kind if job.keep_alive and (job.live or job.warm)]
+            limit = faults.warm_quotas[kind]
+            _refuse_above(limit, f"{kind} for training warm pool usage", used, wanted)
+
+    def _stop(self, request: dict[str, Any]) -> Answer:
         job = self._job(request)
-        if not job.live:
-            raise ApiError(
-                "ValidationException",
-                f"The request was rejected because the training job is in status {job.status}.",
+        ignored = job.live and self.machine.faults.take("ignored_stops")
+        if not ignored and not job.stop():
+            raise invalid(
+                f"The request was rejected because the training job is in status {job.status}."
             )
-        job.stop()
         return {}
 
-    def _delete(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _delete(self, request: dict[str, Any]) -> Answer:
         job = self._job(request)
         if job.live:
             raise ApiError("ResourceInUse", f"{job.name} is in status {job.status}.")
+        if job.warm:
+            raise ApiError("ResourceInUse", f"{job.name} retains an Available warm pool.")
         del self.jobs[job.name]
         return {}
 
-    def _update(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _update(self, request: dict[str, Any]) -> Answer:
         job = self._job(request)
-        job.released = time.time()
-        job.keep_alive = request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds", 0)
+        job.keep_warm(request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds", 0))
         return {"TrainingJobArn": job.arn}
+
+    def _existing(self) -> list[tuple[Job, Answer]]:
+        """All jobs that were not deleted, with their descriptions."""
+        return [(job, self._describe(job)) for job in list(self.jobs.values())]
 
     def _job(self, request: dict[str, Any]) -> Job:
         name = request.get("TrainingJobName", "")
         if name not in self.jobs:
-            raise ApiError("ValidationException", "Requested resource not found.")
+            raise invalid("Requested resource not found.")
         return self.jobs[name]
 
-    def _describe(self, job: Job) -> dict[str, Any]:
-        skew = self.machine.faults.clock_skew
-        kept = {k: v for k, v in job.request.items() if k != "Tags"}
-        out = kept | {
-            "TrainingJobArn": job.arn,
-            "TrainingJobStatus": job.status,
-            "SecondaryStatus": job.secondary,
-            "SecondaryStatusTransitions": list(job.transitions),
-            "CreationTime": job.created + skew,
-            "LastModifiedTime": job.modified + skew,
-        }
-        if job.failure_reason:
-            out["FailureReason"] = job.failure_reason
-        if job.started:
-            out["TrainingStartTime"] = job.started + skew
-        if job.ended:
-            seconds = max(1, round(job.training_seconds))
-            out["TrainingEndTime"] = job.ended + skew
-            out["TrainingTimeInSeconds"] = seconds
-            share = 1 - self.machine.spot_discount if job.spot else 1
-            out["BillableTimeInSeconds"] = max(1, round(seconds * share))
-            if "KeepAlivePeriodInSeconds" in job.request["ResourceConfig"]:
-                out["WarmPoolStatus"] = {
-                    "Status": "Available" if job.warm else "Terminated",
-                    "ResourceRetainedBillableTimeInSeconds": round(job.idle_seconds),
-                }
-        if job.model_uri:
-            out["ModelArtifacts"] = {"S3ModelArtifacts": job.model_uri}
-        return out
-
-    def _list(self, request: dict[str, Any]) -> dict[str, Any]:
-        jobs = [
-            job
-            for job in self.jobs.values()
-            if request.get("NameContains", "") in job.name
-            and request.get("StatusEquals", job.status) == job.status
-            and request.get("CreationTimeAfter", 0) <= job.created
-            and job.created <= request.get("CreationTimeBefore", time.time() + 1)
-        ]
-        jobs.sort(
-            key=lambda job: job.name if request.get("SortBy") == "Name" else job.created,
-            reverse=request.get("SortOrder", "Descending") == "Descending",
-        )
-        page, token = _page(jobs, request, 10)
-        return {"TrainingJobSummaries": [_summary(job) for job in page]} | token
-
-    def _search(self, request: dict[str, Any]) -> dict[str, Any]:
-        filters = request.get("SearchExpression", {}).get("Filters", [])
-        found = [j for j in self.jobs.values() if all(_tagged(j, f) for f in filters)]
-        page, token = _page(found, request, 100)
-        results = [{"TrainingJob": self._describe(job) | {"Tags": _tag_list(job)}} for job in page]
-        return {"Results": results} | token
+    def _describe(self, job: Job) -> Answer:
+        return described(job, self.machine.faults.clock_skew)
 
     def _by_arn(self, arn: str) -> Job:
         return self._job({"TrainingJobName": arn.rsplit("/", 1)[-1]})
 
-    def _list_tags(self, request: dict[str, Any]) -> dict[str, Any]:
-        return {"Tags": _tag_list(self._by_arn(request["ResourceArn"]))}
+    def _list_tags(self, request: dict[str, Any]) -> Answer:
+        return {"Tags": tag_list(self._by_arn(request["ResourceArn"]))}
 
-    def _add_tags(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _add_tags(self, request: dict[str, Any]) -> Answer:
         job = self._by_arn(request["ResourceArn"])
-        job.tags |= {tag["Key"]: tag["Value"] for tag in request["Tags"]}
-        return {"Tags": _tag_list(job)}
+        tags = job.tags | {tag["Key"]: tag["Value"] for tag in request["Tags"]}
+        if len(tags) > MOST_TAGS:
+            raise invalid(f"A resource can have at most {MOST_TAGS} tags.")
+        job.tags = tags
+        return {"Tags": tag_list(job)}
 
 
-def _tagged(job: Job, expression: dict[str, Any]) -> bool:
-    key = expression["Name"].removeprefix("Tags.")
-    if expression.get("Operator") == "Exists":
-        return key in job.tags
-    return job.tags.get(key) == expression.get("Value")
+def _refuse_above(quota: int, name: str, used: list[Job], wanted: int) -> None:
+    """AWS's own words, which users and launchers read."""
+    utilization = sum(job.instances for job in used)
+    if utilization + wanted > quota:
+        raise ApiError(
+            "ResourceLimitExceeded",
+            f"The account-level service limit '{name}' is {quota} Instances, with current "
+            f"utilization of {utilization} Instances and a request delta of {wanted} Instances. "
+            "Please use AWS Service Quotas to request an increase for this quota.",
+        )
 
 
-def _tag_list(job: Job) -> list[dict[str, str]]:
+def tag_list(job: Job) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in job.tags.items()]
 
 
-def _summary(job: Job) -> dict[str, Any]:
-    return {
-        "TrainingJobName": job.name,
+def described(job: Job, skew: float) -> Answer:
+    """DescribeTrainingJob's answer; `skew` seconds are added to all times."""
+    out = {key: value for key, value in job.request.items() if key != "Tags"} | {
         "TrainingJobArn": job.arn,
-        "CreationTime": job.created,
-        "LastModifiedTime": job.modified,
         "TrainingJobStatus": job.status,
         "SecondaryStatus": job.secondary,
+        "SecondaryStatusTransitions": [_skewed(moved, skew) for moved in job.transitions],
+        "CreationTime": job.created + skew,
+        "LastModifiedTime": job.modified + skew,
     }
+    if job.failure_reason:
+        out["FailureReason"] = job.failure_reason
+    if job.started:
+        out["TrainingStartTime"] = job.started + skew
+    if not job.live and job.ended:
+        out["TrainingEndTime"] = job.ended + skew
+        out["TrainingTimeInSeconds"] = round(job.training_seconds)
+        out["BillableTimeInSeconds"] = job.billable_seconds
+        if "KeepAlivePeriodInSeconds" in job.request["ResourceConfig"]:
+            out["WarmPoolStatus"] = {
+                "Status": "Available" if job.warm else "Terminated",
+                "ResourceRetainedBillableTimeInSeconds": round(job.idle_seconds),
+            }
+    if job.model_uri:
+        out["ModelArtifacts"] = {"S3ModelArtifacts": job.model_uri}
+    return out
 
 
-def _page(
-    jobs: list[Job], request: dict[str, Any], default: int
-) -> tuple[list[Job], dict[str, str]]:
-    start, size = int(request.get("NextToken", 0)), int(request.get("MaxResults", default))
-    more = start + size < len(jobs)
-    return jobs[start : start + size], {"NextToken": str(start + size)} if more else {}
-
-
-def allow_all(actions: list[str]) -> str:
-    """The XML answer of iam:SimulatePrincipalPolicy, which moto lacks: everything is allowed."""
-    members = "".join(
-        f"<member><EvalActionName>{action}</EvalActionName>"
-        "<EvalDecision>allowed</EvalDecision></member>"
-        for action in actions
-    )
-    return (
-        '<SimulatePrincipalPolicyResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">'
-        f"<SimulatePrincipalPolicyResult><EvaluationResults>{members}</EvaluationResults>"
-        "<IsTruncated>false</IsTruncated></SimulatePrincipalPolicyResult>"
-        "<ResponseMetadata><RequestId>emulated</RequestId></ResponseMetadata>"
-        "</SimulatePrincipalPolicyResponse>"
-    )
-
-
-__all__ = ["ACCOUNT", "ApiError", "TrainingApi", "allow_all"]
+def _skewed(moved: Answer, skew: float) -> Answer:
+    times = {key: moved[key] + skew for key in ("StartTime", "EndTime") if key in moved}
+    return moved | times

@@ -55,7 +55,7 @@ class Tree:
         config = self.request.get("CheckpointConfig")
         if not config:
             return
-        bucket, prefix = _split(config["S3Uri"])
+        bucket, prefix = split(config["S3Uri"])
         folder = self._checkpoint_dir(config)
         # os.walk passes over folders that are removed meanwhile; rglob does not
         found = [Path(base, name) for base, _, names in os.walk(folder) for name in names]
@@ -71,10 +71,17 @@ class Tree:
             self.s3.put_object(Bucket=bucket, Key=f"{prefix.rstrip('/')}/{name}", Body=body)
             self._synced[name] = (stat.st_mtime_ns, stat.st_size)
 
-    def upload_artifacts(self, job_name: str, output: bool) -> str:
+    def lose(self, *, output: bool, copy: bool) -> None:
+        """Have no result.json in output.tar.gz, or none among the checkpoints."""
+        if output:
+            (self.root / "output/data/result.json").unlink(missing_ok=True)
+        if copy and "CheckpointConfig" in self.request:
+            bucket, prefix = split(self.request["CheckpointConfig"]["S3Uri"])
+            self.s3.delete_object(Bucket=bucket, Key=f"{prefix.rstrip('/')}/run/result.json")
+
+    def upload_artifacts(self, output: bool) -> str:
         """Upload model.tar.gz and (if `output`) output.tar.gz; returns the model's URI."""
-        bucket, prefix = _split(self.request["OutputDataConfig"]["S3OutputPath"])
-        base = "/".join(part for part in (prefix.strip("/"), job_name, "output") if part)
+        bucket, base = artifacts_place(self.request)
         self._upload_tar(self.root / "model", bucket, f"{base}/model.tar.gz")
         if output:
             self._upload_tar(self.root / "output/data", bucket, f"{base}/output.tar.gz")
@@ -94,7 +101,7 @@ class Tree:
         (self.root / "input/config" / f"{name}.json").write_text(json.dumps(value))
 
     def _download(self, uri: str, folder: Path) -> int:
-        bucket, prefix = _split(uri)
+        bucket, prefix = split(uri)
         folder.mkdir(parents=True, exist_ok=True)
         count = 0
         for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
@@ -119,6 +126,14 @@ def _relative(key: str, prefix: str) -> str:
     return key[len(prefix) :].lstrip("/") or key.rsplit("/", 1)[-1]
 
 
-def _split(uri: str) -> tuple[str, str]:
+def artifacts_place(request: dict[str, Any]) -> tuple[str, str]:
+    """Bucket and prefix of model.tar.gz and output.tar.gz."""
+    bucket, prefix = split(request["OutputDataConfig"]["S3OutputPath"])
+    parts = (prefix.strip("/"), request["TrainingJobName"], "output")
+    return bucket, "/".join(part for part in parts if part)
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Bucket and key of an s3:// URI."""
     parsed = urlparse(uri)
     return parsed.netloc, parsed.path.lstrip("/")

@@ -1,4 +1,4 @@
-"""Ships a container's output to CloudWatch Logs, as late as the faults say."""
+"""Ships the output of jobs to CloudWatch Logs, as late as the faults say."""
 
 import threading
 import time
@@ -9,10 +9,11 @@ GROUP = "/aws/sagemaker/TrainingJobs"
 
 
 class LogShipper:
-    """One thread for all streams: lines become visible `delay()` seconds after being written."""
+    """One thread for all streams of a region: lines are visible `delay()` seconds after they were
+    written. `backend` is moto's of the region, called without HTTP."""
 
-    def __init__(self, client: Any, delay: Callable[[], float]) -> None:
-        self._client, self._delay = client, delay
+    def __init__(self, backend: Any, delay: Callable[[], float]) -> None:
+        self._backend, self._delay = backend, delay
         self._lock = threading.Lock()
         self._waiting: list[tuple[float, str, str]] = []
         self._streams: set[str] = set()
@@ -23,9 +24,11 @@ class LogShipper:
     def follow(self, pipe: IO[bytes], stream: str) -> None:
         """Read `pipe` to its end into `stream`. Blocks: run it in the job's reader thread."""
         for raw in pipe:
-            line = raw.decode(errors="replace").rstrip("\n")
-            with self._lock:
-                self._waiting.append((time.time(), stream, line or " "))
+            self.write(stream, raw.decode(errors="replace").rstrip("\n"))
+
+    def write(self, stream: str, line: str) -> None:
+        with self._lock:
+            self._waiting.append((time.time(), stream, line or " "))
 
     def close(self) -> None:
         self._stop.set()
@@ -39,20 +42,16 @@ class LogShipper:
         with self._lock:
             due = [entry for entry in self._waiting if entry[0] <= before]
             self._waiting = [entry for entry in self._waiting if entry[0] > before]
-        for stream in dict.fromkeys(entry[1] for entry in due):
+        events: dict[str, list[dict[str, Any]]] = {}
+        for when, stream, line in due:
+            events.setdefault(stream, []).append({"timestamp": int(when * 1000), "message": line})
+        for stream, written in events.items():
             self._create(stream)
-            events = [
-                {"timestamp": int(when * 1000), "message": line}
-                for when, name, line in due
-                if name == stream
-            ]
-            self._client.put_log_events(logGroupName=GROUP, logStreamName=stream, logEvents=events)
+            self._backend.put_log_events(GROUP, stream, written)
 
     def _create(self, stream: str) -> None:
-        if not self._streams:
-            groups = self._client.describe_log_groups(logGroupNamePrefix=GROUP)["logGroups"]
-            if not groups:
-                self._client.create_log_group(logGroupName=GROUP)
+        if GROUP not in self._backend.groups:
+            self._backend.create_log_group(log_group_name=GROUP, tags={})
         if stream not in self._streams:
-            self._client.create_log_stream(logGroupName=GROUP, logStreamName=stream)
+            self._backend.create_log_stream(GROUP, stream)
             self._streams.add(stream)
