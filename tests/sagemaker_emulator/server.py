@@ -7,9 +7,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from email.utils import format_datetime
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +77,7 @@ class Emulator:
 
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._door = BucketDoor(self.faults, self._moto)
-        handler = _quiet(MotoRequestHandler)
+        handler = _handler(MotoRequestHandler, lambda: self.clock.now() + self.faults.clock_skew)
         self._server = make_server(
             "127.0.0.1", self._port, self._wsgi, threaded=True, request_handler=handler
         )
@@ -227,7 +226,6 @@ class Emulator:
             job.join(timeout=10)
 
     def _wsgi(self, environ: wire.Environ, respond: wire.StartResponse) -> Iterable[bytes]:
-        respond = self._dated(respond)
         if environ["PATH_INFO"].startswith("/_emulator"):
             return self._admin(environ, respond)
         if wire.OWN in environ.get("HTTP_USER_AGENT", ""):
@@ -273,16 +271,6 @@ class Emulator:
         answer: Iterable[bytes] = self._moto(environ, noted)
         return answer
 
-    def _dated(self, respond: wire.StartResponse) -> wire.StartResponse:
-        """Every answer of every service tells the time by the emulated clock."""
-
-        def dated(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-            now = datetime.fromtimestamp(self.clock.now() + self.faults.clock_skew, UTC)
-            kept = [(key, value) for key, value in headers if key.lower() != "date"]
-            return respond(status, [*kept, ("Date", format_datetime(now, True))], *more)
-
-        return dated
-
     def _admin(self, environ: wire.Environ, respond: wire.StartResponse) -> Iterable[bytes]:
         """GET /_emulator; POST /_emulator/interrupt/JOB; POST /_emulator/faults {field: value}."""
         words = environ["PATH_INFO"].strip("/").split("/")
@@ -306,5 +294,7 @@ def _forget_earlier() -> None:
                 backend.reset()
 
 
-def _quiet(handler: type) -> type:
-    return type("QuietHandler", (handler,), {"log": lambda *_: None})
+def _handler(moto: type, now: Callable[[], float]) -> type:
+    """Without a log, and every answer of every service tells the time by the emulated clock."""
+    told = {"log": lambda *_: None, "date_time_string": lambda *_: formatdate(now(), usegmt=True)}
+    return type("Handler", (moto,), told)

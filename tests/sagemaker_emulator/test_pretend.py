@@ -2,8 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,82 +21,51 @@ from sagemaker_emulator.emulated import (
     keys,
     request,
     submit,
+    take,
 )
 
 pytestmark = pytest.mark.timeout(240)
-QUICK = Course(provisioning=1, running=8, saving=1, metric=0.25)
 
 
-@dataclass
-class Scripted(Pretend):
-    """Every job takes the same course."""
-
-    scripted: Course = QUICK
-
-    def course(self, request: Mapping[str, Any], attempt: int) -> Course:
-        return self.scripted
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator(pretend=Scripted(speed=20)) as emulator:
-        emulator.client("s3").create_bucket(Bucket=BUCKET)
-        yield emulator
-
-
-@pytest.fixture
-def emulator(server: Emulator) -> Emulator:
-    server.reset()
-    assert isinstance(server.pretend, Scripted)
-    server.pretend.scripted = QUICK
-    return server
-
-
-def take(emulator: Emulator, **changes: Any) -> None:
-    """Have the next jobs take another course."""
-    assert isinstance(emulator.pretend, Scripted)
-    emulator.pretend.scripted = replace(QUICK, **changes)
-
-
-def collected(emulator: Emulator, name: str, folder: Path) -> tuple[TrainingJob, Any]:
+def collected(pretended: Emulator, name: str, folder: Path) -> tuple[TrainingJob, Any]:
     """What rlvr's own collect makes of the job, by what the service says of it."""
-    client = emulator.client("sagemaker")
+    client = pretended.client("sagemaker")
     job = TrainingJob(name, "us-east-1", BUCKET, name, "ml.m5.xlarge")
-    job.update(client.describe_training_job(TrainingJobName=name), emulator.clock.now())
-    collect.fetch(Storage(emulator.client("s3"), BUCKET, ""), job, folder, log="log")
+    job.update(client.describe_training_job(TrainingJobName=name), pretended.clock.now())
+    collect.fetch(Storage(pretended.client("s3"), BUCKET, ""), job, folder, log="log")
     return job, collect.ending(result.read(folder), job, 3600)
 
 
-def test_a_completed_job_is_collected(emulator: Emulator, tmp_path: Path) -> None:
-    job = submit(emulator, "good").wait()
+def test_a_completed_job_is_collected(pretended: Emulator, tmp_path: Path) -> None:
+    job = submit(pretended, "good").wait()
     assert [moved["Status"] for moved in job.transitions] == [
         *("Starting", "Downloading", "Training", "Uploading", "Completed")
     ]
-    remote, ended = collected(emulator, "good", tmp_path)
+    remote, ended = collected(pretended, "good", tmp_path)
     assert (ended.status, ended.metric) == (State.finished, 0.25)
     assert ended.trained["accuracy"] == 0.25
     assert remote.training_seconds == pytest.approx(8, abs=3)
     steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").open()]
     assert steps == [1, 2, 3, 4]
     assert (tmp_path / "model" / "adapter.txt").read_text() == "0.25"
-    eventually(lambda: len(emulator.logged("good")) == 1)
-    assert emulator.logged("good")[0][-1] == "[rlvr] the job has ended with exit code 0"
+    eventually(lambda: len(pretended.logged("good")) == 1)
+    assert pretended.logged("good")[0][-1] == "[rlvr] the job has ended with exit code 0"
 
 
-def test_it_reports_its_progress_while_it_runs(emulator: Emulator) -> None:
-    take(emulator, running=400)
-    job = submit(emulator, "long")
-    eventually(lambda: "run/progress.json" in keys(emulator, "long/checkpoints/"))
-    read = emulator.client("s3").get_object(Bucket=BUCKET, Key="long/checkpoints/run/result.json")
+def test_it_reports_its_progress_while_it_runs(pretended: Emulator) -> None:
+    take(pretended, running=400)
+    job = submit(pretended, "long")
+    eventually(lambda: "run/progress.json" in keys(pretended, "long/checkpoints/"))
+    read = pretended.client("s3").get_object(Bucket=BUCKET, Key="long/checkpoints/run/result.json")
     assert json.load(read["Body"])["status"] == "running"
     assert job.live
 
 
-def test_the_workers_own_failure_is_told(emulator: Emulator, tmp_path: Path) -> None:
-    take(emulator, ending=Ending.failed)
-    job = submit(emulator, "bad").wait()
+def test_the_workers_own_failure_is_told(pretended: Emulator, tmp_path: Path) -> None:
+    take(pretended, ending=Ending.failed)
+    job = submit(pretended, "bad").wait()
     assert job.failure_reason.startswith("AlgorithmError: RuntimeError: this job was told to fail")
-    _, ended = collected(emulator, "bad", tmp_path)
+    _, ended = collected(pretended, "bad", tmp_path)
     assert ended.status is State.failed
     assert ended.error == "RuntimeError: this job was told to fail"
     assert "Traceback" in ended.traceback
@@ -122,69 +89,71 @@ def test_the_workers_own_failure_is_told(emulator: Emulator, tmp_path: Path) -> 
     ],
 )
 def test_what_can_become_of_a_job(
-    emulator: Emulator, ending: Ending, changes: dict[str, Any], expected: tuple[str, str, str]
+    pretended: Emulator, ending: Ending, changes: dict[str, Any], expected: tuple[str, str, str]
 ) -> None:
-    take(emulator, ending=ending)
-    job = submit(emulator, f"{ending.replace('_', '-')}-{len(changes)}", **changes).wait()
+    take(pretended, ending=ending)
+    job = submit(pretended, f"{ending.replace('_', '-')}-{len(changes)}", **changes).wait()
     assert (job.status, job.secondary, job.failure_reason.partition(":")[0]) == expected
     assert job.billable_seconds == (0 if ending is Ending.no_capacity else job.billable_seconds)
 
 
-def test_spot_goes_on_where_it_was_reclaimed(emulator: Emulator, tmp_path: Path) -> None:
-    take(emulator, lives=(5.0, 3.0))
-    job = submit(emulator, "spot", **SPOT).wait()
+def test_spot_goes_on_where_it_was_reclaimed(pretended: Emulator, tmp_path: Path) -> None:
+    take(pretended, lives=(5.0, 3.0))
+    job = submit(pretended, "spot", **SPOT).wait()
     states = [moved["Status"] for moved in job.transitions]
     assert states.count("Interrupted") == 2
-    _, ended = collected(emulator, "spot", tmp_path)
+    _, ended = collected(pretended, "spot", tmp_path)
     assert ended.status is State.finished
     steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").open()]
     assert steps == [1, 2, 3, 4], "none twice, none missing"
-    eventually(lambda: len(emulator.logged("spot")) == 3)
-    assert emulator.logged("spot")[2][0] == "[rlvr] start number 3"
+    eventually(lambda: len(pretended.logged("spot")) == 3)
+    assert pretended.logged("spot")[2][0] == "[rlvr] start number 3"
     assert job.billable_seconds == pytest.approx(job.training_seconds * 0.3, abs=1)
 
 
-def test_a_stop_lets_the_worker_save(emulator: Emulator, tmp_path: Path) -> None:
-    take(emulator, running=4000)
-    job = submit(emulator, "stopped")
+def test_a_stop_lets_the_worker_save(pretended: Emulator, tmp_path: Path) -> None:
+    take(pretended, running=4000)
+    job = submit(pretended, "stopped")
     eventually(lambda: job.secondary == "Training")
-    emulator.client("sagemaker").stop_training_job(TrainingJobName="stopped")
+    pretended.client("sagemaker").stop_training_job(TrainingJobName="stopped")
     assert job.status == "Stopping"
     assert job.wait().status == "Stopped"
-    assert json.loads(archive(emulator, "stopped/output/stopped/output/output.tar.gz")["result.json"])
-    _, ended = collected(emulator, "stopped", tmp_path)
+    assert json.loads(
+        archive(pretended, "stopped/output/stopped/output/output.tar.gz")["result.json"]
+    )
+    _, ended = collected(pretended, "stopped", tmp_path)
     assert ended.status is State.killed
     assert result.read(tmp_path).status is State.killed, "the worker had time to say so"
 
 
-def test_one_that_does_not_save_in_time_is_killed(emulator: Emulator, tmp_path: Path) -> None:
-    take(emulator, running=4000, saving=500)
-    emulator.faults.stop_grace = 4.0
-    job = submit(emulator, "slow")
+def test_one_that_does_not_save_in_time_is_killed(pretended: Emulator, tmp_path: Path) -> None:
+    take(pretended, running=4000, saving=500)
+    pretended.faults.stop_grace = 4.0
+    job = submit(pretended, "slow")
     eventually(lambda: job.secondary == "Training")
     job.stop()
     job.wait()
-    collected(emulator, "slow", tmp_path)
+    collected(pretended, "slow", tmp_path)
     assert result.read(tmp_path).status is State.running, "it could not say anything"
 
 
-def test_a_job_without_its_data_fails(emulator: Emulator) -> None:
+def test_a_job_without_its_data_fails(pretended: Emulator) -> None:
     source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/nothing/"}}
     channel = {"ChannelName": "train", "DataSource": source}
-    job = submit(emulator, "empty", InputDataConfig=[channel]).wait()
+    job = submit(pretended, "empty", InputDataConfig=[channel]).wait()
     assert (job.status, job.billable_seconds) == ("Failed", 0)
     assert "No objects found" in job.failure_reason
 
 
-def test_the_result_is_of_the_job_that_was_sent(emulator: Emulator) -> None:
-    s3 = emulator.client("s3")
+def test_the_result_is_of_the_job_that_was_sent(pretended: Emulator) -> None:
+    s3 = pretended.client("s3")
     s3.put_object(Bucket=BUCKET, Key="in/config.yaml", Body=b"shots: 4\nseed: 7\n")
     s3.put_object(Bucket=BUCKET, Key="in/overrides.yaml", Body=b"- shots=4\n")
     source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/in/"}}
     channel = {"ChannelName": "job", "DataSource": source}
     environment = {"RLVR_RUN_ID": "a-run"}
-    submit(emulator, "mine", InputDataConfig=[channel], Environment=environment).wait()
-    files = archive(emulator, "mine/output/mine/output/output.tar.gz")
+    submit(pretended, "mine", InputDataConfig=[channel], Environment=environment).wait()
+    files = archive(pretended, "mine/output/mine/output/output.tar.gz")
     told = json.loads(files["result.json"])
     found = {key: told[key] for key in ("shots", "seed", "overrides", "run_id")}
     assert found == {"shots": 4, "seed": 7, "overrides": ["shots=4"], "run_id": "a-run"}
@@ -211,10 +180,10 @@ def test_a_seed_decides_by_the_jobs_tag_and_attempt() -> None:
     assert once.running != again.running
 
 
-def test_hundreds_of_jobs_share_one_thread(emulator: Emulator) -> None:
-    take(emulator, running=200)
+def test_hundreds_of_jobs_share_one_thread(pretended: Emulator) -> None:
+    take(pretended, running=200)
     before = threading.active_count()
-    jobs = [submit(emulator, f"many-{number}") for number in range(200)]
+    jobs = [submit(pretended, f"many-{number}") for number in range(200)]
     assert sum(job.live for job in jobs) == 200
     assert threading.active_count() - before < 10, "but for those that answer HTTP"
     assert {job.wait().status for job in jobs} == {"Completed"}
