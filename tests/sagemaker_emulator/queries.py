@@ -27,7 +27,7 @@ def listed(jobs: Found, request: dict[str, Any]) -> Answer:
     by = {"Name": "TrainingJobName", "Status": "TrainingJobStatus"}.get(
         asked.get("SortBy", ""), "CreationTime"
     )
-    # Unlike the page says, the service's own default is descending by creation
+    # the page says that ascending is the default; newest first is what lists are seen to be
     descending = asked.get("SortOrder", "Descending") == "Descending"
     found.sort(key=lambda described: described[by], reverse=descending)
     page, token = _page(found, asked, 10)

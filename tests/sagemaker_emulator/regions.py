@@ -17,7 +17,7 @@ from .store import ACCOUNT
 
 @dataclass
 class Region:
-    """`machine` may be replaced: it is how those jobs run that are created from then on."""
+    """`api.machine` may be replaced: it is how jobs run that are created from then on."""
 
     name: str
     api: TrainingApi

@@ -220,6 +220,26 @@ def test_capacity_errors_and_failing_uploads(emulator: Emulator) -> None:
     emulator.client("s3").put_object(Bucket=BUCKET, Key="x", Body=b"")  # boto3 retries
 
 
+def test_a_completed_job_may_leave_less_than_it_wrote(emulator: Emulator) -> None:
+    script = "cd /opt/ml/output/data; echo {} > result.json; echo 1 > r"
+    emulator.faults.missing_results = 1
+    submit(emulator, "no-result", script).wait()
+    assert archive(emulator, "out/no-result/output/output.tar.gz") == {"r": "1\n"}
+    emulator.faults.missing_outputs = 1
+    submit(emulator, "no-output", script).wait()
+    left = emulator.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="out/no-output/")
+    assert [item["Key"] for item in left["Contents"]] == ["out/no-output/output/model.tar.gz"]
+
+
+def test_spot_waits_for_capacity(emulator: Emulator) -> None:
+    emulator.faults.no_capacity_for = {("us-east-1", "ml.m5.xlarge", True)}
+    job = submit(emulator, "waits", "true", **SPOT)
+    time.sleep(0.5)
+    assert job.secondary == "Starting"
+    emulator.faults.no_capacity_for.clear()
+    assert job.wait().status == "Completed"
+
+
 def test_logs_may_lag_behind_the_status(emulator: Emulator) -> None:
     emulator.faults.log_delay = 1.0
     submit(emulator, "late", "echo here").wait()
