@@ -9,6 +9,7 @@ import pytest
 
 from rlvr import result
 from rlvr.launchers.sagemaker import collect
+from rlvr.launchers.sagemaker.service import Service
 from rlvr.launchers.sagemaker.storage import Storage
 from rlvr.launchers.sagemaker.training_job import TrainingJob
 from rlvr.states import State
@@ -32,7 +33,9 @@ def collected(pretended: Emulator, name: str, folder: Path) -> tuple[TrainingJob
     client = pretended.client("sagemaker")
     job = TrainingJob(name, "us-east-1", BUCKET, name, "ml.m5.xlarge")
     job.update(client.describe_training_job(TrainingJobName=name), pretended.clock.now())
-    collect.fetch(Storage(pretended.client("s3"), BUCKET, ""), job, folder, log="log")
+    service = Service("us-east-1")
+    service.s3 = pretended.client("s3")
+    collect.fetch(Storage(service, BUCKET, ""), job, folder, log="log")
     return job, collect.ending(result.read(folder), job, 3600)
 
 
