@@ -44,7 +44,8 @@ class PretendedWorker:
 
     def begin(self) -> int:
         """Restore what an earlier life left; returns the step that it goes on from."""
-        self._files = self.store.files(*self._copy()) if self._copy() else {}
+        place = self._copy()
+        self._files = self.store.files(*place) if place else {}
         self._files.pop(PROGRESS, None)
         self._born = int(time.time())
         life = 1 + json.loads(self._files.get(LIVES, b"0"))

@@ -61,8 +61,8 @@ def _warm_pool(described: Answer) -> str | None:
 
 
 def _summary(described: Answer) -> Answer:
-    kept = ("TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime")
-    kept += ("LastModifiedTime", "TrainingJobStatus", "SecondaryStatus", "WarmPoolStatus")
+    kept = ["TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime"]
+    kept += ["LastModifiedTime", "TrainingJobStatus", "SecondaryStatus", "WarmPoolStatus"]
     return {key: described[key] for key in kept if key in described}
 
 
