@@ -8,7 +8,6 @@ from typing import Any
 from rlvr import manifest
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker import pricing
-from rlvr.launchers.sagemaker.instances import has_local_storage
 from rlvr.launchers.sagemaker.service import Service
 from rlvr.launchers.sagemaker.storage import Storage, split
 from rlvr.launchers.sagemaker.training_job import SWEEP_TAG, TrainingJob
@@ -109,8 +108,9 @@ def described_job(described: dict[str, Any], service: Service) -> TrainingJob:
     bucket, key = split(described["CheckpointConfig"]["S3Uri"])
     resources = described["ResourceConfig"]
     kind, count = resources["InstanceType"], resources["InstanceCount"]
-    volume = 0 if has_local_storage(kind) else resources.get("VolumeSizeInGB", 0)
     table = pricing.prices(service.region)
+    price = table and table.hourly(kind, count, resources.get("VolumeSizeInGB", 0))
+    hourly, hourly_disks = price or (None, 0.0)
     training = TrainingJob(
         name=described["TrainingJobName"],
         region=service.region,
@@ -119,7 +119,8 @@ def described_job(described: dict[str, Any], service: Service) -> TrainingJob:
         instance_type=kind,
         instance_count=count,
         spot=bool(described.get("EnableManagedSpotTraining")),
-        hourly=table.hourly(kind, count, volume) if table else None,
+        hourly=hourly,
+        hourly_disks=hourly_disks,
     )
     training.update(described, service.now())
     return training

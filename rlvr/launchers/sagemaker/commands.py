@@ -19,6 +19,7 @@ from rlvr.launchers.sagemaker.logs import LogFollower
 from rlvr.launchers.sagemaker.service import Service, aws_errors, explain
 from rlvr.launchers.sagemaker.storage import Storage
 from rlvr.launchers.sagemaker.training_job import INDEX_TAG, SWEEP_TAG, TrainingJob
+from rlvr.launchers.sagemaker.watch import refresh
 from rlvr.manifest import Job
 
 # Where only tags are left, a job has no hash and no directory.
@@ -87,12 +88,7 @@ def _storage(training: TrainingJob) -> Storage:
 
 
 def _refresh(training: TrainingJob) -> bool:
-    """Ask SageMaker; False for a job it no longer knows."""
-    service = service_in(training.region)
-    described = service.describe(training.name)
-    if described is not None:
-        training.update(described, service.now())
-    return described is not None
+    return refresh(training, service_in(training.region))
 
 
 def _list(jobs: Jobs, chosen: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.errors import UserError
+from rlvr.launchers.sagemaker.instances import has_local_storage
 from rlvr.paths import PACKAGE, output_dir
 
 SHIPPED = PACKAGE / "launchers/sagemaker/prices.yaml"
@@ -27,10 +28,12 @@ class Prices:
     date: str
     region: str
 
-    def hourly(self, instance_type: str, count: int, volume_gb: int = 0) -> float | None:
-        """Of so many instances with a disk each; None for a type the table lacks."""
+    def hourly(self, instance_type: str, count: int, volume_gb: int) -> tuple[float, float] | None:
+        """Of so many instances, and of a disk for each; None for a type the table lacks."""
         price = self.instances.get(instance_type)
-        return None if price is None else count * (price + volume_gb * self.volume / HOURS_A_MONTH)
+        bought = 0 if has_local_storage(instance_type) else volume_gb
+        disk = bought * self.volume / HOURS_A_MONTH
+        return None if price is None else (count * price, count * disk)
 
     def source(self) -> str:
         return f"prices of {self.date} in {self.region}"

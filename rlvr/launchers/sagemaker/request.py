@@ -141,6 +141,7 @@ class RequestBuilder:
         """Those of the same config share their folder on S3, and so their checkpoints."""
         job, settings = submission.job, submission.settings
         storage = self.regions.storage(place.region)
+        hourly, hourly_disks = submission.hourly(place) or (None, 0.0)
         return TrainingJob(
             name=job_name(settings.project, self.sweep_id, job),
             region=place.region,
@@ -150,7 +151,9 @@ class RequestBuilder:
             instance_count=settings.instance_count,
             spot=place.spot,
             image=self._container(submission, place).algorithm["TrainingImage"],
-            hourly=submission.hourly(place),
+            hourly=hourly,
+            hourly_disks=hourly_disks,
+            pool=bool(settings.warm_pool) and not place.spot,
             tracked=self.tracked,
             git=self.git,
         )

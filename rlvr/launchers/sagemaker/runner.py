@@ -16,7 +16,7 @@ from rlvr.launchers.sagemaker.service import aws_errors, explain
 from rlvr.launchers.sagemaker.settings import SageMakerSettings, refuse_swept
 from rlvr.launchers.sagemaker.submit import Queue
 from rlvr.launchers.sagemaker.training_job import Submission, TrainingJob
-from rlvr.launchers.sagemaker.watch import Watch
+from rlvr.launchers.sagemaker.watch import Watch, refresh
 from rlvr.manifest import Job
 from rlvr.paths import PROJECT
 from rlvr.result import code_state
@@ -203,13 +203,9 @@ class SageMakerRunner(RecordedRunner):
     def _status(self, training: TrainingJob) -> str | None:
         service = self.regions.service(training.region)
         try:
-            described = service.describe(training.name)
+            return training.status if refresh(training, service) else None
         except aws_errors() as error:
             raise UserError(f"the state of {training.name} is unknown: {explain(error)}") from error
-        if described is None:
-            return None
-        training.update(described, service.now())
-        return training.status
 
     def begin(self) -> None:
         """Say what the sweep may cost and what goes up, and upload what jobs share, once."""

@@ -11,7 +11,6 @@ from omegaconf import OmegaConf
 
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker import pricing
-from rlvr.launchers.sagemaker.instances import has_local_storage
 from rlvr.launchers.sagemaker.places import Place, places
 from rlvr.launchers.sagemaker.settings import SageMakerSettings, spot_problem
 from rlvr.manifest import Job
@@ -32,7 +31,9 @@ _UNTAGGABLE = re.compile(r"[^\w\s.:/=+\-@]")
 class TrainingJob:
     """The `remote` entry of a job: all it takes to find, follow, stop and collect it.
 
-    `job_key` is its place in the bucket, `hourly` the US dollars of its instances and disks.
+    `job_key` is its folder in the bucket. `hourly` are the US dollars of its instances, and
+    `hourly_disks` those of their disks, which no discount of spot is for. `pool` says that its
+    instances may be kept, and billed, after its end.
     """
 
     name: str
@@ -44,6 +45,8 @@ class TrainingJob:
     spot: bool = False
     image: str = ""
     hourly: float | None = None
+    hourly_disks: float = 0.0
+    pool: bool = False
     tracked: bool = True
     status: str = "Submitting"
     started: float | None = None
@@ -61,16 +64,16 @@ class TrainingJob:
     def of(cls, job: Job) -> "TrainingJob":
         """Of a job that has been submitted, by whatever version of rlvr."""
         assert job.remote is not None
-        return cls._read(job.remote)
+        return cls.read(job.remote)
 
     @classmethod
     def last(cls, job: Job) -> "TrainingJob | None":
         """The one that the job has, or had last; None for a job that never had one."""
         every = [*job.attempts, *filter(None, [job.remote])]
-        return cls._read(every[-1]) if every and "job_key" in every[-1] else None
+        return cls.read(every[-1]) if every and "job_key" in every[-1] else None
 
     @classmethod
-    def _read(cls, entry: dict[str, Any]) -> "TrainingJob":
+    def read(cls, entry: dict[str, Any]) -> "TrainingJob":
         known = {f.name for f in fields(cls)}
         return cls(**{key: value for key, value in entry.items() if key in known})
 
@@ -110,12 +113,13 @@ class TrainingJob:
 
     def _cost(self, now: float) -> float | None:
         """So far while it runs, final once SageMaker has said what it bills."""
-        seconds = self.billable_seconds
-        if seconds is None:
-            seconds = max(0, int(now - self.started)) if self.started else 0
         if self.hourly is None:
             return None
-        return round(self.hourly * (seconds + self.idle_seconds) / 3600, 4)
+        so_far = max(0, int(now - self.started)) if self.started else 0
+        billed = so_far if self.billable_seconds is None else self.billable_seconds
+        used = so_far if self.training_seconds is None else self.training_seconds
+        instances = self.hourly * (billed + self.idle_seconds)
+        return round((instances + self.hourly_disks * (used + self.idle_seconds)) / 3600, 4)
 
 
 @dataclass
@@ -201,14 +205,15 @@ class Submission:
         warm = 0 if all(place.spot for place in self.places) else self.settings.warm_pool
         seconds = self.seconds_left + STOPPING + warm
         costs = [self.hourly(place) for place in self.places]
-        known = [cost for cost in costs if cost is not None]
+        known = [sum(cost) for cost in costs if cost is not None]
         return round(max(known) * seconds / 3600, 4) if len(known) == len(costs) else None
 
-    def hourly(self, place: Place) -> float | None:
-        s = self.settings
-        volume = 0 if has_local_storage(place.instance_type) else s.volume_gb
-        table = pricing.prices(place.region, s.prices)
-        return table.hourly(place.instance_type, s.instance_count, volume) if table else None
+    def hourly(self, place: Place) -> tuple[float, float] | None:
+        """US dollars of the instances, and of their disks."""
+        table, s = pricing.prices(place.region, self.settings.prices), self.settings
+        if table is None:
+            return None
+        return table.hourly(place.instance_type, s.instance_count, s.volume_gb)
 
 
 def sweep_key(sweep_id: str) -> str:

@@ -2,11 +2,12 @@
 
 import random
 import time
+from typing import Any
 
 from rlvr.launchers.sagemaker import collect, mlflow_import
 from rlvr.launchers.sagemaker.logs import LogFollower
 from rlvr.launchers.sagemaker.regions import Regions
-from rlvr.launchers.sagemaker.service import aws_errors, explain, is_busy, is_expired
+from rlvr.launchers.sagemaker.service import Service, aws_errors, explain, is_busy, is_expired
 from rlvr.launchers.sagemaker.training_job import Submission, TrainingJob
 from rlvr.manifest import Job
 from rlvr.result import Result
@@ -28,7 +29,6 @@ class Watch:
         self.sweep, self.regions, self.interrupts = sweep, regions, interrupts
         self.running: dict[int, Submission] = {}  # by the job's index
         self.draining: list[Submission] = []
-        self._warm: list[Submission] = []
         self._stopping_since: float | None = None
         self._said = ""
 
@@ -157,8 +157,6 @@ class Watch:
         result = collect.ending(self.sweep.result(job), training, settings.max_runtime)
         self._import(submission, training)
         self._end(submission, result)
-        if settings.warm_pool and not training.spot:
-            self._warm.append(submission)
         if submission.follower and not submission.follower.complete:
             drain = min(LOG_DRAIN, 20 * settings.poll_seconds)
             submission.drained_by = time.monotonic() + drain
@@ -228,29 +226,45 @@ class Watch:
         return self.regions.service(training.region).stop_command(training.name)
 
     def give_back(self) -> None:
-        """Instances kept warm are billed like running ones: none waits for no job."""
-        for submission in self._warm:
-            job, training = submission.job, submission.training
-            assert training is not None
-            service, _ = self.regions.of(training)
-            try:
-                described = service.describe(training.name)
-                if described is not None:
-                    training.update(described, service.now())
-                if training.kept_warm:
-                    service.release(training.name)
-            except aws_errors() as error:
-                self.sweep.terminal.say(
-                    f"the warm instance of #{job.index} could not be given back and is billed for "
-                    f"{submission.settings.warm_pool / 60:.0f} minutes: {explain(error)}\n"
-                    f"  try again: rlvr jobs stop {self.sweep.directory}"
-                )
-            training.kept_warm = False
-            job.remote = training.entry()
-            collect.complete_result(job.directory, training, job.spent)
-        if self._warm:
-            self.sweep.save()
-        self._warm = []
+        """Instances kept warm are billed like running ones: none waits for no job.
+
+        Those of jobs that an earlier controller saw end are in the record too.
+        """
+        for job in self.sweep.record.jobs:
+            entries = [*job.attempts, *([job.remote] if job.remote and job.state.ended else [])]
+            for entry in entries:
+                if entry.get("pool"):
+                    self._give_back(job, entry)
+
+    def _give_back(self, job: Job, entry: dict[str, Any]) -> None:
+        training, before = TrainingJob.read(entry), entry.get("cost") or 0.0
+        service, _ = self.regions.of(training)
+        try:
+            refresh(training, service)
+            if training.kept_warm:
+                service.release(training.name)
+                refresh(training, service)  # it was billed until now
+        except aws_errors() as error:
+            self.sweep.terminal.say(
+                f"the warm instance of #{job.index} could not be given back and is billed until "
+                f"its time is over: {explain(error)}\n  try again: rlvr jobs stop "
+                f"{self.sweep.directory}"
+            )
+        training.kept_warm = training.pool = False
+        entry |= training.entry()
+        if entry is not job.remote:
+            job.spent += (training.cost or 0.0) - before
+        if job.remote is not None:
+            collect.complete_result(job.directory, TrainingJob.of(job), job.spent)
+        self.sweep.save()
+
+
+def refresh(training: TrainingJob, service: Service) -> bool:
+    """Ask SageMaker; False for a job it does not know."""
+    described = service.describe(training.name)
+    if described is not None:
+        training.update(described, service.now())
+    return described is not None
 
 
 def _lacked(submission: Submission, training: TrainingJob) -> str | None:

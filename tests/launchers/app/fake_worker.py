@@ -11,12 +11,14 @@ from omegaconf import OmegaConf
 
 from rlvr import result, worker
 from rlvr.manifest import FILE, load
+from rlvr.processes import is_alive, start_time
 
 
 def run_job(directory: Path) -> None:
     cfg = OmegaConf.load(directory / "config.yaml")
     seen = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "RLVR_RUN_ID", "MARK")
     about = {"pid": os.getpid(), "manifest": manifest_state(directory), "start": time.time()}
+    about |= beside(directory)
     about["env"] = {name: os.environ.get(name) for name in seen}
     with (directory / "attempts.jsonl").open("a") as file:
         file.write(json.dumps(about) + "\n")
@@ -26,6 +28,15 @@ def run_job(directory: Path) -> None:
     act(str(cfg.do), float(cfg.seconds))
     record = result.Result(status="finished", metric=float(cfg.value), shots=cfg.shots)
     record.write(directory)
+    (directory / "done").touch()
+
+
+def beside(directory: Path) -> dict:
+    """Of earlier starts of the job: who still lives, and whether one has finished."""
+    file, done = directory / "attempts.jsonl", directory / "done"
+    earlier = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    living = [a["pid"] for a in earlier if is_alive(a["pid"], a["pid_started"])]
+    return {"beside": living, "finished": done.exists(), "pid_started": start_time(os.getpid())}
 
 
 def act(what: str, seconds: float) -> None:
