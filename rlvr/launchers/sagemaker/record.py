@@ -5,6 +5,7 @@ for each place that it may run at, so that nothing of the code or the configurat
 """
 
 import json
+import logging
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -14,10 +15,13 @@ from typing import Any
 from rlvr import manifest
 from rlvr.errors import UserError
 from rlvr.launchers.sagemaker.places import Place
+from rlvr.launchers.sagemaker.service import aws_errors, explain
 from rlvr.launchers.sagemaker.settings import SageMakerSettings
 from rlvr.launchers.sagemaker.storage import Storage
 from rlvr.launchers.sagemaker.training_job import Ready, Submission, TrainingJob
 from rlvr.manifest import Job
+
+log = logging.getLogger(__name__)
 
 REQUESTS = "requests.json"
 PAUSE = 5.0  # seconds between copies of the manifest
@@ -40,11 +44,15 @@ class BucketRecord:
         """Keep the copy of the manifest up to date; it may lag, since job names are no accident."""
         if time.monotonic() < self._next_at and not now:
             return
+        self._next_at = time.monotonic() + PAUSE
         body = (directory / manifest.FILE).read_bytes()
-        if body != self._copied:
+        if body == self._copied:
+            return
+        try:
             self.storage.put(self._key(manifest.FILE), body)
             self._copied = body
-        self._next_at = time.monotonic() + PAUSE
+        except aws_errors() as error:
+            log.warning("the record in %s is not up to date: %s", self.uri, explain(error))
 
     def put_requests(self, submissions: Iterable[Submission]) -> None:
         stored = {s.job.index: _stored(s) for s in submissions}

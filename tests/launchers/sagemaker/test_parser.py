@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from rlvr.launchers.sagemaker.parser import ACTIONS
 
 from rlvr.cli import parser
 from rlvr.launchers.sagemaker import commands
-from rlvr.launchers.sagemaker.parser import ACTIONS
 
 
 def parsed(*arguments):

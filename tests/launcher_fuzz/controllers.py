@@ -1,7 +1,8 @@
 """Controllers that start at once: a process that has imported everything forks one per request.
 
 `python controllers.py` reads a JSON object a line: {"start": argv, "env": ..., "cwd": ..., "out":
-file}, whose answer is a pid, or {"wait": pid}, whose answer is its exit code, negative for a signal.
+file}, whose answer is a pid, or {"wait": pid}, whose answer is its exit code (negative for a
+signal).
 """
 
 import importlib
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+IMPORTED_FROM = [str(Path(__file__).parents[2] / folder) for folder in (".", "launchers", "tests")]
 PRELOADED = (
     *("boto3 hydra hydra.main matplotlib.pyplot pandas rich.live scipy.stats submitit".split()),
     *("rlvr.compare.compare rlvr.compare.page rlvr.launchers.local rlvr.launchers.slurm".split()),
@@ -27,7 +29,7 @@ class Controllers:
     def __enter__(self) -> "Controllers":
         self._forker = subprocess.Popen(
             [sys.executable, __file__],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(IMPORTED_FROM)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -2,13 +2,13 @@
 
 import os
 import random
+import re
 import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from controllers import Controllers
-
+from launcher_fuzz.controllers import Controllers
 from rlvr.manifest import FILE, Manifest, load
 from rlvr.result import read
 from rlvr.states import State
@@ -103,7 +103,7 @@ class Campaign:
                 self.fuzzed.problems.append(f"{out}: Ctrl-C was not heard")
                 os.kill(pid, signal.SIGKILL)
         self.controllers.wait(pid)
-        if "\nTraceback" in out.read_text(errors="replace"):
+        if re.search("(?m)^Traceback", out.read_text(errors="replace")):
             self.fuzzed.problems.append(f"{out}: a traceback")
         return ended
 

@@ -1,22 +1,18 @@
-"""Sweeps of pretended SageMaker jobs under faults drawn from a seed, their controllers killed.
-
-Whatever happens on the way, after undisturbed resumes every job has its result, none was started
-twice, nothing runs or is kept warm, and no cost is reported that is below the true one.
-"""
+"""Sweeps of pretended SageMaker jobs, on an emulator where much goes wrong."""
 
 import random
 from collections import defaultdict
 from pathlib import Path
 
-from campaign import Campaign, Fuzzed
-from controllers import Controllers
 from sagemaker_emulator import Emulator, Ending, Pretend
 from sagemaker_emulator.ledger import Entry, Ledger
 
+from launcher_fuzz.campaign import Campaign, Fuzzed
+from launcher_fuzz.controllers import Controllers
 from rlvr.launchers.sagemaker import pricing
 from rlvr.manifest import Manifest, load
 
-APP = Path(__file__).parent / "sagemaker/app/app.py"
+APP = Path(__file__).parents[1] / "launchers/sagemaker/app/app.py"
 BUCKET = "fuzz-{region}"
 REGIONS = ("us-east-1", "us-west-2")
 TYPES = ("ml.m5.xlarge", "ml.c5.xlarge", "ml.m5.2xlarge")

@@ -6,12 +6,11 @@ import random
 import time
 from pathlib import Path
 
-from campaign import Campaign, Fuzzed
-
+from launcher_fuzz.campaign import Campaign, Fuzzed
 from rlvr.manifest import Job, Manifest
 from rlvr.processes import is_alive
 
-APP = Path(__file__).parent / "app/app.py"
+APP = Path(__file__).parents[1] / "launchers/app/app.py"
 
 
 def draw(seed: int, launcher: str = "local") -> Fuzzed:
