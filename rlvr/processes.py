@@ -5,13 +5,12 @@ import ctypes
 import fcntl
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
-from rlvr.ranks import HOST, HOSTS, host, is_rank
+from rlvr.ranks import host, is_rank
 
 PARENT = "RLVR_PARENT_PID"
 GRACE = 20.0  # seconds between SIGTERM and SIGKILL
@@ -125,40 +124,3 @@ def group_exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def slurm_nodes() -> dict[str, str]:
-    """The nodes of a Slurm job that has several, as `rlvr.ranks` reads them."""
-    if int(os.environ.get("SLURM_JOB_NUM_NODES", 1)) == 1:
-        return {}
-    listed = ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]]
-    names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
-    return {HOSTS: ",".join(names), HOST: os.environ["SLURM_NODEID"]}
-
-
-def run_command(command: list[str], environment: dict[str, str], log: str, started: str) -> int:
-    """On a cluster's node: run a job's command as the local launcher does; its exit code.
-
-    `started` is a file that is made when the job starts. Whatever ends this process ends the job.
-    Of a job on several nodes each does this, with a log of its own.
-    """
-    Path(started).touch()
-    nodes = slurm_nodes()
-    surroundings = {**os.environ, **nodes, PARENT: str(os.getpid()), **environment}
-    own_log = f"{log}.{nodes[HOST]}" if nodes.get(HOST, "0") != "0" else log
-    with open(own_log, "ab") as output:
-        process = subprocess.Popen(
-            command,
-            env=surroundings,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        return process.wait()
-    finally:
-        if process.poll() is None:
-            signal_group(process.pid, signal.SIGTERM)
-            process.wait()
-        end_group(process.pid)

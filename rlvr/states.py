@@ -33,10 +33,13 @@ class State(StrEnum):
 
 # state: MLflow's run status, Slurm's job states, SageMaker's TrainingJobStatus
 WORDS = {
-    State.pending: ("SCHEDULED", "PENDING CONFIGURING REQUEUED REQUEUE_HOLD RESV_DEL_HOLD", ""),
-    State.running: ("RUNNING", "RUNNING COMPLETING SUSPENDED", "InProgress Stopping Deleting"),
+    State.pending: ("SCHEDULED", "PENDING CONFIGURING POWER_UP_NODE REQUEUED REQUEUE_FED "
+                    "REQUEUE_HOLD RESV_DEL_HOLD SPECIAL_EXIT", ""),
+    State.running: ("RUNNING", "RUNNING COMPLETING EXPEDITING RESIZING SIGNALING STAGE_OUT STOPPED "
+                    "SUSPENDED UPDATE_DB", "InProgress Stopping Deleting"),
     State.finished: ("FINISHED", "COMPLETED", "Completed"),
-    State.failed: ("FAILED", "FAILED BOOT_FAIL NODE_FAIL OUT_OF_MEMORY", "Failed"),
+    State.failed: ("FAILED", "FAILED BOOT_FAIL LAUNCH_FAILED NODE_FAIL OUT_OF_MEMORY RECONFIG_FAIL",
+                   "Failed"),
     State.killed: ("KILLED", "CANCELLED TIMEOUT DEADLINE PREEMPTED REVOKED", "Stopped"),
     State.lost: ("KILLED", "UNKNOWN", ""),
 }  # fmt: skip

@@ -13,8 +13,6 @@ from rlvr.processes import (
     end_group,
     group_exists,
     is_alive,
-    run_command,
-    slurm_nodes,
     start_time,
 )
 
@@ -63,14 +61,6 @@ def test_end_group_ends_what_ignores_sigterm(tmp_path):
     assert process.stdout.read() == "", "the pipe is closed: nobody holds it any more"
 
 
-def test_run_command_logs_and_ends_its_command_with_itself(tmp_path):
-    log, started = tmp_path / "log", tmp_path / "started"
-    command = ["sh", "-c", "echo $MARK $RLVR_PARENT_PID; exit 3"]
-    assert run_command(command, {"MARK": "7"}, str(log), str(started)) == 3
-    assert log.read_text() == f"7 {os.getpid()}\n"
-    assert started.exists()
-
-
 CHILD = """
 import sys, time
 from rlvr.processes import end_with_parent
@@ -106,28 +96,6 @@ def test_a_job_whose_parent_is_gone_already_ends():
     environment = {**os.environ, "RLVR_PARENT_PID": "1"}
     job = subprocess.run([sys.executable, "-c", CHILD], env=environment, timeout=20)
     assert job.returncode == -signal.SIGTERM
-
-
-def test_each_node_of_a_slurm_job_knows_the_others(tmp_path, monkeypatch):
-    for name in ("SLURM_JOB_NUM_NODES", "SLURM_NODEID"):
-        monkeypatch.delenv(name, raising=False)
-    assert slurm_nodes() == {}
-    scontrol = tmp_path / "scontrol"
-    scontrol.write_text(
-        "#!/bin/sh\n[ \"$*\" = 'show hostnames gpu[3-4]' ] && echo gpu3; echo gpu4\n"
-    )
-    scontrol.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
-    monkeypatch.setenv("SLURM_JOB_NODELIST", "gpu[3-4]")
-    monkeypatch.setenv("SLURM_NODEID", "1")
-    assert slurm_nodes() == {"RLVR_HOSTS": "gpu3,gpu4", "RLVR_HOST": "1"}
-    log = tmp_path / "train.log"
-    code = run_command(
-        ["sh", "-c", "echo $RLVR_HOST of $RLVR_HOSTS"], {}, str(log), str(tmp_path / "started")
-    )
-    assert code == 0
-    assert (tmp_path / "train.log.1").read_text() == "1 of gpu3,gpu4\n"
 
 
 RANK = """

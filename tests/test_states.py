@@ -21,13 +21,18 @@ def test_every_status_of_sagemaker_has_its_state():
     assert State.of_sagemaker("Submitting") is State.pending
 
 
-def test_every_end_that_submitit_knows_is_an_end():
-    from submitit.slurm.slurm import SlurmInfoWatcher
+# The base states and flags of `man squeue`, "JOB STATE CODES", of Slurm 25.05.
+SLURM_GOES_ON = """PENDING RUNNING SUSPENDED CONFIGURING COMPLETING RESIZING REQUEUED REQUEUE_FED
+REQUEUE_HOLD RESV_DEL_HOLD SPECIAL_EXIT SIGNALING STAGE_OUT STOPPED EXPEDITING POWER_UP_NODE
+UPDATE_DB"""
+SLURM_ENDS = """COMPLETED CANCELLED FAILED TIMEOUT NODE_FAIL PREEMPTED BOOT_FAIL DEADLINE
+OUT_OF_MEMORY LAUNCH_FAILED RECONFIG_FAIL REVOKED"""
 
-    words = "COMPLETED FAILED CANCELLED TIMEOUT PREEMPTED OUT_OF_MEMORY NODE_FAIL BOOT_FAIL"
-    assert all(State.of_slurm(word).ended for word in words.split())
-    watcher = SlurmInfoWatcher()
-    assert State.of_slurm(watcher.get_state("1")) is State.lost, "the scheduler forgot it"
+
+def test_every_word_of_slurm_has_its_state():
+    assert not [word for word in SLURM_GOES_ON.split() if State.of_slurm(word).ended]
+    assert all(State.of_slurm(word).ended for word in SLURM_ENDS.split())
+    assert State.lost not in map(State.of_slurm, SLURM_ENDS.split())
 
 
 @pytest.mark.parametrize(

@@ -1,119 +1,334 @@
-"""A scheduler small enough to read: sbatch, srun, sacct and scancel, by the name it is called.
+"""A scheduler small enough to read: Slurm's commands, by the name this file is called with.
 
-State lies in $FAKE_SLURM: one JSON file per job. Array limits hold; resources are ignored.
+All lies in $FAKE_SLURM: `jobs/100_0.json` a file a task, written by its array's scheduler alone,
+and `ledger.jsonl`, a line for all that ever happened to any task. A scheduler is one process an
+array: it sleeps until a child ends, a command comes (a file in `requests/` and SIGUSR1) or a time
+limit is near, and ends with its last task. Processes of a task are found, as by Slurm's cgroups,
+by what they inherit. Array limits and time limits hold; resources do not, but that the partition
+`full` refuses and `held` never starts.
+
+Beside Slurm's commands, with a task such as 100_0:
+  preempt    SIGTERM, SIGKILL after $FAKE_SLURM_KILL_WAIT seconds, queued again
+  announce   SIGUSR2, as some sites do before a pre-emption
+  grace      SIGTERM, as at the start of the grace time before a pre-emption
+  node_fail  SIGKILL, queued again
+  lose       SIGKILL, NODE_FAIL, not queued again
+  forget     SIGKILL, and no trace of it
+`shutdown` ends all.
+
+Faults: each line of `faults/COMMAND` is for one call of that command, first to last; a `*` at its
+end makes it stay. `fail`: the command does nothing and fails; sacct also has `empty`, sbatch also
+  lost       the jobs are made, the command fails
+  killed     the same, by SIGKILL
+  slow S     S seconds before the jobs are made
+  late S     S seconds between the jobs and the answer
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
-import threading
+import time
 from pathlib import Path
 
 STATE = Path(os.environ["FAKE_SLURM"])
+KILL_WAIT = float(os.environ.get("FAKE_SLURM_KILL_WAIT", 30))
+SIGNALS = {signal.SIGCHLD, signal.SIGUSR1}
+LIVE = ("PENDING", "RUNNING", "COMPLETING")
 
 
-def write(job: str, **values: object) -> None:
-    path = STATE / f"{job}.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    temporary = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-    temporary.write_text(json.dumps({**known, **values}))
+def main(command, *arguments):
+    for folder in ("jobs", "requests", "faults", "scripts"):
+        (STATE / folder).mkdir(parents=True, exist_ok=True)
+    fault = "" if command == "scheduler" else next_fault(command)
+    if fault == "fail":
+        sys.exit(f"{command}: error: Unable to contact slurm controller (connect failure)")
+    if fault == "empty":
+        return
+    COMMANDS[command](*arguments, **({"fault": fault} if command == "sbatch" else {}))
+
+
+def next_fault(command):
+    file = STATE / "faults" / command
+    if not file.exists():
+        return ""
+    with file.open("r+") as lines:
+        fcntl.flock(lines, fcntl.LOCK_EX)
+        first, *others = lines.read().splitlines() or [""]
+        if not first.endswith("*"):
+            lines.seek(0)
+            lines.truncate()
+            lines.write("".join(f"{line}\n" for line in others))
+    return first.removesuffix("*")
+
+
+def read(job):
+    return json.loads((STATE / "jobs" / f"{job}.json").read_text())
+
+
+def write(job, **values):
+    path = STATE / "jobs" / f"{job}.json"
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps({**(read(job) if path.exists() else {}), **values}))
     temporary.replace(path)
 
 
-def read(job: str) -> dict:
-    return json.loads((STATE / f"{job}.json").read_text())
+def note(job, what, **more):
+    line = json.dumps({"job": job, "what": what, "time": round(time.time(), 3), **more})
+    with (STATE / "ledger.jsonl").open("a") as ledger:
+        ledger.write(line + "\n")
 
 
-def sbatch(script: str) -> None:
-    text = Path(script).read_text()
-    (STATE / "scripts").mkdir(exist_ok=True)
-    number = str(100 + len(list((STATE / "scripts").iterdir())))
+def option(text, name):
+    found = re.search(rf"^#SBATCH --{name}=(.*)$", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def sbatch(*arguments, fault):
+    kind, _, seconds = fault.partition(" ")
+    if kind == "slow":
+        time.sleep(float(seconds))
+    text = Path(arguments[-1]).read_text()
+    if option(text, "partition") == "full":
+        sys.exit("sbatch: error: Batch job submission failed: Invalid partition name specified")
+    number = new_number()
     (STATE / "scripts" / number).write_text(text)
-    array = re.search(r"--array=(\d+)-(\d+)%(\d+)", text)
-    tasks = range(int(array[2]) + 1) if array else [None]
-    for task in tasks:
-        write(number if task is None else f"{number}_{task}", state="PENDING")
-    limit = array[3] if array else "1"
-    command = [sys.executable, __file__, "scheduler", number, limit, *map(str, tasks)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.Popen(command, start_new_session=True, **quiet)
-    print(f"Submitted batch job {number}")
+    tasks, limit = re.fullmatch(r"0-(\d+)%(\d+)", option(text, "array")).groups()
+    for task in range(int(tasks) + 1):
+        write(f"{number}_{task}", state="PENDING", name=option(text, "job-name"), restarts=0)
+        note(f"{number}_{task}", "submitted", name=option(text, "job-name"))
+    process = subprocess.Popen(
+        [sys.executable, "-S", __file__, "scheduler", number, limit],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=(STATE / "errors.log").open("a"),
+        start_new_session=True,
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS),
+    )
+    (STATE / "scripts" / f"{number}.pid").write_text(str(process.pid))
+    if kind == "late":
+        time.sleep(float(seconds))
+    if kind == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "lost":
+        sys.exit("sbatch: error: Batch job submission failed: Socket timed out on send/recv")
+    print(number)
 
 
-def scheduler(number: str, limit: str, *tasks: str) -> None:
-    free = threading.Semaphore(int(limit))
-    threads = [threading.Thread(target=one, args=(number, task, free)) for task in tasks]
-    for thread in threads:
-        thread.start()
+def new_number():
+    with (STATE / "numbers").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("x")
+        file.flush()
+        return str(99 + file.tell())
 
 
-def one(number: str, task: str, free: threading.Semaphore) -> None:
-    job = number if task == "None" else f"{number}_{task}"
-    with free:
-        if read(job)["state"] != "PENDING":
-            return
-        env = os.environ | {"SLURM_JOB_ID": number, "SLURM_NTASKS": "1", "SLURM_JOB_NUM_NODES": "1"}
-        env |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
-        if task != "None":
-            env |= {"SLURM_ARRAY_JOB_ID": number, "SLURM_ARRAY_TASK_ID": task}
-        script = ["bash", str(STATE / "scripts" / number)]
-        process = subprocess.Popen(script, env=env, start_new_session=True)
-        write(job, state="RUNNING", pid=process.pid)
-        code = process.wait()
-        if read(job)["state"] == "RUNNING":
-            write(job, state="COMPLETED" if code == 0 else "FAILED")
+class Scheduler:
+    """The tasks of one array, each a bash that runs its script."""
+
+    def __init__(self, number, limit):
+        self.number, self.limit = number, int(limit)
+        self.text = (STATE / "scripts" / number).read_text()
+        jobs = [path.stem for path in (STATE / "jobs").glob(f"{number}_*.json")]
+        self.waiting = sorted(jobs, key=lambda job: int(job.partition("_")[2]))
+        self.processes, self.kill_at, self.warn_at, self.end_at = {}, {}, {}, {}
+        self.becomes = {}  # what a task ends as that is being ended
+        if option(self.text, "partition") == "held":
+            self.limit = 0
+
+    def run(self):
+        while self.waiting or self.processes:
+            while self.waiting and len(self.processes) < self.limit:
+                self.start(self.waiting.pop(0))
+            deadlines = [*self.kill_at.values(), *self.warn_at.values(), *self.end_at.values()]
+            wait = min(deadlines) - time.time() if deadlines else 3600
+            signal.sigtimedwait(SIGNALS, max(0.0, wait))
+            self.obey()
+            self.watch_clocks()
+            for job in [
+                job for job, process in self.processes.items() if process.poll() is not None
+            ]:
+                self.over(job)
+
+    def start(self, job):
+        nodes, minutes = int(option(self.text, "nodes") or 1), float(option(self.text, "time"))
+        end = time.time() + 60 * minutes
+        environment = os.environ | {
+            "SLURM_ARRAY_JOB_ID": self.number,
+            "SLURM_ARRAY_TASK_ID": job.partition("_")[2],
+            "SLURM_JOB_ID": self.number,
+            "SLURM_JOB_NUM_NODES": str(nodes),
+            "SLURM_JOB_NODELIST": f"localhost[1-{nodes}]",
+            "SLURM_JOB_END_TIME": str(int(end)),
+            "SLURM_RESTART_COUNT": str(read(job)["restarts"]),
+            "SLURM_CPUS_PER_TASK": option(self.text, "cpus-per-task"),
+        }
+        with Path(option(self.text, "output").replace("%a", job.partition("_")[2])).open(
+            "a"
+        ) as out:
+            process = subprocess.Popen(
+                ["bash", str(STATE / "scripts" / self.number)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS),
+            )
+        self.processes[job] = process
+        self.warn_at[job] = end - float(option(self.text, "signal").partition("@")[2])
+        self.end_at[job] = end
+        write(job, state="RUNNING")
+        note(job, "started", restart=read(job)["restarts"], pid=process.pid)
+
+    def obey(self):
+        for file in sorted((STATE / "requests").glob(f"{self.number}_*")):
+            job, _, what = file.name.partition(".")
+            file.unlink()
+            note(job, what)
+            if job in self.waiting and what in ("cancel", "lose", "forget"):
+                self.waiting.remove(job)
+                self.end(job, BECOMES[what])
+            elif job in self.processes and what in ("announce", "grace"):
+                kill(job, signal.SIGUSR2 if what == "announce" else signal.SIGTERM)
+            elif job in self.processes:
+                self.stop(job, BECOMES[what], at_once=what in ("node_fail", "lose", "forget"))
+
+    def stop(self, job, becomes, at_once=False):
+        self.becomes.setdefault(job, becomes)
+        self.warn_at.pop(job, None)
+        self.end_at.pop(job, None)
+        self.kill_at.setdefault(job, time.time() + (0 if at_once else KILL_WAIT))
+        if not at_once:
+            write(job, state="COMPLETING")
+            kill(job, signal.SIGTERM)
+
+    def watch_clocks(self):
+        now = time.time()
+        for job in [job for job, at in self.warn_at.items() if at <= now]:
+            del self.warn_at[job]
+            note(job, "warned")
+            kill(job, signal.SIGUSR2)
+        for job in [job for job, at in self.end_at.items() if at <= now]:
+            self.stop(job, "TIMEOUT")
+        for job in [job for job, at in self.kill_at.items() if at <= now]:
+            del self.kill_at[job]
+            os.killpg(self.processes[job].pid, signal.SIGKILL)
+            kill(job, signal.SIGKILL)
+            self.processes[job].wait()
+
+    def over(self, job):
+        code = self.processes.pop(job).returncode
+        kill(job, signal.SIGKILL)
+        for clock in (self.kill_at, self.warn_at, self.end_at):
+            clock.pop(job, None)
+        self.end(job, self.becomes.pop(job, "FAILED" if code else "COMPLETED"))
+
+    def end(self, job, state):
+        note(job, "ended", state=state)
+        if state == "REQUEUED":
+            write(job, state="PENDING", restarts=read(job)["restarts"] + 1)
+            self.waiting.append(job)
+        else:
+            write(job, state=state)
 
 
-def srun(*arguments: str) -> None:
-    options, command = list(arguments), []
-    number = os.environ["SLURM_JOB_ID"]
-    names = {"%j": number, "%t": "0", "%A": number, "%a": os.environ.get("SLURM_ARRAY_TASK_ID", "")}
-    files = {}
-    while options and options[0].startswith("-"):
-        option = options.pop(0)
-        if option in ("--output", "--error"):
-            path = options.pop(0)
-            for short, value in names.items():
-                path = path.replace(short, value)
-            files[option] = path
-    command = options
-    Path(files["--output"]).parent.mkdir(parents=True, exist_ok=True)
-    with open(files["--output"], "a") as out, open(files["--error"], "a") as err:
-        sys.exit(subprocess.call(command, stdout=out, stderr=err))
+BECOMES = {
+    "cancel": "CANCELLED by 0",
+    "requeue": "REQUEUED",
+    "preempt": "REQUEUED",
+    "node_fail": "REQUEUED",
+    "lose": "NODE_FAIL",
+    "forget": "forgotten",
+}
 
 
-def sacct(*arguments: str) -> None:
-    wanted = [arguments[i + 1] for i, a in enumerate(arguments) if a == "-j"]
-    print("JobID|State|NodeList")
-    for path in sorted(STATE.glob("*.json")):
-        if path.stem.split("_")[0] in wanted:
-            print(f"{path.stem}|{json.loads(path.read_text())['state']}|node1")
+def kill(job, number):
+    """All processes of the task's steps, but not the script that started them."""
+    mark = f"FAKE_SLURM_STEP={STATE}/{job}\0".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile, or is another user's
+            if mark in (folder / "environ").read_bytes() + b"\0":
+                os.kill(int(folder.name), number)
 
 
-def scancel(*jobs: str) -> None:
-    (STATE / "scancel.log").open("a").write(shlex.join(jobs) + "\n")
-    for job in jobs:
-        was = read(job)
-        write(job, state="CANCELLED by 0")
-        if was["state"] == "RUNNING":
-            for pid in [was["pid"], *descendants(was["pid"])]:
-                os.kill(pid, signal.SIGTERM)
+def scheduler(number, limit):
+    Scheduler(number, limit).run()
 
 
-def descendants(pid: int) -> list[int]:
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True).stdout
-    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
-    found = [child for child, parent in pairs if parent == pid]
-    return found + [d for child in found for d in descendants(child)]
+def request(what, job):
+    """To the scheduler of the job's array, if there is one still."""
+    if (STATE / "jobs" / f"{job}.json").exists() and read(job)["state"] in LIVE:
+        (STATE / "requests" / f"{job}.{what}").touch()
+        with contextlib.suppress(ProcessLookupError):
+            pid = int((STATE / "scripts" / f"{job.partition('_')[0]}.pid").read_text())
+            os.kill(pid, signal.SIGUSR1)
 
+
+def shutdown():
+    """End all that runs, as after a test."""
+    for file in (STATE / "scripts").glob("*.pid"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(file.read_text()), signal.SIGKILL)
+    for path in (STATE / "jobs").glob("*.json"):
+        if read(path.stem)["state"] in ("RUNNING", "COMPLETING"):
+            kill(path.stem, signal.SIGKILL)
+
+
+def srun(*arguments):
+    """The command once a node, in processes that the scheduler can tell from others."""
+    command = [a for a in arguments if a != "--unbuffered"]
+    job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    os.environ["FAKE_SLURM_STEP"] = f"{STATE}/{job}"
+    nodes = range(int(os.environ["SLURM_JOB_NUM_NODES"]))
+    places = [{"SLURM_NODEID": str(node), "SLURM_PROCID": str(node)} for node in nodes]
+    tasks = [subprocess.Popen(command, env=os.environ | place) for place in places]
+    sys.exit(max(abs(task.wait()) for task in tasks))
+
+
+def listed(arguments):
+    """Names and tasks of the submissions that `--name=` asks for."""
+    names = next(a for a in arguments if a.startswith("--name=")).removeprefix("--name=").split(",")
+    for path in sorted((STATE / "jobs").glob("*.json")):
+        if (job := read(path.stem))["name"] in names and job["state"] != "forgotten":
+            yield path.stem, job
+
+
+def squeue(*arguments):
+    """Slurm drops what has ended after minutes; this one at once where `squeue_drops` is there."""
+    drops = (STATE / "squeue_drops").exists()
+    for number, job in listed(arguments):
+        if job["state"] in LIVE or not drops:
+            print(f"{job['name']}|{number}|{job['state'].partition(' ')[0]}")
+
+
+def sacct(*arguments):
+    for number, job in listed(arguments):
+        print(f"{job['name']}|{number}|{job['state']}")
+
+
+def scancel(*arguments):
+    with (STATE / "scancel.log").open("a") as log:
+        log.write(" ".join(arguments) + "\n")
+    for number, _ in listed(arguments):
+        request("cancel", number)
+
+
+def scontrol(verb, what, *others):
+    if verb == "requeue":
+        request("requeue", what)
+    else:  # show hostnames localhost[1-2]: all of them are this machine
+        print("localhost\n" * int(re.search(r"-(\d+)\]", others[0])[1]), end="")
+
+
+SLURMS = (sbatch, srun, squeue, sacct, scancel, scontrol)
+COMMANDS = {f.__name__: f for f in (*SLURMS, scheduler, shutdown)}
+for admin in ("preempt", "announce", "grace", "node_fail", "lose", "forget"):
+    COMMANDS[admin] = lambda job, what=admin: request(what, job)
 
 if __name__ == "__main__":
-    name = Path(sys.argv[0]).name
-    arguments = sys.argv[1:]
-    if name == "fake_slurm.py":
-        name, *arguments = arguments
-    globals()[name](*arguments)
+    main(*sys.argv[1:])

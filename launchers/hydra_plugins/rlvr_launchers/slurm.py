@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class SlurmLauncher(SweepLauncher):
     @staticmethod
     def make_runner() -> "Runner":
-        from rlvr.launchers.slurm import SlurmRunner
+        from rlvr.launchers.slurm.runner import SlurmRunner
 
         return SlurmRunner()
 

@@ -25,6 +25,9 @@ def run_job(directory: Path) -> None:
     if cfg.child:
         pid = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "60")
         (directory / "child.pid").write_text(str(pid))
+    if cfg.do == "twice":
+        first = len((directory / "attempts.jsonl").read_text().splitlines()) == 1
+        time.sleep(60 if first else 0)
     act(str(cfg.do), float(cfg.seconds))
     record = result.Result(status="finished", metric=float(cfg.value), shots=cfg.shots)
     record.write(directory)
