@@ -121,6 +121,15 @@ def test_slurm_says_when_a_job_ends_later_than_asked_for(tmp_path, saves, monkey
     assert asked(tmp_path) == ["requeue 7_0"], "this was no time limit"
 
 
+def test_where_jobs_cannot_be_queued_again_it_is_over(tmp_path, saves, commands):
+    saves()
+    (commands / "scontrol").write_text(
+        "#!/bin/sh\necho 'Requested operation is disabled'; exit 1\n"
+    )
+    tell(tmp_path, signal.SIGUSR2)
+    assert exit_code(tmp_path, 0) == 143
+
+
 def test_a_cancelled_job_saves_and_is_left_to_slurm(tmp_path, saves):
     saves()
     tell(tmp_path, signal.SIGTERM)

@@ -5,6 +5,7 @@ Every job has a shell script in its directory, which is run through the machine'
 nothing is quoted twice; what it leaves there says how the job is. Jobs outlive this process.
 """
 
+import os
 import shlex
 import subprocess
 import time
@@ -23,20 +24,21 @@ from rlvr.sweep.settings import Settings, bounded
 
 PATIENCE = 30.0  # seconds until a machine counts as unreachable
 SCRIPT = """\
-cd {directory}
+job={directory}
 case "$1" in
 start)
+    cd {here}
     exec >> {log} 2>&1 < /dev/null
     {exports}
-    echo $$ > shell
+    echo $$ > "$job/shell"
     setsid {command} &
-    echo $! > pid
-    [ ! -e stop ] || kill -s TERM -- "-$(cat pid)"
+    echo $! > "$job/pid"
+    [ ! -e "$job/stop" ] || kill -s TERM -- "-$!"
     wait $!
-    echo $? > exit.part && mv exit.part exit ;;
-alive) kill -0 "$(cat shell)" 2> /dev/null && echo yes || echo no ;;
-stop) touch stop; kill -s TERM -- "-$(cat pid)" ;;
-kill) touch stop; kill -s KILL -- "-$(cat pid)" ;;
+    echo $? > "$job/exit.part" && mv "$job/exit.part" "$job/exit" ;;
+alive) kill -0 "$(cat "$job/shell")" 2> /dev/null && echo yes || echo no ;;
+stop) touch "$job/stop"; kill -s TERM -- "-$(cat "$job/pid")" ;;
+kill) touch "$job/stop"; kill -s KILL -- "-$(cat "$job/pid")" ;;
 esac
 """
 
@@ -113,6 +115,7 @@ class MachinesRunner(Runner):
         environment = self.sweep.environment(job)
         return SCRIPT.format(
             directory=shlex.quote(str(job.directory.absolute())),
+            here=shlex.quote(os.getcwd()),
             log=shlex.quote(str(self.sweep.log_file(job).absolute())),
             exports="; ".join(f"export {k}={shlex.quote(v)}" for k, v in environment.items()),
             command=shlex.join(self.sweep.command(job)),
@@ -134,6 +137,7 @@ class MachinesRunner(Runner):
         if time.monotonic() < self._check_at.get(job.index, 0.0):
             return False
         self._check_at[job.index] = time.monotonic() + self.pause
+        self._clients = [client for client in self._clients if client.poll() is None]
         gone = ask(job, "alive") == "no" and not (job.directory / "exit").exists()
         if gone:
             self.sweep.ended(job, Result(State.lost, error="its machine does not run it any more"))

@@ -1,4 +1,4 @@
-"""`hydra/launcher=rlvr_slurm`: every job of a sweep as a Slurm job, through submitit."""
+"""`hydra/launcher=rlvr_slurm`: every job of a sweep as a Slurm job."""
 
 from typing import TYPE_CHECKING
 
