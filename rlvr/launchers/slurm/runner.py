@@ -172,12 +172,12 @@ class SlurmRunner(Runner):
             for job in self.running:
                 self._learn(job, known.get(_task(job)))
         pause = self._settings(self.running[0]).poll_seconds
-        self._ask_at = time.monotonic() + (
-            pause if self._leave_at == inf else min(pause, CANCELLING)
-        )
+        if self._leave_at < inf:
+            pause = min(pause, CANCELLING)
+        self._ask_at = time.monotonic() + pause
 
     def _ends(self, dropped: list[Job]) -> dict[scheduler.Task, Seen]:
-        """What the accounting says to run, and the scheduler has not, does not."""
+        """A job that the accounting has as running, and the scheduler has not, is not running."""
         if not dropped:
             return {}
         accounted = scheduler.accounted(_names(dropped), self.sweep.record.created)
