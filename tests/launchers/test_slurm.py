@@ -122,6 +122,8 @@ def test_jobs_outlive_the_controller_and_resume_waits_for_them(slurm, cluster):
     [
         ("+launcher.signal_delay_s=18000", "must be less than the time limit"),
         ("+launcher.requeues=-1", "launcher.requeues=-1: must be at least 0"),
+        ("+launcher.additional_parameters.job-name=mine", "job-name: is set by the launcher"),
+        ("+launcher.additional_parameters.time=5", "time: is set by launcher.timeout_min"),
         ("launcher.nodes=none", "launcher.nodes=none: must be a whole number"),
     ],
 )

@@ -45,7 +45,8 @@ def submit(script: Path) -> tuple[str | None, str]:
         # held by sbatch too: it may outlive this process, and is then waited for on resume
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = subprocess.run(
-            ["sbatch", "--parsable", str(script)],
+            # the name goes before SBATCH_JOB_NAME only where it is given here
+            ["sbatch", "--parsable", f"--job-name={script.parent.name}", str(script)],
             capture_output=True,
             text=True,
             check=False,

@@ -6,6 +6,15 @@ from typing import Any
 
 from rlvr.sweep.settings import Settings, bounded
 
+# Options of sbatch that the launcher sets, and what sets them for a user.
+OURS = {
+    **dict.fromkeys(("job_name", "array", "output", "open_mode", "requeue"), "the launcher"),
+    **dict.fromkeys(("no_requeue", "parsable", "wait"), "the launcher"),
+    "time": "launcher.timeout_min",
+    "signal": "launcher.signal_delay_s",
+    "nodes": "launcher.nodes",
+}
+
 
 @dataclass
 class SlurmSettings(Settings):
@@ -26,6 +35,9 @@ class SlurmSettings(Settings):
 
     def problems(self, launcher: str) -> Iterator[str]:
         yield from super().problems(launcher)
+        for key in self.additional_parameters:
+            if by := OURS.get(key.replace("-", "_")):
+                yield f"launcher.additional_parameters.{key}: is set by {by}"
         if self.signal_delay_s >= 60 * self.timeout_min:
             yield (
                 f"launcher.signal_delay_s={self.signal_delay_s}: must be less than the time limit, "
