@@ -97,9 +97,11 @@ def sbatch(*arguments, fault):
         sys.exit("sbatch: error: Batch job submission failed: Invalid partition name specified")
     number = new_number()
     (STATE / "scripts" / number).write_text(text)
-    tasks, limit = re.fullmatch(r"0-(\d+)%(\d+)", option(text, "array")).groups()
+    array = re.fullmatch(r"0-(\d+)%(\d+)", option(text, "array"))
+    tasks, limit = array.groups() if array else ("0", "1")
     for task in range(int(tasks) + 1):
-        write(f"{number}_{task}", state="PENDING", name=option(text, "job-name"), restarts=0)
+        about = {"name": option(text, "job-name"), "id": f"{number}_{task}" if array else number}
+        write(f"{number}_{task}", state="PENDING", restarts=0, **about)
         note(f"{number}_{task}", "submitted", name=option(text, "job-name"))
     process = subprocess.Popen(
         [sys.executable, "-S", __file__, "scheduler", number, limit],
@@ -116,7 +118,7 @@ def sbatch(*arguments, fault):
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "lost":
         sys.exit("sbatch: error: Batch job submission failed: Socket timed out on send/recv")
-    print(number)
+    print(f"Submitted batch job {number}")
 
 
 def new_number():
@@ -157,9 +159,13 @@ class Scheduler:
     def start(self, job):
         nodes, minutes = int(option(self.text, "nodes") or 1), float(option(self.text, "time"))
         end = time.time() + 60 * minutes
+        task = job.partition("_")[2]
+        array = {"SLURM_ARRAY_JOB_ID": self.number, "SLURM_ARRAY_TASK_ID": task}
         environment = os.environ | {
-            "SLURM_ARRAY_JOB_ID": self.number,
-            "SLURM_ARRAY_TASK_ID": job.partition("_")[2],
+            **(array if option(self.text, "array") else {}),
+            "FAKE_SLURM_STEP": "",
+            "FAKE_SLURM_TASK": job,
+            "SLURM_NTASKS": str(nodes),
             "SLURM_JOB_ID": self.number,
             "SLURM_JOB_NUM_NODES": str(nodes),
             "SLURM_JOB_NODELIST": f"localhost[1-{nodes}]",
@@ -167,9 +173,7 @@ class Scheduler:
             "SLURM_RESTART_COUNT": str(read(job)["restarts"]),
             "SLURM_CPUS_PER_TASK": option(self.text, "cpus-per-task"),
         }
-        with Path(option(self.text, "output").replace("%a", job.partition("_")[2])).open(
-            "a"
-        ) as out:
+        with Path(named(option(self.text, "output"), environment)).open("a") as out:
             process = subprocess.Popen(
                 ["bash", str(STATE / "scripts" / self.number)],
                 env=environment,
@@ -279,14 +283,27 @@ def shutdown():
             kill(path.stem, signal.SIGKILL)
 
 
+def named(pattern, environment):
+    """The file of `%j`, `%A_%a` and `%t`."""
+    values = {"%j": "SLURM_JOB_ID", "%A": "SLURM_ARRAY_JOB_ID", "%a": "SLURM_ARRAY_TASK_ID"}
+    for short, name in values.items():
+        pattern = pattern.replace(short, environment.get(name, ""))
+    return pattern.replace("%t", environment.get("SLURM_PROCID", "0"))
+
+
 def srun(*arguments):
     """The command once a node, in processes that the scheduler can tell from others."""
-    command = [a for a in arguments if a != "--unbuffered"]
-    job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    os.environ["FAKE_SLURM_STEP"] = f"{STATE}/{job}"
-    nodes = range(int(os.environ["SLURM_JOB_NUM_NODES"]))
-    places = [{"SLURM_NODEID": str(node), "SLURM_PROCID": str(node)} for node in nodes]
-    tasks = [subprocess.Popen(command, env=os.environ | place) for place in places]
+    _, _, output, *command = arguments  # --unbuffered --output FILE
+    os.environ["FAKE_SLURM_STEP"] = f"{STATE}/{os.environ['FAKE_SLURM_TASK']}"
+    tasks = []
+    for node in map(str, range(int(os.environ["SLURM_JOB_NUM_NODES"]))):
+        place = {"SLURM_NODEID": node, "SLURM_PROCID": node, "SLURM_LOCALID": "0"}
+        with open(named(output, place | dict(os.environ)), "a") as out:
+            tasks.append(
+                subprocess.Popen(
+                    command, env=os.environ | place, stdout=out, stderr=subprocess.STDOUT
+                )
+            )
     sys.exit(max(abs(task.wait()) for task in tasks))
 
 
@@ -301,14 +318,14 @@ def listed(arguments):
 def squeue(*arguments):
     """Slurm drops what has ended after minutes; this one at once where `squeue_drops` is there."""
     drops = (STATE / "squeue_drops").exists()
-    for number, job in listed(arguments):
+    for _, job in listed(arguments):
         if job["state"] in LIVE or not drops:
-            print(f"{job['name']}|{number}|{job['state'].partition(' ')[0]}")
+            print(f"{job['name']}|{job['id']}|{job['state'].partition(' ')[0]}")
 
 
 def sacct(*arguments):
-    for number, job in listed(arguments):
-        print(f"{job['name']}|{number}|{job['state']}")
+    for _, job in listed(arguments):
+        print(f"{job['name']}|{job['id']}|{job['state']}")
 
 
 def scancel(*arguments):
@@ -320,7 +337,7 @@ def scancel(*arguments):
 
 def scontrol(verb, what, *others):
     if verb == "requeue":
-        request("requeue", what)
+        request("requeue", what if "_" in what else f"{what}_0")
     else:  # show hostnames localhost[1-2]: all of them are this machine
         print("localhost\n" * int(re.search(r"-(\d+)\]", others[0])[1]), end="")
 

@@ -30,7 +30,7 @@ def test_jobs_run_in_an_array_with_their_resources(slurm, cluster):
     assert "2 of 3 jobs did not finish (#1, #2)" in output
     script = (cluster.state / "scripts" / "100").read_text()
     wanted = ["partition=gpu", "account=me", "array=0-2%2", "gpus-per-node=1", "cpus-per-task=8"]
-    wanted += ["mem=32768M", "time=300", "mail-type=END", "signal=USR2@120"]
+    wanted += ["mem=32GB", "time=300", "mail-type=END", "signal=USR2@120"]
     assert [w for w in wanted if f"#SBATCH --{w}\n" not in script] == []
 
 

@@ -1,13 +1,12 @@
 """What Slurm's commands are asked and what is made of their answers."""
 
-import subprocess
+import os
 from pathlib import Path
 
 import pytest
 
-from rlvr.launchers.slurm import scheduler
+from rlvr.launchers.slurm import array, scheduler
 from rlvr.launchers.slurm.scheduler import Seen
-from rlvr.launchers.slurm.script import script
 from rlvr.launchers.slurm.settings import SlurmSettings
 from rlvr.states import State
 
@@ -29,9 +28,16 @@ def answers(tmp_path, monkeypatch):
 
 
 def test_squeue_has_a_line_for_each_task(answers):
-    asked = answers("squeue", "one|100_0|RUNNING\none|100_1|COMPLETING\ntwo|101|PENDING\n")
+    asked = answers(
+        "squeue",
+        "one|100_0|RUNNING\none|100_1|COMPLETING\ntwo|101|PENDING\nall|102_[0-3]|PENDING\n",
+    )
     found = scheduler.queued({"two", "one"})
-    assert found == {("one", 0): Seen("100_0", "RUNNING"), ("one", 1): Seen("100_1", "COMPLETING")}
+    assert found == {
+        ("one", 0): Seen("100_0", "RUNNING"),
+        ("one", 1): Seen("100_1", "COMPLETING"),
+        ("two", 0): Seen("101", "PENDING"),
+    }
     assert "--array --states=all --name=one,two" in asked.read_text()
 
 
@@ -61,35 +67,42 @@ def test_a_word_that_is_new_is_no_end():
     assert Seen("1_0", "NODE_FAIL").ended
 
 
-@pytest.mark.parametrize(
-    ("text", "code", "number"), [("100;cluster\n", 0, "100"), ("", 1, None), ("what?", 0, None)]
-)
-def test_the_number_that_sbatch_gives(answers, tmp_path, text, code, number):
-    asked = answers("sbatch", text, code)
+def submitted(answers, tmp_path, text, code=0, **settings):
+    """An array of three, and the script that sbatch was given."""
+    answers("srun", "")
+    answers("sbatch", text, code)
     folder = tmp_path / "mine"
     folder.mkdir()
-    assert scheduler.submit(folder / "submit.sh")[0] == number
-    assert asked.read_text() == f"--parsable --job-name=mine {folder}/submit.sh\n"
-    assert not scheduler.is_submitting(folder)
+    found = array.submit(folder, "mine", SlurmSettings(**settings), 3)
+    scripts = [*folder.glob("*submission*.sh"), *folder.glob("*submission_file*")]
+    return found, scripts[0].read_text() if scripts else "", folder
 
 
-def test_an_sbatch_that_outlives_its_controller_is_seen(tmp_path):
-    lock = (tmp_path / scheduler.IN_FLIGHT).open("a")
-    holder = subprocess.Popen(["flock", "-F", str(lock.name), "sleep", "20"])
-    try:
-        while not scheduler.is_submitting(tmp_path):
-            assert holder.poll() is None
-    finally:
-        holder.kill()
-        holder.wait()
-    assert not scheduler.is_submitting(tmp_path / "never made")
+def test_the_numbers_that_sbatch_gives(answers, tmp_path, monkeypatch):
+    monkeypatch.setenv("SBATCH_JOB_NAME", "another")
+    text = "Submitted batch job 100\n"
+    (numbers, _), script, folder = submitted(answers, tmp_path, text, n_jobs=2)
+    assert numbers == ["100_0", "100_1", "100_2"]
+    assert "#SBATCH --job-name=mine\n" in script
+    assert "#SBATCH --array=0-2%2\n" in script
+    assert "SBATCH_JOB_NAME" not in os.environ, "it would go before the script's own"
+    assert len(list(folder.glob("100_*_submitted.pkl"))) == 3
 
 
-def test_the_script_asks_for_what_is_set_alone():
-    settings = SlurmSettings(gpus_per_node=0, mem_gb=0.5, partition="a b", n_jobs=None)
-    settings.additional_parameters = {"exclusive": True, "mail_type": "END", "mem": "0"}
-    text = script(settings, "mine", Path("/shared/mine"), 3)
-    options = [line.removeprefix("#SBATCH --") for line in text.splitlines() if "#SBATCH" in line]
-    assert {"job-name=mine", "array=0-2%3", "partition='a b'", "exclusive", "mem=0"} < set(options)
+@pytest.mark.parametrize(("text", "code"), [("", 1), ("what?", 0)])
+def test_an_answer_that_says_no_number(answers, tmp_path, text, code):
+    (numbers, said), _, folder = submitted(answers, tmp_path, text, code)
+    assert numbers == []
+    assert said
+    array.complete(folder, "7_1")
+    assert (folder / "7_1_submitted.pkl").exists(), "whoever finds the task gives it its pickle"
+
+
+def test_sbatch_is_asked_for_what_is_set_alone(answers, tmp_path):
+    settings = {"gpus_per_node": 0, "mem_gb": 0.5, "partition": "a b", "n_jobs": None}
+    settings["additional_parameters"] = {"exclusive": True, "mail_type": "END"}
+    _, script, _ = submitted(answers, tmp_path, "Submitted batch job 100\n", **settings)
+    options = {line.removeprefix("#SBATCH --") for line in script.splitlines() if "#SBATCH" in line}
+    wanted = {"partition='a b'", "exclusive", "mem=512MB", "mail-type=END", "requeue"}
+    assert wanted | {"signal=USR2@120", "open-mode=append"} <= options
     assert not [option for option in options if option.startswith(("gpus", "account", "qos"))]
-    assert text.splitlines()[-1].endswith('node /shared/mine "$SLURM_ARRAY_TASK_ID"')

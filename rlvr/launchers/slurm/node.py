@@ -1,5 +1,5 @@
-"""In a Slurm job, once a node: `python -m rlvr.launchers.slurm.node FOLDER TASK` runs the worker of
-a job, lets it save when the time is nearly up, and has Slurm queue the job again.
+"""In a Slurm job, once a node: submitit calls `start`, which runs the worker of a job, lets it save
+when the time is nearly up, and has Slurm queue the job again.
 
 SIGUSR2 comes before the time limit, and before a pre-emption where the site sends it. SIGTERM comes
 with scancel, at the time limit, with a pre-emption, and before one that has a grace time: a job
@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,7 +70,14 @@ def exit_code(folder: Path, number: int) -> int | None:
     return int(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
+def start(folder: str) -> int:
+    """What is submitted: the same for all tasks of an array. The worker's exit code."""
+    return Node(Path(folder), int(os.environ.get("SLURM_ARRAY_TASK_ID", 0))).run()
+
+
 class Node:
+    """Its signals are its own: it knows better than submitit when a job may be queued again."""
+
     def __init__(self, folder: Path, number: int) -> None:
         self.folder, self.number = folder, number
         self.task = Task(**json.loads(file(folder, number, "json").read_text(encoding="utf-8")))
@@ -141,7 +147,9 @@ class Node:
     def _requeue(self) -> bool:
         if self._at_limit() and not self._may_go_on():
             return False
-        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+        own = os.environ
+        task = f"_{self.number}" if "SLURM_ARRAY_JOB_ID" in own else ""
+        job = own.get("SLURM_ARRAY_JOB_ID", own["SLURM_JOB_ID"]) + task
         print(f"asks Slurm to queue {job} again", flush=True)
         # a negative code: Slurm ends the processes of the job at once, this one among them
         return subprocess.run(["scontrol", "requeue", job], check=False).returncode <= 0
@@ -187,7 +195,3 @@ def slurm_nodes() -> dict[str, str]:
     listed = ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]]
     names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
     return {HOSTS: ",".join(names), HOST: os.environ["SLURM_NODEID"]}
-
-
-if __name__ == "__main__":
-    sys.exit(Node(Path(sys.argv[1]), int(sys.argv[2])).run() and 1)

@@ -10,9 +10,9 @@ from typing import Any
 
 from rlvr.errors import UserError
 from rlvr.launchers.slurm import scheduler
+from rlvr.launchers.slurm.array import complete, submit
 from rlvr.launchers.slurm.node import Task, exit_code, file
 from rlvr.launchers.slurm.scheduler import Seen
-from rlvr.launchers.slurm.script import script
 from rlvr.launchers.slurm.settings import SlurmSettings
 from rlvr.manifest import Job
 from rlvr.result import Result, of_exit
@@ -56,15 +56,12 @@ class SlurmRunner(Runner):
             return False
         name = _remote(job)["name"]
         if name not in self._earlier:
-            if scheduler.is_submitting(_folder(job)):
-                self.sweep.terminal.say("waiting for an sbatch of the earlier controller to end")
-            while scheduler.is_submitting(_folder(job)):
-                time.sleep(self.tick)
             self._earlier[name] = self._whereabouts([name])
         seen = self._earlier[name].get(_task(job))
         if seen is None or seen.ended:
             return False
         _remote(job)["job_id"] = seen.job_id
+        complete(_folder(job), seen.job_id)
         return True
 
     def _whereabouts(self, names: list[str]) -> dict[scheduler.Task, Seen]:
@@ -94,25 +91,25 @@ class SlurmRunner(Runner):
     def _submit(self, jobs: list[Job]) -> None:
         name = f"rlvr-{self.sweep.record.sweep_id}-{uuid.uuid4().hex[:8]}"
         folder = self.sweep.directory.absolute() / ".slurm" / name
-        tasks = self._record(jobs, name, folder)
-        number, said = scheduler.submit(folder / "submit.sh")
-        if number is None:  # the answer may be lost, but not the array
+        settings = self._settings(jobs[0])
+        tasks = self._record(jobs, name, folder, settings)
+        numbers, said = submit(folder, name, settings, len(jobs))
+        if not numbers:  # the answer may be lost, but not the array
             found = scheduler.queued([name])
             if found is not None and not found:
                 self._refuse(jobs, tasks, said)
                 return
-        for task, job in enumerate(jobs):
-            _remote(job)["job_id"] = number and f"{number}_{task}"  # else the next answers say it
+        for job, number in zip(jobs, numbers, strict=False):
+            _remote(job)["job_id"] = number  # else the next answers say it
         self.sweep.save()
         self.running += jobs
         self._ask_at = 0.0
 
-    def _record(self, jobs: list[Job], name: str, folder: Path) -> list[Task]:
+    def _record(
+        self, jobs: list[Job], name: str, folder: Path, settings: SlurmSettings
+    ) -> list[Task]:
         """All that finds the array again and that its tasks need, before Slurm hears of it."""
         folder.mkdir(parents=True)
-        settings = self._settings(jobs[0])
-        text = script(settings, name, folder, len(jobs))
-        (folder / "submit.sh").write_text(text, encoding="utf-8")
         tasks = []
         for number, job in enumerate(jobs):
             tasks.append(self._task(job, name, settings))
@@ -189,7 +186,9 @@ class SlurmRunner(Runner):
             return
         self._absent[job.index] = 0
         self._seen[job.index] = seen
-        _remote(job)["job_id"] = seen.job_id
+        if _remote(job)["job_id"] is None:  # nobody heard sbatch's answer
+            _remote(job)["job_id"] = seen.job_id
+            complete(_folder(job), seen.job_id)
         if seen.state is State.pending and job.state is State.running:
             file(_folder(job), _remote(job)["task"], "started").unlink(missing_ok=True)
             job.state = State.pending
@@ -278,7 +277,7 @@ def _exit_code(job: Job) -> int | None:
 
 def _last_words(job: Job) -> str:
     """The end of what Slurm wrote, such as `slurmstepd: error: Detected 1 oom_kill event`."""
-    log = _folder(job) / f"{_remote(job)['task']}.log"
+    log = _folder(job) / f"{_remote(job)['job_id']}_0_log.out"
     lines = log.read_text(errors="replace").split("\n") if log.is_file() else []
     last = next((line for line in reversed(lines) if line.strip()), "")
     return f" ({last}; see {log})" if last else ""

@@ -5,19 +5,16 @@ submission, which is known before Slurm has given them numbers.
 accounting, which may lag behind or be down; it only says how jobs ended that squeue has dropped.
 """
 
-import fcntl
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TypeAlias
 
 from rlvr.states import State
 
 COMMANDS = ("sbatch", "srun", "squeue", "sacct", "scancel", "scontrol")
 PATIENCE = 60.0  # seconds until a command counts as unanswered
-IN_FLIGHT = "sbatch.lock"
 
 Task: TypeAlias = tuple[str, int]  # name of the submission, place in its array
 
@@ -37,36 +34,6 @@ class Seen:
     def ended(self) -> bool:
         """A word that the table of states does not have says at least that the job is there."""
         return self.state.ended and self.state is not State.lost
-
-
-def submit(script: Path) -> tuple[str | None, str]:
-    """The array's number, or None where sbatch gave none; and what it said."""
-    with (script.parent / IN_FLIGHT).open("a") as lock:
-        # held by sbatch too: it may outlive this process, and is then waited for on resume
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        done = subprocess.run(
-            # the name goes before SBATCH_JOB_NAME only where it is given here
-            ["sbatch", "--parsable", f"--job-name={script.parent.name}", str(script)],
-            capture_output=True,
-            text=True,
-            check=False,
-            pass_fds=[lock.fileno()],
-            start_new_session=True,  # a Ctrl-C at the terminal is for the controller alone
-        )
-    number = done.stdout.strip().partition(";")[0]
-    return (number if done.returncode == 0 and number.isdigit() else None), done.stderr.strip()
-
-
-def is_submitting(folder: Path) -> bool:
-    """Does an sbatch still run that an earlier controller started?"""
-    if not folder.is_dir():
-        return False
-    with (folder / IN_FLIGHT).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def queued(names: Iterable[str]) -> dict[Task, Seen] | None:
@@ -96,7 +63,7 @@ def _tasks(command: list[str]) -> dict[Task, Seen] | None:
     found = {}
     for line in done.stdout.splitlines():
         name, job_id, word = line.split("|")
-        place = job_id.partition("_")[2]
+        place = job_id.partition("_")[2] or "0"  # a job that is alone is no array
         if place.isdigit():  # tasks that wait together are one line of sacct, `100_[2-5]`
             found[name, int(place)] = Seen(job_id, word)
     return found
