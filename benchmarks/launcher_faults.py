@@ -2,6 +2,7 @@
 
 python benchmarks/launcher_faults.py sagemaker --seeds 200     pretended jobs on the emulator
 python benchmarks/launcher_faults.py local --seeds 40          real processes
+python benchmarks/launcher_faults.py slurm --seeds 40          the same on a pretended cluster
 
 Prints a line a sweep, then how many were disturbed and what went wrong.
 """
@@ -48,9 +49,20 @@ def local(controllers: Controllers, folder: Path) -> Iterator[Make]:
     yield lambda seed, home: on_processes.LocalCampaign(on_processes.draw(seed), controllers, home)
 
 
+@contextmanager
+def slurm(controllers: Controllers, folder: Path) -> Iterator[Make]:
+    def make(seed: int, home: Path) -> Campaign:
+        return on_processes.SlurmCampaign(on_processes.draw(seed, "slurm"), controllers, home)
+
+    yield make
+
+
+LAUNCHERS = {"sagemaker": sagemaker, "slurm": slurm, "local": local}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("launcher", choices=["sagemaker", "local"])
+    parser.add_argument("launcher", choices=LAUNCHERS)
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--kills", type=int, default=2, help="of controllers, in each sweep")
@@ -59,7 +71,7 @@ def main() -> int:
     began = time.monotonic()
     with (
         Controllers() as controllers,
-        {"sagemaker": sagemaker, "local": local}[chosen.launcher](controllers, folder) as make,
+        LAUNCHERS[chosen.launcher](controllers, folder) as make,
     ):
         for seed in range(chosen.first, chosen.first + chosen.seeds):
             done.append(make(seed, folder / str(seed)).run(chosen.kills))

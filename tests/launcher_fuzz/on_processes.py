@@ -1,12 +1,14 @@
-"""Sweeps of real processes on this machine, their controllers killed: nothing lost or doubled, and
-no process left."""
+"""Sweeps of real processes, on this machine or on a pretended Slurm cluster."""
 
 import json
 import random
 import time
 from pathlib import Path
 
+from slurm_cluster import Cluster
+
 from launcher_fuzz.campaign import Campaign, Fuzzed
+from launcher_fuzz.controllers import Controllers
 from rlvr.manifest import Job, Manifest
 from rlvr.processes import is_alive
 
@@ -16,7 +18,9 @@ APP = Path(__file__).parents[1] / "launchers/app/app.py"
 def draw(seed: int, launcher: str = "local") -> Fuzzed:
     rng = random.Random(seed)
     jobs = rng.randint(2, 5)
+    polling = [] if launcher == "local" else ["+launcher.poll_seconds=0.3"]
     overrides = [
+        *polling,
         f"launcher={launcher}",
         f"shots={','.join(map(str, range(jobs)))}",
         f"seconds={rng.choice([0.0, 0.2, 0.5])}",
@@ -43,6 +47,43 @@ class LocalCampaign(Campaign):
         self.fuzzed.attempts = len(attempts(directory))
         wrong = [f"process {a['pid']} is an orphan" for a in attempts(directory) if _lives(a)]
         return wrong + [text for job in record.jobs for text in doubled(job)]
+
+
+class SlurmCampaign(LocalCampaign):
+    """Arrays are pre-empted and nodes fail, sbatch's answers are lost, sacct says nothing."""
+
+    longest = 5.0
+
+    def __init__(self, fuzzed: Fuzzed, controllers: Controllers, folder: Path) -> None:
+        super().__init__(fuzzed, controllers, folder)
+        self.cluster = Cluster.make(folder / "cluster")
+        self.environment |= self.cluster.environment
+        self.cluster.fault("sbatch", *self._drawn("lost", "killed", "slow 1", "late 1"))
+        self.cluster.fault("sacct", *self._drawn("fail", "empty", "fail*"))
+        self.cluster.fault("squeue", *self._drawn("fail", "fail"))
+
+    def _drawn(self, *faults: str) -> list[str]:
+        return [fault for fault in faults if self.rng.random() < 0.3]
+
+    def go_on(self) -> list[str]:
+        for task in self.cluster.alive():
+            if self.rng.random() < 0.3:
+                self.cluster.call(self.rng.choice(["preempt", "node_fail", "lose"]), task)
+        return Campaign.go_on(self)
+
+    def run(self, kills: int) -> Fuzzed:
+        try:
+            return super().run(kills)
+        finally:
+            self.cluster.call("shutdown")
+
+    def calm(self) -> None:
+        for command in ("sbatch", "sacct", "squeue"):
+            self.cluster.fault(command)
+
+    def problems(self, record: Manifest) -> list[str]:
+        left = [f"task {task} is an orphan" for task in self.cluster.alive()]
+        return left + [text for job in record.jobs for text in doubled(job)]
 
 
 def attempts(directory: Path) -> list[dict]:

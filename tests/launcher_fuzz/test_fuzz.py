@@ -37,3 +37,9 @@ def test_sagemaker(seed, emulator, controllers, sdk_cache: Path, tmp_path: Path)
 def test_local(seed, controllers, tmp_path: Path):
     fuzzed = on_processes.draw(seed)
     assert on_processes.LocalCampaign(fuzzed, controllers, tmp_path).run(kills=2).problems == []
+
+
+@pytest.mark.parametrize("seed", [2, 4])
+def test_slurm(seed, controllers, tmp_path: Path):
+    fuzzed = on_processes.draw(seed, "slurm")
+    assert on_processes.SlurmCampaign(fuzzed, controllers, tmp_path).run(kills=2).problems == []

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from hydra.core.singleton import Singleton
 from hydra.version import VersionBase
+from slurm_cluster import Cluster
 
 from rlvr.manifest import FILE, Job, Manifest, find, load
 
 APP = Path(__file__).parent / "app" / "app.py"
-FAKE_SLURM = Path(__file__).parent / "fake_slurm.py"
 
 
 @dataclass
@@ -118,43 +118,9 @@ def default_version_base(monkeypatch):
     monkeypatch.delitem(Singleton._instances, VersionBase, raising=False)
 
 
-@dataclass
-class Cluster:
-    """A machine with Slurm's commands, each of which is `fake_slurm.py`."""
-
-    state: Path
-    bin: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
-        return {"PATH": path, "FAKE_SLURM": str(self.state), "FAKE_SLURM_KILL_WAIT": "5"}
-
-    def call(self, *arguments: str) -> str:
-        """A command of Slurm's, or what its administrators and machines do."""
-        command = [sys.executable, "-S", str(FAKE_SLURM), *arguments]
-        return subprocess.check_output(command, env=os.environ | self.environment, text=True)
-
-    def fault(self, command: str, *lines: str) -> None:
-        (self.state / "faults" / command).write_text("".join(f"{line}\n" for line in lines))
-
-    def ledger(self, what: str) -> list[str]:
-        """The tasks to which that has happened, in order."""
-        path = self.state / "ledger.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [event["job"] for event in map(json.loads, lines) if event["what"] == what]
-
-
 @pytest.fixture
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("cluster")
-    made = Cluster(folder / "state", folder / "bin")
-    (made.state / "faults").mkdir(parents=True)
-    made.bin.mkdir()
-    for name in ("sbatch", "srun", "squeue", "sacct", "scancel", "scontrol"):
-        script = made.bin / name
-        script.write_text(f'#!/bin/sh\nexec {sys.executable} -S {FAKE_SLURM} {name} "$@"\n')
-        script.chmod(0o755)
+    made = Cluster.make(tmp_path_factory.mktemp("cluster"))
     yield made
     made.call("shutdown")
 

@@ -22,7 +22,8 @@ from types import FrameType
 from rlvr.launchers.slurm import scheduler
 from rlvr.processes import PARENT, end_group, signal_group
 from rlvr.ranks import HOST, HOSTS
-from rlvr.result import write_atomic
+from rlvr.result import read, write_atomic
+from rlvr.states import State
 from rlvr.worker import TERMINATED
 
 ENDED_BY_SIGNAL = (TERMINATED, -signal.SIGTERM, -signal.SIGUSR2)
@@ -101,10 +102,15 @@ class Node:
             if (code := exit_code(self.folder, self.number)) is not None:
                 return code
             file(self.folder, self.number, "started").touch()
-            code = self._work()
+            # queued again while it was at its very end, it has nothing left to do
+            code = 0 if self._has_finished() else self._work()
             if self.host == "0":
                 self._conclude(code)
             return code
+
+    def _has_finished(self) -> bool:
+        found = read(Path(self.task.directory))
+        return found is not None and found.status is State.finished
 
     def _work(self) -> int:
         log = self.task.log if self.host == "0" else f"{self.task.log}.{self.host}"
