@@ -111,6 +111,8 @@ def test_every_kind_of_secret_is_found_and_not_repeated(name):
         ("a.yaml", "hf_token_secret: arn:aws:secretsmanager:us-east-1:1:secret:hf"),
         ("a.yaml", "# never secrets: whoever may describe the job reads them"),
         ("a.sh", "export HF_TOKEN=$(cat /run/secrets/hf)\npassword=$PASSWORD"),
+        ("Dockerfile", "ENV HF_TOKEN $TOKEN\nENV TOKENIZERS_PARALLELISM false"),
+        ("a.sh", "aws configure set region us-east-1\nsetenv PASSWORD_FILE /run/secrets/x"),
         ("a.py", "token = get_token()\npassword: str\nAPI_KEY = os.environ['API_KEY']"),
         ("a.py", "tokenizer(text, eos_token='</s1>', pad_token='<p4d>')"),
         (".env.example", "HF_TOKEN=\nWANDB_API_KEY=your-key-here"),

@@ -67,7 +67,14 @@ class Settings:
                 yield f"launcher.{f.name}={value}: must be at least {least:g}{upper}"
 
 
-WORDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "a mapping",
+}
 
 
 def _type(kind: Any) -> str:

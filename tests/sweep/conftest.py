@@ -9,30 +9,26 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 
+from rlvr.launchers.local import LocalSettings
 from rlvr.manifest import Job, load
 from rlvr.result import Result
 from rlvr.states import State
 from rlvr.sweep.controller import Sweep
 from rlvr.sweep.interrupts import Interrupts
+from rlvr.sweep.runner import Runner
 
 CONF = Path(__file__).parents[1] / "launchers/app/conf"
 
 
-class InstantRunner:
+class InstantRunner(Runner):
     """Jobs end as their config's `do` says; `ran` has what the manifest said as each started."""
 
     name = "local"
-    settings = frozenset({"n_jobs", "gpus_per_job"})
+    settings = LocalSettings
 
     def __init__(self) -> None:
         self.ran: list[tuple[int, str]] = []
         self.stop_after: int | None = None
-
-    def prepare(self, settings: dict, jobs: list, sweep: object) -> None:
-        self.prepared = (settings, jobs)
-
-    def attachable(self, job: Job) -> bool:
-        return False
 
     def run(self, jobs: Sequence[Job], sweep: Sweep, interrupts: Interrupts) -> None:
         for job in jobs:

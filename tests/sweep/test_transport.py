@@ -6,6 +6,7 @@ import pytest
 from hydra.core.utils import JobStatus
 from omegaconf import OmegaConf
 
+from rlvr.manifest import NOT_COMPOSED
 from rlvr.result import Result
 from rlvr.states import State
 from rlvr.sweep import compose
@@ -40,7 +41,9 @@ def test_the_worker_gets_plain_values_and_no_stale_result(placed):
         "overrides.yaml",
     ]
     assert transport.command(job.directory)[1:3] == ["-m", "fake_worker"]
-    assert transport.log(job).name == "app.log"
+    assert transport.log(job, "train").name == "app.log", "as Hydra names it"
+    job.config = NOT_COMPOSED
+    assert transport.log(job, "train").name == "train.log"
 
 
 def test_the_hash_is_of_the_config_not_of_the_place(placed):
