@@ -25,13 +25,19 @@ def most(submissions: Sequence[Submission]) -> float | None:
     return None if None in costs else sum(filter(None, costs))
 
 
+def refuse_unpriced(submissions: Sequence[Submission]) -> None:
+    """UserError where `launcher.max_cost` cannot be kept, because a price is not known."""
+    limit = submissions[0].settings.max_cost
+    if limit is not None and (unpriced := _unpriced(submissions)):
+        raise UserError(f"launcher.max_cost={limit:g}: {unpriced}")
+
+
 def refuse(submissions: Sequence[Submission], already: float) -> None:
     """UserError where the jobs may cost more than `launcher.max_cost` leaves after `already`."""
-    limit = submissions[0].settings.max_cost if submissions else None
+    refuse_unpriced(submissions)
+    limit = submissions[0].settings.max_cost
     if limit is None:
         return
-    if unpriced := _unpriced(submissions):
-        raise UserError(f"launcher.max_cost={limit:g}: {unpriced}")
     total = already + (most(submissions) or 0.0)
     if total > limit:
         raise UserError(
@@ -94,5 +100,5 @@ def _points(result: Result | None) -> float | None:
 
 
 def allows(submission: Submission, already: float) -> bool:
-    limit = submission.settings.max_cost
-    return limit is None or already + (submission.highest_cost or 0.0) <= limit
+    limit, highest = submission.settings.max_cost, submission.highest_cost
+    return limit is None or (highest is not None and already + highest <= limit)

@@ -212,16 +212,27 @@ def _cleanup(jobs: Jobs, chosen: argparse.Namespace) -> None:
     running = [t for _, t in jobs if _refresh(t) and not t.state.ended]
     if running:
         raise UserError(f"{len(running)} jobs still run: stop them first with `rlvr jobs stop`")
-    keys: list[str] = []
-    for _, training in jobs:
-        found = list(_storage(training).walk(f"{training.job_key}/"))
-        keys += [key for key, _ in found]
-        size = sum(size for _, size in found) / 1e6
-        place = f"s3://{training.bucket}/{training.job_key}/"
-        print(f"{place}: {len(found)} objects, {size:.1f} MB")
-    if keys and confirmed(f"delete these {len(keys)} objects?", chosen.yes):
-        _storage(jobs[0][1]).delete(keys)
-        print(f"{datetime.now(UTC):%H:%M:%S} deleted {len(keys)} objects")
+    found: list[tuple[Storage, list[str]]] = []
+    for storage, folder in _folders(jobs, whole=chosen.job is None).values():
+        objects = dict(storage.walk(folder))
+        found.append((storage, list(objects)))
+        size = sum(objects.values()) / 1e6
+        print(f"s3://{storage.bucket}/{folder}: {len(objects)} objects, {size:.1f} MB")
+    number = sum(len(keys) for _, keys in found)
+    if number and confirmed(f"delete these {number} objects?", chosen.yes):
+        for storage, keys in found:
+            storage.delete(keys)
+        print(f"{datetime.now(UTC):%H:%M:%S} deleted {number} objects")
+
+
+def _folders(jobs: Jobs, *, whole: bool) -> dict[tuple[str, str], tuple[Storage, str]]:
+    """Of all attempts, which may have run in several regions; the sweep's own for all its jobs."""
+    folders = {}
+    for job, training in jobs:
+        for attempt in TrainingJob.every(job) or [training]:
+            key = attempt.job_key.rpartition("/")[0] if whole else attempt.job_key
+            folders[attempt.bucket, key] = (_storage(attempt), f"{key}/")
+    return folders
 
 
 ACTIONS = {

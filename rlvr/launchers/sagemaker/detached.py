@@ -69,6 +69,7 @@ def watch(directory: Path, *, once: bool = False, only_collect: bool = False) ->
             print(f"every job has ended: rlvr compare {directory}")
             return
         runner = _runner(jobs, stored, once=once)
+        runner.only_collects = only_collect
         sweep.notify = next((s.settings.notify for s in runner.submissions.values()), None)
         with sweep.terminal.watching(jobs, record.metric):
             # it asks nothing of the sweep but what is recorded

@@ -20,6 +20,7 @@ from rlvr.launchers.sagemaker.watch import Watch, refresh
 from rlvr.manifest import Job
 from rlvr.paths import PROJECT
 from rlvr.result import code_state
+from rlvr.states import State
 from rlvr.sweep.controller import Sweep
 from rlvr.sweep.interrupts import Interrupts
 from rlvr.sweep.runner import Runner
@@ -34,14 +35,14 @@ class RecordedRunner(Runner):
     """Goes on with a sweep whose requests are made: by this machine, or found in the bucket.
 
     `submissions` are those of the jobs by index. With `once` it looks at each running job, submits
-    what the service takes, and returns.
+    what the service takes, unless it `only_collects`, and returns.
     """
 
     name = "sagemaker"
     settings = SageMakerSettings
     regions: Regions
     submissions: dict[int, Submission]
-    once = False
+    once = only_collects = False
 
     def begin(self) -> None:
         self.queue = Queue(self.sweep, self.regions)
@@ -50,7 +51,8 @@ class RecordedRunner(Runner):
         self.copy = BucketRecord(home, self.sweep.record.sweep_id)
         for job in list(self.running):
             submission = self.submissions[job.index]
-            if TrainingJob.of(job).status == "Submitting":  # it may not have been made
+            unseen = job.state is State.pending and TrainingJob.of(job).status == "Submitting"
+            if unseen:  # it may not have been made
                 submission.training, submission.unsure = TrainingJob.of(job), True
                 self.queue.waiting.append(submission)
                 self.running.remove(job)
@@ -67,12 +69,17 @@ class RecordedRunner(Runner):
             self.submissions[job.index].due = 0.0
             if self.poll(job):
                 self.running.remove(job)
-        while self.queue.waiting and not (self.queue.full or self.interrupts):
-            if not self.queue.can_be_paid():
-                break
+        while self._may_submit_now():
             self.submit()
             time.sleep(self.tick)
-        self.sweep.goes_on = bool(self.running or self.queue.waiting)
+        self.sweep.goes_on = any(
+            job.is_remote() or job.state is State.pending for job in self.sweep.record.jobs
+        )
+
+    def _may_submit_now(self) -> bool:
+        if not self.queue.waiting or self.queue.full or self.interrupts or self.only_collects:
+            return False
+        return self.queue.can_be_paid()
 
     def submit(self) -> None:
         waiting = self.queue.waiting
@@ -149,6 +156,7 @@ class SageMakerRunner(RecordedRunner):
     def prepare(self, jobs: Sequence[Job], sweep: Sweep) -> None:
         """Check settings and every request of the sweep, then credentials, buckets and MLflow."""
         submissions = self.plan(jobs, sweep)
+        budget.refuse_unpriced(submissions)
         if submissions[0].settings.resume is None:  # else some have finished
             budget.refuse(submissions, already=0.0)
         for region in self.regions.names:

@@ -135,10 +135,10 @@ class Queue:
         self._pause, self._reason, self._busy_since, self.full = 0.0, "", None, False
 
     def _bring_checkpoints(self, submission: Submission, training: TrainingJob) -> None:
-        """From another region, where the job has trained before."""
-        last = submission.job.attempts[-1] if submission.job.attempts else {}
-        if last.get("training_seconds") and last["region"] != training.region:
-            there = self.regions.storage(last["region"], last["bucket"])
+        """From another region, where the job has trained last; it may have had no turn since."""
+        trained = [a for a in submission.job.attempts if a.get("training_seconds")]
+        if trained and trained[-1]["region"] != training.region:
+            there = self.regions.storage(trained[-1]["region"], trained[-1]["bucket"])
             here = self.regions.storage(training.region, training.bucket)
             here.copy_from(there, f"{training.job_key}/checkpoints/")
 
@@ -154,13 +154,15 @@ class Queue:
     def _refused(self, submission: Submission, error: Exception) -> None:
         """Full or busy: the job waits. Anything else is this job's failure."""
         job = submission.job
-        full = self.full = bool(getattr(error, "response", None)) and code(error) == QUOTA
+        limited = bool(getattr(error, "response", None)) and code(error) == QUOTA
+        never = limited and " is 0 Instances" in str(error)
+        self.full = limited and not never
         if is_expired(error):
             self.regions.reconnect()
-        elif full and " is 0 Instances" in str(error) and submission.may_be_retried:
+        elif never and submission.has_untried_place:
             self.again(submission, explain(error))
             return
-        elif not is_busy(error) and (not full or " is 0 Instances" in str(error)):
+        elif never or not (self.full or is_busy(error)):
             failed = Result(State.failed, error=f"not submitted: {explain(error)}")
             self.sweep.ended(job, failed)
             return
@@ -168,7 +170,7 @@ class Queue:
         if not submission.unsure:
             self._back_to_pending(submission)
         self.waiting.insert(0, submission)
-        if full:
+        if self.full:
             self._busy_since = None  # others may hold the quota for as long as they like
         elif time.monotonic() - self._since_busy() > PATIENCE:
             self.give_up(f"no job could be submitted for an hour ({explain(error)}). Wait")

@@ -73,6 +73,12 @@ class TrainingJob:
         return cls.read(every[-1]) if every and "job_key" in every[-1] else None
 
     @classmethod
+    def every(cls, job: Job) -> "list[TrainingJob]":
+        """Of all attempts at the job that were for SageMaker, the last one last."""
+        entries = [*job.attempts, *filter(None, [job.remote])]
+        return [cls.read(entry) for entry in entries if "job_key" in entry]
+
+    @classmethod
     def read(cls, entry: dict[str, Any]) -> "TrainingJob":
         known = {f.name for f in fields(cls)}
         return cls(**{key: value for key, value in entry.items() if key in known})
@@ -179,9 +185,13 @@ class Submission:
         return self.ready[self.turn]
 
     @property
+    def has_untried_place(self) -> bool:
+        return len(self.retried) < len(self.places) - 1
+
+    @property
     def may_be_retried(self) -> bool:
         """`launcher.retries` times, and at each place once."""
-        return len(self.retried) < max(self.settings.retries, len(self.places) - 1)
+        return self.has_untried_place or len(self.retried) < self.settings.retries
 
     @property
     def seconds_left(self) -> int:
@@ -209,7 +219,13 @@ class Submission:
         return round(max(known) * seconds / 3600, 4) if len(known) == len(costs) else None
 
     def hourly(self, place: Place) -> tuple[float, float] | None:
-        """US dollars of the instances, and of their disks."""
+        """US dollars of the instances, and of their disks; None for a place without a price.
+
+        Once the requests are made by the prices of then, whichever machine goes on with them.
+        """
+        made = next((ready.training for ready in self.ready if ready.place == place), None)
+        if made is not None:
+            return None if made.hourly is None else (made.hourly, made.hourly_disks)
         table, s = pricing.prices(place.region, self.settings.prices), self.settings
         if table is None:
             return None

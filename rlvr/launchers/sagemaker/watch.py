@@ -202,10 +202,6 @@ class Watch:
                     f"with: {self._stop_command(submission.training)}"
                 )
 
-    @property
-    def on_interrupt(self) -> str:
-        return next(iter(self.running.values())).settings.on_interrupt
-
     def stops_too_long(self) -> bool:
         since = self._stopping_since
         return bool(self.running) and since is not None and time.monotonic() - since > LONGEST_STOP
@@ -273,7 +269,7 @@ def _lacked(submission: Submission, training: TrainingJob) -> str | None:
     if training.state is State.failed and reason.startswith(RESUBMITTED):
         return reason if submission.may_be_retried else None
     waited = training.state is State.killed and training.note == "MaxWaitTimeExceeded"
-    if waited and len(submission.retried) < len(submission.places) - 1:
+    if waited and submission.has_untried_place:
         return "MaxWaitTimeExceeded: no spot capacity within launcher.max_wait"
     return None
 

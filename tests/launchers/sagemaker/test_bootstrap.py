@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 
+import boto3
 import pytest
+from moto import mock_aws
 
 from rlvr.launchers.sagemaker import bootstrap
 from rlvr.launchers.sagemaker.bootstrap import (
@@ -152,9 +154,6 @@ def test_a_worker_that_does_not_end_is_killed(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("stored", ["hf_plain", '{"HF_TOKEN": "hf_plain"}', '{"any": "hf_plain"}'])
 def test_the_token_comes_from_secrets_manager(monkeypatch, stored):
-    import boto3
-    from moto import mock_aws
-
     with mock_aws():
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
@@ -164,3 +163,47 @@ def test_the_token_comes_from_secrets_manager(monkeypatch, stored):
         env = bootstrap.environment()
     assert env["HF_TOKEN"] == "hf_plain"
     assert "RLVR_HF_TOKEN_ARN" not in env
+
+
+@pytest.fixture
+def topic(monkeypatch):
+    """A topic of another region than the job's own, and the messages that have come."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        sqs, sns = (boto3.client(name, region_name="eu-west-1") for name in ("sqs", "sns"))
+        url = sqs.create_queue(QueueName="inbox")["QueueUrl"]
+        queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+        arn = sns.create_topic(Name="ends")["TopicArn"]
+        sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue["QueueArn"])
+        monkeypatch.setenv("RLVR_NOTIFY_TOPIC", arn)
+        monkeypatch.setenv("TRAINING_JOB_NAME", "rlvr-1-000-abc-1")
+
+        def arrived():
+            bodies = [m["Body"] for m in sqs.receive_message(QueueUrl=url).get("Messages", [])]
+            return [(message["Subject"], message["Message"]) for message in map(json.loads, bodies)]
+
+        yield arrived
+
+
+def test_a_job_that_nobody_watches_says_that_it_has_ended(tmp_path, topic):
+    made = container(tmp_path)
+    prepare(made)
+    bootstrap.tell(made, 0)
+    assert topic() == [("rlvr: rlvr-1-000-abc-1", "finished")]
+    (made.run_dir / "result.json").write_text(json.dumps({"error": "ValueError: x"}))
+    bootstrap.tell(made, 1)
+    assert topic() == [("rlvr: rlvr-1-000-abc-1", "ValueError: x")]
+    bootstrap.tell(container(tmp_path, hosts=("algo-1", "algo-2"), host="algo-2"), 0)
+    assert topic() == [], "one of its hosts says it"
+
+
+def test_a_topic_that_is_gone_ends_no_job(tmp_path, topic, monkeypatch, capsys):
+    monkeypatch.setenv("RLVR_NOTIFY_TOPIC", "arn:aws:sns:eu-west-1:123456789012:gone")
+    bootstrap.tell(container(tmp_path), 0)
+    assert "[rlvr] the topic was not told: " in capsys.readouterr().out
+    assert topic() == []
+    monkeypatch.delenv("RLVR_NOTIFY_TOPIC")
+    bootstrap.tell(container(tmp_path), 0)
+    assert capsys.readouterr().out == ""

@@ -58,3 +58,34 @@ def test_what_is_not_known_is_said(submission, training):
     assert told == (
         "cost: at most $9.00 for all attempts of 2 jobs, without 1 whose price is not known"
     )
+
+
+def test_prices_of_another_region_are_not_guessed(submission):
+    """Those that come with rlvr are of us-east-1; elsewhere it may cost more."""
+    there = submission(0, region="eu-west-1", max_cost=1000)
+    assert there.highest_cost is None
+    unknown = r"the price of ml\.g6\.2xlarge in eu-west-1 is not known; .* --refresh --region"
+    with pytest.raises(UserError, match=rf"launcher\.max_cost=1000: {unknown}"):
+        budget.refuse([there], already=0.0)
+    fallback = submission(1, regions=["eu-west-1"], max_cost=1000)
+    assert fallback.highest_cost is None, "it may come to run there"
+    with pytest.raises(UserError, match=unknown):
+        budget.refuse([fallback], already=0.0)
+    free = submission(2, region="eu-west-1")
+    budget.refuse([free], already=0.0)
+    told = budget.announce([free], already=0.0)
+    assert "1 jobs on ml.g6.2xlarge; the price of ml.g6.2xlarge in eu-west-1 is not known" in told
+
+
+def test_what_the_sweep_may_cost_and_by_which_prices(submission):
+    told = budget.announce([submission(0), submission(1)], already=0.5)
+    assert told.startswith("2 jobs on ml.g6.2xlarge; at most $12.30, after $0.50 so far, if all")
+    assert "prices of 2025 (from memory, never checked) in us-east-1" in told
+
+
+def test_a_job_whose_price_is_not_known_is_never_allowed_by_a_limit(submission):
+    """A resumed sweep may have come to an instance type that no table has."""
+    odd = submission(instance_type="ml.unheard.of", max_cost=1000)
+    assert not budget.allows(odd, already=1.0)
+    with pytest.raises(UserError, match=r"the price of ml\.unheard\.of in us-east-1"):
+        budget.refuse_unpriced([odd])

@@ -3,28 +3,10 @@
 import pytest
 from sagemaker_emulator.marks import EMULATED
 
-from rlvr.cli import parser
 from rlvr.errors import UserError
-from rlvr.launchers.sagemaker import commands
 
 pytest_plugins = ["sagemaker_emulator.testing"]
 pytestmark = EMULATED
-
-
-@pytest.fixture
-def jobs(cloud, emulator, monkeypatch, capsys):
-    """Run `rlvr jobs ...` as a user would; returns what it prints."""
-    for key, value in (emulator.env() | {"RLVR_OUTPUT_DIR": str(cloud.outputs)}).items():
-        monkeypatch.setenv(key, value)
-    commands.service_in.cache_clear()
-
-    def run(*arguments):
-        chosen = parser().parse_args(["jobs", *map(str, arguments)])
-        capsys.readouterr()
-        chosen.run(chosen)
-        return capsys.readouterr().out
-
-    return run
 
 
 def test_a_finished_sweep(cloud, emulator, jobs, tmp_path):
@@ -51,6 +33,8 @@ def test_a_finished_sweep(cloud, emulator, jobs, tmp_path):
     assert cloud.result(0)["shots"] == 0
 
     sweep_id = cloud.manifest().sweep_id
+    assert "not known here: 0 sweeps" in jobs("list", "--remote")
+    assert "nothing on SageMaker in us-east-1 but what records here know" in jobs("cleanup", "-y")
     (cloud.sweep() / "sweep.json").unlink()
     lost = jobs("status", sweep_id)
     assert all(name in lost for name in names)
@@ -58,15 +42,25 @@ def test_a_finished_sweep(cloud, emulator, jobs, tmp_path):
     assert (tmp_path / "found" / "1" / "model" / "adapter.txt").read_text() == "shots=2"
     with pytest.raises(UserError, match="no SageMaker jobs found"):
         jobs("status", "20200101-000000-dead")
+    stray = f"sweep {sweep_id}: 2 training jobs, 0 running, 0 instances kept warm, $0.00"
+    assert stray in jobs("list", "--remote")
 
-    with pytest.raises(UserError, match="add -y"):
-        jobs("cleanup", sweep_id)
-    shown = jobs("cleanup", "-y", sweep_id)
+    for what in ([], [sweep_id]):
+        with pytest.raises(UserError, match="add -y"):
+            jobs("cleanup", *what)
+    assert {"code", "drivers", "sweeps"} == kinds(emulator), "shown, and not deleted"
+    shown = jobs("cleanup", "-y", "--job", 0, sweep_id)
     assert "/000-" in shown
+    assert "/001-" not in shown
+    shown = jobs("cleanup", "-y", sweep_id)
+    assert f"s3://rlvr-emulated/rlvr/sweeps/{sweep_id}/" in shown
     assert "deleted" in shown
-    s3 = emulator.client("s3")
-    left = s3.list_objects_v2(Bucket="rlvr-emulated", Prefix="rlvr/")["Contents"]
-    assert {item["Key"].split("/")[1] for item in left} == {"code", "drivers"}
+    assert {"code", "drivers"} == kinds(emulator), "they may serve other sweeps"
+
+
+def kinds(emulator):
+    listed = emulator.client("s3").list_objects_v2(Bucket="rlvr-emulated", Prefix="rlvr/")
+    return {item["Key"].split("/")[1] for item in listed["Contents"]}
 
 
 def test_a_running_sweep_can_be_stopped_from_elsewhere(cloud, emulator, jobs):
@@ -75,7 +69,10 @@ def test_a_running_sweep_can_be_stopped_from_elsewhere(cloud, emulator, jobs):
     assert "Training" in jobs("status")
     with pytest.raises(UserError, match="2 jobs still run"):
         jobs("cleanup", "-y")
-    assert "still runs" in jobs("collect", "--job", 0)
+    (cloud.sweep() / "sweep.json").rename(cloud.sweep() / "lost.json")
+    assert "1 training jobs" not in (strays := jobs("list", "--remote"))
+    assert "2 training jobs, 2 running" in strays
+    (cloud.sweep() / "lost.json").rename(cloud.sweep() / "sweep.json")
     assert "#1 is stopping" in jobs("stop", "-y", "--job", 1)
     cloud.wait(lambda found: found[1].state == "killed")
     assert cloud.manifest().jobs[0].state == "running"
@@ -87,4 +84,4 @@ def test_a_running_sweep_can_be_stopped_from_elsewhere(cloud, emulator, jobs):
 
 def test_without_any_sweep(jobs):
     with pytest.raises(UserError, match="no sweep"):
-        jobs("list")
+        jobs("status")

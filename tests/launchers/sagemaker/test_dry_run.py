@@ -20,9 +20,9 @@ def printed(output):
 
 
 def without_ids(text):
-    """What only a real sweep has: its own id, the ends of job names, MLflow's run ids."""
+    """What only a real sweep has: its own id, also within job names, and MLflow's run ids."""
     text = re.sub(r"\b\d{8}-\d{6}-[0-9a-f]{4}\b", "SWEEP", text)
-    text = re.sub(r"rlvr-[0-9a-f]{8}-(\d{3})-[0-9a-f]{6}", r"rlvr-\1", text)
+    text = re.sub(r"rlvr-[0-9a-f]{8}-(\d{3}-[0-9a-f]{6}-1)\b", r"rlvr-\1", text)
     return re.sub(r'("RLVR_RUN_ID": )"[0-9a-f]{32}"', r'\1"RUN"', text)
 
 

@@ -2,6 +2,7 @@ import time
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from rlvr.launchers.sagemaker.bootstrap import END_OF_LOG
@@ -69,26 +70,52 @@ def test_a_new_follower_writes_the_file_anew(logs, tmp_path):
 
 
 class Pages:
-    """CloudWatch as it documents itself: a page may be empty though more follow."""
+    """CloudWatch as it documents itself: a page may be empty though more follow.
+
+    A page that is an exception is raised, once.
+    """
 
     def __init__(self, *pages):
-        self.pages = pages
+        self.pages = list(pages)
 
     def get_log_events(self, **asked):
         number = int(asked.get("nextToken", 0))
+        if number < len(self.pages) and isinstance(self.pages[number], Exception):
+            error, self.pages = self.pages[number], [p for p in self.pages if not is_error(p)]
+            raise error
         events = self.pages[number] if number < len(self.pages) else []
         following = min(number + 1, len(self.pages))
         return {"events": [{"message": m} for m in events], "nextForwardToken": str(following)}
 
 
-def test_an_empty_page_is_not_the_end(tmp_path, monkeypatch):
+def is_error(page):
+    return isinstance(page, Exception)
+
+
+def following(pages, tmp_path, monkeypatch):
     service = Service("us-east-1")
-    service.__dict__["logs"] = Pages(["a"], [], [], ["b"], [])
+    service.__dict__["logs"] = pages
     follower = LogFollower(service, "job", tmp_path / "train.log")
     monkeypatch.setattr(follower, "_streams", lambda: ["job/algo-1-1"])
+    return follower
+
+
+def test_an_empty_page_is_not_the_end(tmp_path, monkeypatch):
+    follower = following(Pages(["a"], [], [], ["b"], []), tmp_path, monkeypatch)
     assert follower.poll() == 3
     assert text(follower) == ["[rlvr] ---- algo-1, start 1", "a", "b"]
     assert follower.poll() == 0
-    service.__dict__["logs"].pages += (["c"],)
+    follower.service.logs.pages.append(["c"])
     follower.poll()
     assert text(follower)[-1] == "c"
+
+
+def test_what_came_before_an_error_is_kept_and_does_not_come_again(tmp_path, monkeypatch):
+    answer = {"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}
+    throttled = ClientError(answer, "GetLogEvents")
+    follower = following(Pages(["a", "b"], throttled, ["c"], []), tmp_path, monkeypatch)
+    with pytest.raises(ClientError, match="Rate exceeded"):
+        follower.poll()
+    assert text(follower) == ["[rlvr] ---- algo-1, start 1", "a", "b"]
+    assert follower.poll() == 1
+    assert text(follower) == ["[rlvr] ---- algo-1, start 1", "a", "b", "c"]

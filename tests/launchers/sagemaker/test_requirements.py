@@ -8,13 +8,14 @@ from packaging.requirements import Requirement
 
 from rlvr.launchers.sagemaker import requirements as module
 from rlvr.launchers.sagemaker.requirements import FILE, LOCK, requirements
-from rlvr.launchers.sagemaker.settings import Settings
+from rlvr.launchers.sagemaker.settings import SageMakerSettings
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.9.0-gpu-py312"
 
 
 def settings(**changes):
-    return Settings.read({"role": "arn:aws:iam::123456789012:role/x", **changes})
+    node = {"role": "arn:aws:iam::123456789012:role/x", **changes}
+    return SageMakerSettings.read(node, "sagemaker")
 
 
 def made(*, tracked=False, deepspeed=False, image=IMAGE, **changes):

@@ -9,7 +9,7 @@ from rlvr.errors import UserError
 from rlvr.launchers.sagemaker import sdk_container
 from rlvr.launchers.sagemaker.sdk_container import resolve_image
 from rlvr.launchers.sagemaker.service import Service
-from rlvr.launchers.sagemaker.settings import Settings
+from rlvr.launchers.sagemaker.settings import SageMakerSettings
 
 ROLE = "arn:aws:iam::123456789012:role/x"
 
@@ -17,7 +17,7 @@ ROLE = "arn:aws:iam::123456789012:role/x"
 @pytest.fixture
 def container(aws):
     def make(**settings):
-        read = Settings.read({"role": ROLE, **settings})
+        read = SageMakerSettings.read({"role": ROLE, **settings}, "sagemaker")
         service = Service.connect("us-east-1")
         return sdk_container.container(service, "bucket", read, "ml.g6.2xlarge")
 

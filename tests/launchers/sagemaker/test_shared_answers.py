@@ -24,7 +24,9 @@ def s3(monkeypatch):
 
 
 def job(folder):
-    return Store(folder, ASKED), SharedAnswers(folder, "bucket", "rlvr/evaluations", None)
+    return Store(folder, ASKED), SharedAnswers(
+        folder, "bucket", "us-east-1", "rlvr/evaluations", None
+    )
 
 
 def answer(text):
@@ -47,7 +49,7 @@ def test_what_a_job_does_not_ask_is_not_fetched(s3, tmp_path):
     one.add({"a": answer("x")})
     mine.exchange(s3)
     other = Store(tmp_path / "two", {"m": 2})
-    SharedAnswers(tmp_path / "two", "bucket", "rlvr/evaluations", None).exchange(s3)
+    SharedAnswers(tmp_path / "two", "bucket", "us-east-1", "rlvr/evaluations", None).exchange(s3)
     assert not list(other.folder.glob("*.jsonl"))
 
 
@@ -67,7 +69,7 @@ def test_who_asks_in_a_new_way_gets_what_others_have_answered_first(s3, tmp_path
     one.add({"a": answer("x")})
     mine.exchange(s3)
     folder = tmp_path / "two"
-    theirs = SharedAnswers(folder, "bucket", "rlvr/evaluations", None)
+    theirs = SharedAnswers(folder, "bucket", "us-east-1", "rlvr/evaluations", None)
     theirs.start()
     monkeypatch.setenv(EXCHANGED_ROOT, str(folder))
     started = time.monotonic()
@@ -81,7 +83,7 @@ def test_who_asks_in_a_new_way_gets_what_others_have_answered_first(s3, tmp_path
 def test_a_bucket_that_refuses_does_not_end_the_job(s3, tmp_path, capfd, monkeypatch):
     store = Store(tmp_path, ASKED)
     store.add({"a": answer("x")})
-    refused = SharedAnswers(tmp_path, "another", "rlvr/evaluations", None)
+    refused = SharedAnswers(tmp_path, "another", "us-east-1", "rlvr/evaluations", None)
     refused.start()
     refused.end()
     monkeypatch.setenv(EXCHANGED_ROOT, str(tmp_path))

@@ -5,6 +5,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from rlvr.errors import UserError
+from rlvr.launchers.sagemaker.service import Service
 from rlvr.launchers.sagemaker.storage import Storage, Tree
 
 
@@ -18,7 +19,7 @@ def test_put_once_leaves_a_marker_after_the_files(storage, tmp_path):
         f"rlvr/code/{tree.digest}/{name}" for name in ("a", "sub/b")
     ]
     assert storage.get(f"rlvr/code/{tree.digest}/sub/b") == b"2"
-    again = Storage(storage.client, "bucket", "rlvr")
+    again = Storage(storage.service, "bucket", "rlvr")
     again.put_once("code", Tree.of({"a": b"1", "sub/b": b"2"}))
     assert again.uploads == 0, "on disk or in memory, it is the same"
 
@@ -64,13 +65,13 @@ def test_an_upload_that_was_cut_off_is_done_again(storage, monkeypatch):
 
 
 def test_a_dry_storage_uploads_nothing():
-    dry = Storage(None, "bucket", "rlvr", dry=True)
+    dry = Storage(Service("us-east-1"), "bucket", "rlvr", dry=True)
     dry.put_once("code", Tree.of({"a": b"1"}))
     assert dry.uploads == 0
 
 
 def test_objects_are_encrypted_with_the_key(storage):
-    Storage(storage.client, "bucket", "", kms_key="alias/mine").put("x", b"1")
+    Storage(storage.service, "bucket", "", kms_key="alias/mine").put("x", b"1")
     head = storage.client.head_object(Bucket="bucket", Key="x")
     assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "alias/mine")
 

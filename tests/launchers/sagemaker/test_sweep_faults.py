@@ -43,13 +43,31 @@ def watch_most_live(emulator):
 
 
 def test_no_capacity_is_tried_again_elsewhere(cloud, emulator):
-    emulator.faults.capacity_errors = 2
-    output = cloud.run("launcher.fallback_instance_types=[ml.c5.xlarge,ml.m5.2xlarge]")
+    """At the next instance type, in the next region, and then on demand."""
+    here, there = "us-east-1", "eu-west-1"
+    emulator.client("s3").create_bucket(Bucket=f"elsewhere-{here}")
+    emulator.client("s3", there).create_bucket(
+        Bucket=f"elsewhere-{there}", CreateBucketConfiguration={"LocationConstraint": there}
+    )
+    emulator.faults.capacity_errors = 4
+    output = cloud.run(
+        *("launcher.spot=true", "launcher.max_wait=2000", "+launcher.on_demand_fallback=true"),
+        *(f"+launcher.regions=[{there}]", "launcher.bucket='elsewhere-{region}'"),
+        "launcher.fallback_instance_types=[ml.c5.xlarge]",
+    )
     assert cloud.states() == ["finished"]
-    kinds = [r["ResourceConfig"]["InstanceType"] for r in emulator.requests]
-    assert kinds == ["ml.m5.xlarge", "ml.c5.xlarge", "ml.m5.2xlarge"]
-    assert len(cloud.manifest().jobs[0].remote["earlier"]) == 2
-    assert "CapacityError" in output
+    job = cloud.manifest().jobs[0]
+    tried = [(a["region"], a["instance_type"], a["spot"]) for a in [*job.attempts, job.remote]]
+    assert tried == [
+        (here, "ml.m5.xlarge", True),
+        (here, "ml.c5.xlarge", True),
+        (there, "ml.m5.xlarge", True),
+        (there, "ml.c5.xlarge", True),
+        (here, "ml.m5.xlarge", False),
+    ]
+    assert all(attempt["retry"].startswith("CapacityError") for attempt in job.attempts)
+    assert [name[-2:] for name in emulator.created] == ["-1", "-2", "-3", "-4", "-5"]
+    assert "submitted again, on ml.c5.xlarge spot in eu-west-1: CapacityError" in output
 
 
 def test_no_capacity_has_an_end(cloud, emulator):

@@ -19,18 +19,27 @@ from rlvr.states import State
 SERVICE = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 
 
+HASH = "abcdef0123456789"
+
+
 @given(st.text(max_size=100), st.text(max_size=40), st.integers(0, 9999))
 def test_every_name_is_one_the_service_takes(project, sweep, index):
-    name = job_name(project, sweep, index)
-    assert SERVICE.fullmatch(name)
-    assert len(name) <= 48
+    name = job_name(project, sweep, Job(index, "n", HASH, [], "0"))
+    assert SERVICE.fullmatch(f"{name}-9999")
 
 
-def test_names_say_what_they_are_and_never_repeat():
-    names = {job_name("My_Project.2", "sweep-1", 3) for _ in range(100)}
-    assert len(names) == 100
-    assert all(name.startswith(f"My-Project-2-{sweep_key('sweep-1')}-003-") for name in names)
-    assert sweep_key("sweep-1") != sweep_key("sweep-2")
+def test_names_say_what_they_are_and_follow_from_the_job():
+    """Two controllers give the same attempt the same name, which the service takes once."""
+    job = Job(3, "n", HASH, [], "0")
+    name = job_name("My_Project.2", "sweep-1", job)
+    assert name == f"My-Project-2-{sweep_key('sweep-1')}-003-abcdef"
+    assert name == job_name("My_Project.2", "sweep-1", Job(3, "other", HASH, ["a=1"], "dir"))
+    others = [
+        job_name("My_Project.2", "sweep-2", job),
+        job_name("My_Project.2", "sweep-1", Job(4, "n", HASH, [], "0")),
+        job_name("My_Project.2", "sweep-1", Job(3, "n", HASH[::-1], [], "0")),
+    ]
+    assert len({name, *others}) == 4
 
 
 @given(st.text(max_size=600))
@@ -72,11 +81,27 @@ def test_state_and_cost_while_it_runs_and_after(training):
 
 
 def test_the_remote_entry_survives_the_manifest(training):
-    saved = training(earlier=["a"])
+    saved = training(git={"commit": "abc"}, most=2.5)
     job = Job(0, "n", "h", [], "0", remote=json.loads(json.dumps(saved.entry())))
     assert TrainingJob.of(job) == saved
     job.remote["from_a_newer_version"] = 1
     assert TrainingJob.of(job) == saved
+
+
+def test_the_last_attempt_of_a_job_that_waits_for_the_next(training):
+    job = Job(0, "n", "h", [], "0")
+    assert TrainingJob.last(job) is None
+    job.remote = training(name="first", cost=1.5).entry()
+    assert TrainingJob.last(job).name == "first"
+    job.retire(retry="CapacityError: none left")
+    assert (job.state, job.remote, job.spent) == (State.pending, None, 1.5)
+    assert job.attempts[0]["retry"] == "CapacityError: none left"
+    assert TrainingJob.last(job).name == "first"
+    job.remote = training(name="second").entry()
+    assert TrainingJob.last(job).name == "second"
+    assert [attempt.name for attempt in TrainingJob.every(job)] == ["first", "second"]
+    job.remote = {"job_id": "17"}
+    assert TrainingJob.last(job) is None, "of another launcher"
 
 
 @pytest.mark.parametrize(
@@ -91,17 +116,43 @@ def test_the_remote_entry_survives_the_manifest(training):
     ],
 )
 def test_auto_pays_for_the_gpus_a_run_uses(submission, trainer, gpus):
-    assert submission(config={"trainer": trainer}).instance_type == dict(AUTO)[gpus]
+    (place,) = submission(config={"trainer": trainer}).places
+    assert place.instance_type == dict(AUTO)[gpus]
 
 
-def test_fallbacks_are_tried_in_order(submission):
-    one = submission(
-        instance_type="ml.a.large", fallback_instance_types=["ml.b.large", "ml.c.large"]
-    )
+def lacked(one, **remote):
+    """An attempt that SageMaker could not run."""
+    one.job.remote = {"training_seconds": None, "cost": None, **remote}
+    one.job.retire(retry="CapacityError")
+
+
+def test_places_are_tried_in_order_and_again_from_the_first(submission):
+    types = ["ml.b.large", "ml.c.large"]
+    one = submission(instance_type="ml.a.large", fallback_instance_types=types, retries=4)
     seen = []
-    for one.capacity_failures in range(4):
-        seen.append(one.instance_type)
-    assert seen == ["ml.a.large", "ml.b.large", "ml.c.large", "ml.c.large"]
+    while True:
+        seen.append(one.places[one.turn].instance_type)
+        if not one.may_be_retried:
+            break
+        lacked(one)
+    assert seen == ["ml.a.large", "ml.b.large", "ml.c.large", "ml.a.large", "ml.b.large"]
+
+
+def test_each_place_is_tried_once_at_least(submission):
+    one = submission(fallback_instance_types=["ml.b.large", "ml.c.large"], retries=0)
+    lacked(one)
+    assert one.may_be_retried
+    lacked(one)
+    assert not one.may_be_retried
+
+
+def test_who_resumes_a_sweep_begins_at_the_first_place_again(submission):
+    one = submission(fallback_instance_types=["ml.b.large"], retries=1)
+    lacked(one, training_seconds=100)
+    assert (one.turn, one.may_be_retried, one.seconds_left) == (1, False, 17_900)
+    one.job.remote = {"training_seconds": 50, "cost": None}
+    one.job.retire()  # it ran, and failed by itself
+    assert (one.turn, one.may_be_retried, one.seconds_left) == (0, True, 18_000)
 
 
 def test_the_highest_cost_holds_whatever_goes_wrong(submission):
@@ -125,7 +176,7 @@ def test_the_highest_cost_holds_whatever_goes_wrong(submission):
 def test_retries_share_the_time_limit(submission):
     one = submission(instance_type="ml.g6.xlarge", max_runtime=3600)
     whole = one.highest_cost
-    one.seconds_spent = 1800
+    lacked(one, training_seconds=1800)
     assert one.seconds_left == 1800
     assert one.highest_cost == pytest.approx(whole - 1.127 / 2, abs=1e-3)
 
@@ -138,9 +189,17 @@ def test_a_slow_clock_pays_nobody_back(training):
     assert running.cost == 0
 
 
+def test_disks_are_no_cheaper_on_spot(training):
+    ended = training(spot=True, hourly=2.0, hourly_disks=0.5)
+    described = {"TrainingJobStatus": "Completed", "SecondaryStatus": "Completed"}
+    times = {"TrainingTimeInSeconds": 7200, "BillableTimeInSeconds": 1800}
+    ended.update({**described, **times}, 0)
+    assert ended.cost == pytest.approx(2.0 * 0.5 + 0.5 * 2)
+
+
 def test_a_kept_instance_costs_on(training):
     end = datetime(2030, 1, 1, tzinfo=UTC)
-    ended = training(volume_gb=0)
+    ended = training()
     described = {
         "TrainingJobStatus": "Completed",
         "SecondaryStatus": "Completed",

@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError
 from rlvr import tracking
 from rlvr.launchers.sagemaker import mlflow_import
 from rlvr.launchers.sagemaker import watch as watch_module
-from rlvr.launchers.sagemaker.service import Service
 from rlvr.launchers.sagemaker.watch import Watch
+from rlvr.states import State
 from rlvr.sweep.interrupts import Interrupts
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -46,11 +46,16 @@ class Lines:
 
 
 @pytest.fixture
-def watch(sweep, storage, monkeypatch):
+def service(regions):
+    return regions.service("us-east-1")
+
+
+@pytest.fixture
+def watch(sweep, regions, service, monkeypatch):
     """`watch.described` is what the service says of its one job; an exception is raised."""
     monkeypatch.setattr(watch_module, "LogFollower", Lines)
     monkeypatch.setattr(watch_module, "_next", lambda submission: 0.0)
-    made = Watch(sweep, Service("us-east-1"), storage, Interrupts())
+    made = Watch(sweep, regions, Interrupts())
     made.described = RUNNING
 
     def describe(name):
@@ -58,7 +63,7 @@ def watch(sweep, storage, monkeypatch):
             raise made.described
         return made.described
 
-    monkeypatch.setattr(made.service, "describe", describe)
+    monkeypatch.setattr(service, "describe", describe)
     return made
 
 
@@ -71,6 +76,9 @@ def running(watch, sweep, submission, training):
     sweep.started(one.job)
     watch.add(one)
     return one
+
+
+GOES_ON, OVER = (False, None), (True, None)
 
 
 def put_output(storage, running, **result):
@@ -90,8 +98,7 @@ def error(code, status=400):
 
 def test_a_job_that_trains_is_followed(watch, running, storage, sweep):
     storage.put(f"{running.training.run_key}/progress.json", b'{"step": 3}')
-    assert watch.look() == []
-    assert watch.running == [running]
+    assert watch.look(running.job) == GOES_ON
     assert running.follower.polls == 1
     assert json.loads((running.job.directory / "progress.json").read_text()) == {"step": 3}
     assert sweep.state_on_disk().remote["note"] == "Training"
@@ -100,8 +107,7 @@ def test_a_job_that_trains_is_followed(watch, running, storage, sweep):
 def test_a_finished_job_is_collected_with_its_cost(watch, running, storage, sweep):
     put_output(storage, running, status="finished", metric=0.75)
     watch.described = COMPLETED
-    assert watch.look() == []
-    assert watch.running == []
+    assert watch.look(running.job) == OVER
     job = sweep.state_on_disk()
     assert (job.state, job.value, job.error) == ("finished", 0.75, None)
     assert job.remote["cost"] == pytest.approx(1.127)
@@ -113,7 +119,7 @@ def test_a_log_that_lags_is_awaited_for_a_while(watch, running, storage):
     running.follower.complete = False
     put_output(storage, running, status="finished", metric=0.75)
     watch.described = COMPLETED
-    watch.look()
+    watch.look(running.job)
     assert watch.draining == [running]
     watch.drain()
     assert watch.draining == [running]
@@ -124,41 +130,72 @@ def test_a_log_that_lags_is_awaited_for_a_while(watch, running, storage):
 
 def test_without_capacity_it_is_submitted_again_as_often_as_allowed(watch, running, sweep):
     watch.described = NO_CAPACITY
-    assert watch.look() == [running]
-    assert (watch.running, running.capacity_failures) == ([], 1)
+    assert watch.look(running.job) == (True, "CapacityError: none left")
+    assert watch.running == {}
     assert running.job.state == "running", "the queue takes it from here"
+    running.job.retire(retry="CapacityError")
+    sweep.submitted(running.job, running.training.entry())
     watch.add(running)
-    assert watch.look() == []
+    assert watch.look(running.job) == OVER
     assert running.job.state == "failed"
     assert running.job.error.startswith("CapacityError")
 
 
+@pytest.mark.parametrize(("places", "again"), [(2, True), (1, False)])
+def test_without_spot_capacity_it_goes_where_there_may_be_more(watch, running, places, again):
+    """At one place waiting any longer helps nobody."""
+    waited = {"TrainingJobStatus": "Stopped", "SecondaryStatus": "MaxWaitTimeExceeded"}
+    watch.described = RUNNING | waited
+    running.places *= places
+    _, reason = watch.look(running.job)
+    if again:
+        assert reason == "MaxWaitTimeExceeded: no spot capacity within launcher.max_wait"
+    else:
+        assert reason is None
+        assert running.job.state == "killed"
+        assert "launcher.max_wait" in running.job.error
+
+
 def test_after_ctrl_c_nothing_is_submitted_again(watch, running):
     watch.described, watch.interrupts.count = NO_CAPACITY, 1
-    assert watch.look() == []
+    assert watch.look(running.job) == OVER
     assert running.job.state == "failed"
 
 
 def test_a_job_that_is_gone_has_failed(watch, running):
     watch.described = None
-    watch.look()
-    assert watch.running == []
+    assert watch.look(running.job) == OVER
     assert running.job.error == "the training job job no longer exists"
+
+
+def test_each_job_is_asked_for_in_its_own_region(
+    sweep, two_regions, submission, training, monkeypatch
+):
+    monkeypatch.setattr(watch_module, "LogFollower", Lines)
+    monkeypatch.setattr(watch_module, "_next", lambda submission: 0.0)
+    watch, asked = Watch(sweep, two_regions, Interrupts()), []
+    for index, region in enumerate(two_regions.names):
+        one = submission(index)
+        one.training = training(name=f"job-{index}", region=region, bucket=f"bucket-{region}")
+        service = two_regions.service(region)
+        monkeypatch.setattr(
+            service, "describe", lambda name, region=region: asked.append((region, name)) or RUNNING
+        )
+        watch.add(one)
+        watch.look(one.job)
+    assert asked == [("us-east-1", "job-0"), ("eu-west-1", "job-1")]
 
 
 def test_a_busy_service_is_asked_again(watch, running):
     watch.described = error("ThrottlingException")
     for _ in range(20):
-        watch.look()
-    assert watch.running == [running]
+        assert watch.look(running.job) == GOES_ON
 
 
 def test_a_job_that_may_not_be_watched_goes_on_and_is_named(watch, running, sweep):
     watch.described = error("AccessDeniedException")
-    for _ in range(5):
-        assert watch.running == [running]
-        watch.look()
-    assert watch.running == []
+    seen = [watch.look(running.job) for _ in range(5)]
+    assert seen == [GOES_ON] * 4 + [OVER]
     assert running.job.state == "running"
     assert "--training-job-name job" in sweep.said[-1]
 
@@ -169,8 +206,8 @@ def test_files_that_cannot_be_fetched_end_in_a_failure(watch, running, storage, 
 
     monkeypatch.setattr(storage, "extract", lambda *_: gone())
     watch.described = COMPLETED
-    for _ in range(5):
-        watch.look()
+    seen = [watch.look(running.job) for _ in range(5)]
+    assert seen == [GOES_ON] * 4 + [OVER]
     assert running.job.state == "failed"
     assert "Completed, but its files could not be fetched: NoSuchBucket" in running.job.error
 
@@ -180,19 +217,18 @@ def test_a_log_that_may_not_be_read_loses_no_job(watch, running, sweep, monkeypa
         raise error("AccessDeniedException")
 
     monkeypatch.setattr(running.follower, "poll", denied)
-    watch.look()
-    watch.look()
-    assert watch.running == [running]
+    for _ in range(2):
+        assert watch.look(running.job) == GOES_ON
     assert len([line for line in sweep.said if "the log of #0 cannot be read" in line]) == 1
 
 
-def test_stopping_names_what_does_not_stop(watch, running, sweep, monkeypatch):
+def test_stopping_names_what_does_not_stop(watch, running, sweep, service, monkeypatch):
     stopped = []
-    monkeypatch.setattr(watch.service, "stop", stopped.append)
+    monkeypatch.setattr(service, "stop", stopped.append)
     watch.stop_all()
     assert stopped == ["job"]
     assert running.due == 0.0
-    monkeypatch.setattr(watch.service, "stop", lambda name: (_ for _ in ()).throw(error("X")))
+    monkeypatch.setattr(service, "stop", lambda name: (_ for _ in ()).throw(error("X")))
     watch.stop_all()
     assert "#0 could not be stopped: X: text; stop it with: aws sagemaker" in sweep.said[-1]
 
@@ -206,15 +242,15 @@ def test_an_earlier_controllers_job_is_found_by_its_record(watch, running, submi
     assert len(watch.sweep.said[-1].splitlines()) == 3
 
 
-def test_warm_instances_are_given_back(watch, running, storage, sweep, monkeypatch):
+def test_warm_instances_are_given_back(watch, running, storage, sweep, service, monkeypatch):
     put_output(storage, running, status="finished", metric=0.75)
     released = []
-    monkeypatch.setattr(watch.service, "release", released.append)
+    monkeypatch.setattr(service, "release", released.append)
     kept = {"WarmPoolStatus": {"Status": "Available"}, "TrainingEndTime": START}
     watch.described = COMPLETED | kept
-    watch.service._ahead = START.timestamp() + 3600 - time.time()
-    running.settings.warm_pool = 6000
-    watch.look()
+    service._ahead = START.timestamp() + 3600 - time.time()
+    running.training.pool = True
+    watch.look(running.job)
     watch.give_back()
     watch.give_back()
     assert released == ["job"], "once"
@@ -223,14 +259,32 @@ def test_warm_instances_are_given_back(watch, running, storage, sweep, monkeypat
     assert result["cost"] == sweep.state_on_disk().remote["cost"]
 
 
+def test_instances_that_an_earlier_controller_left_warm_are_given_back(
+    watch, submission, training, sweep, service, monkeypatch
+):
+    """Also that of an attempt which another has followed; both have gone on to cost."""
+    released, job = [], submission().job
+    monkeypatch.setattr(service, "release", released.append)
+    job.state, job.spent = State.finished, 0.5
+    job.attempts = [training(name="first", pool=True, cost=0.5).entry()]
+    job.remote = training(name="second", pool=True, cost=1.0).entry()
+    sweep.record.jobs.append(job)
+    watch.described = COMPLETED | {"WarmPoolStatus": {"Status": "Available"}}
+    for _ in range(2):
+        watch.give_back()
+    assert released == ["first", "second"], "once"
+    saved = sweep.state_on_disk()
+    assert (saved.spent, saved.remote["cost"]) == (pytest.approx(1.127), 1.127)
+
+
 def test_a_warm_instance_that_cannot_be_given_back_is_named(watch, running, storage, sweep):
     put_output(storage, running, status="finished", metric=0.75)
     watch.described = COMPLETED
-    running.settings.warm_pool = 600
-    watch.look()
+    running.training.pool = True
+    watch.look(running.job)
     watch.described = error("AccessDeniedException")
     watch.give_back()
-    assert "could not be given back and is billed for 10 minutes" in sweep.said[-1]
+    assert "could not be given back and is billed until" in sweep.said[-1]
 
 
 def test_a_job_that_failed_without_a_result_has_a_cost(watch, running, sweep):
@@ -240,33 +294,31 @@ def test_a_job_that_failed_without_a_result_has_a_cost(watch, running, sweep):
         "FailureReason": "AlgorithmError",
     }
     running.job.spent = 0.5
-    watch.look()
+    watch.look(running.job)
     result = json.loads((running.job.directory / "result.json").read_text())
     assert result["cost"] == pytest.approx(0.5 + 1.127)
 
 
-def test_expired_credentials_are_waited_for(watch, running, sweep, monkeypatch):
+def test_expired_credentials_are_waited_for(watch, running, sweep, regions, monkeypatch):
     """Somebody logs in again, and it goes on."""
     asked = []
-    monkeypatch.setattr(watch.service, "reconnect", lambda: asked.append(1))
+    monkeypatch.setattr(regions, "reconnect", lambda: asked.append(1))
     watch.described = error("ExpiredTokenException")
     for _ in range(20):
-        watch.look()
-    assert watch.running == [running]
+        assert watch.look(running.job) == GOES_ON
     assert len(asked) == 20
     assert len([line for line in sweep.said if "waiting for SageMaker" in line]) == 1
     watch.described = RUNNING
-    watch.look()
+    watch.look(running.job)
     assert running.unseen_since is None
 
 
 @pytest.mark.parametrize("code", ["ExpiredTokenException", "SlowDown", "ThrottlingException"])
 def test_waiting_for_an_answer_has_an_end(watch, running, sweep, monkeypatch, code):
     watch.described = error(code)
-    watch.look()
+    watch.look(running.job)
     running.unseen_since -= watch_module.PATIENCE
-    watch.look()
-    assert watch.running == []
+    assert watch.look(running.job) == OVER
     assert running.job.is_remote(), "a resumed sweep finds it"
     assert "--training-job-name job" in sweep.said[-1]
 
@@ -282,15 +334,14 @@ def test_files_of_a_busy_store_are_left_for_a_resumed_sweep(
     monkeypatch.setattr(storage, "extract", busy)
     watch.described = COMPLETED
     for _ in range(20):
-        watch.look()
-    assert watch.running == [running]
+        assert watch.look(running.job) == GOES_ON
     running.unseen_since = time.monotonic() - watch_module.PATIENCE
-    watch.look()
+    watch.look(running.job)
     assert running.job.is_remote()
     assert "can no longer be watched" in sweep.said[-1]
 
 
-def test_a_job_that_did_not_hear_is_told_again_to_stop(watch, running, sweep, monkeypatch):
+def test_a_job_that_did_not_hear_is_told_again_to_stop(watch, running, sweep, service, monkeypatch):
     told = []
 
     def stop(name):
@@ -298,13 +349,15 @@ def test_a_job_that_did_not_hear_is_told_again_to_stop(watch, running, sweep, mo
         if len(told) == 1:
             raise error("ThrottlingException")
 
-    monkeypatch.setattr(watch.service, "stop", stop)
+    monkeypatch.setattr(service, "stop", stop)
     watch.stop_all()
-    watch.look()
+    watch.look(running.job)
     assert told == ["job", "job"]
     assert not watch.stops_too_long()
     watch._stopping_since -= watch_module.LONGEST_STOP + 1
-    assert watch.stops_too_long()
+    assert watch.look(running.job) == OVER
+    assert "told to stop long ago" in sweep.said[-1]
+    assert running.job.is_remote(), "a resumed sweep finds it"
 
 
 @pytest.mark.parametrize("tracked", [True, False])
@@ -318,6 +371,6 @@ def test_metrics_go_into_mlflow_where_the_job_could_not_write(
     sweep.record.tracking.uri = "https://mlflow.example.org"
     put_output(storage, running, status="finished", metric=0.75)
     watch.described = COMPLETED
-    watch.look()
+    watch.look(running.job)
     own = ("https://mlflow.example.org", "r1", running.job.directory)
     assert imported == ([] if tracked else [own])
