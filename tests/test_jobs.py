@@ -93,3 +93,11 @@ def test_actions_on_aws_are_for_its_own_sweeps(capsys):
         assert "no SageMaker jobs found for sweep here" in capsys.readouterr().err
     assert main(["jobs", "watch", "on-slurm"]) == 1
     assert "rlvr resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://bucket", "s3://bucket/rlvr", "s3://bucket/rlvr/sweeps/", "s3://b/sweeps/1/000-a"]
+)
+def test_a_uri_that_is_no_sweeps_is_told_before_aws_is_asked(uri, capsys):
+    assert main(["jobs", "watch", uri]) == 1
+    assert f"{uri}: expected s3://BUCKET/PREFIX/sweeps/ID" in capsys.readouterr().err

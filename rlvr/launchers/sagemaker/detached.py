@@ -26,8 +26,8 @@ def locate(target: str, region: str | None) -> Path:
         return manifest.find(target)
     bucket, key = split(target)
     folder = f"/{key.strip('/').removesuffix('/' + manifest.FILE)}"
-    prefix, _, sweep_id = folder.rpartition("/sweeps/")
-    if not sweep_id:
+    prefix, found, sweep_id = folder.rpartition("/sweeps/")
+    if not found or not sweep_id or "/" in sweep_id:
         raise UserError(f"{target}: expected s3://BUCKET/PREFIX/sweeps/ID, as the launcher said it")
     anywhere = Service.connect(region)
     service = Service.connect(bucket_region(anywhere, bucket))

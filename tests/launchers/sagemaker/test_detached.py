@@ -80,5 +80,3 @@ def test_another_machine_goes_on_with_it(cloud, emulator, jobs, tmp_path, monkey
     assert len(emulator.requests) == 3
     with pytest.raises(UserError, match="has no record of a sweep"):
         jobs("watch", uri.rpartition("/")[0] + "/20200101-000000-dead")
-    with pytest.raises(UserError, match=r"expected s3://BUCKET/PREFIX/sweeps/ID"):
-        jobs("watch", "s3://rlvr-emulated/rlvr")
