@@ -16,7 +16,7 @@ def test_a_finished_sweep(cloud, emulator, jobs, tmp_path):
     names = [request["TrainingJobName"] for request in emulator.requests]
 
     for action in ("list", "status"):
-        text = jobs(action)
+        text = jobs(action, "last")
         assert all(name in text for name in names)
         assert text.count("Completed") == 2
         assert "finished" in text
@@ -68,7 +68,7 @@ def test_a_running_sweep_can_be_stopped_from_elsewhere(cloud, emulator, jobs):
     cloud.wait_steps(2)
     assert "Training" in jobs("status")
     with pytest.raises(UserError, match="2 jobs still run"):
-        jobs("cleanup", "-y")
+        jobs("cleanup", "-y", "last")
     (cloud.sweep() / "sweep.json").rename(cloud.sweep() / "lost.json")
     assert "1 training jobs" not in (strays := jobs("list", "--remote"))
     assert "2 training jobs, 2 running" in strays
