@@ -20,6 +20,7 @@ NAMES = {
     "train_tokens_per_second": "perf/tokens_per_second",
     "train_loss": "train/loss_mean",
     "completions/clipped_ratio": "train/clipped_ratio",
+    "sampling/sampling_logp_difference/mean": "train/engine_difference",
 }
 # In `metrics.jsonl` alone: they follow from others, or say nothing about one learner's batches.
 UNTRACKED = frozenset(

@@ -20,7 +20,17 @@ from rlvr.states import State
 
 FILE = "result.json"
 ENDED_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
-PACKAGES = ("rlvr", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "mlflow")
+PACKAGES = (
+    "rlvr",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "mlflow",
+    "vllm",
+)
 
 
 @dataclass
@@ -42,6 +52,7 @@ class Result:
     overrides: list[str] = field(default_factory=list)
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
     sandbox: str | None = None  # where a model's code was executed: docs/code.md
+    engine: str | None = None  # what sampled: docs/vllm.md
     run_id: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     git: dict[str, Any] | None = None

@@ -227,6 +227,7 @@ def _experiment(
     preflight = _check_golds(cfg, run_dir, rewards, splits, tracker)
     progress.begin("loading the model")
     trainer = build_trainer(cfg, run_dir, rewards, splits, tracker, progress)
+    result.engine = trainer.engine.name
     if preflight is not None:
         progress.begin("pre-flight rollouts")
         _check_rollouts(preflight, run_dir, trainer, splits)
@@ -304,7 +305,7 @@ def build_trainer(
     from rlvr.run_directory import shared_prefix_records
     from rlvr.safeguards.health import HealthMonitor
     from rlvr.training import micro_batch
-    from rlvr.training.arguments import grpo_config
+    from rlvr.training.arguments import generation, grpo_config
     from rlvr.training.callbacks import TrackerCallback, silence
     from rlvr.training.model import fetch_config, load_model, load_tokenizer, lora_config
     from rlvr.training.shared_prefix.update import Sharing
@@ -313,6 +314,7 @@ def build_trainer(
     tokenizer = load_tokenizer(cfg)
     fetch_config(cfg)
     batch = micro_batch.settle(cfg, run_dir, splits, machine.here(cfg)).batch
+    sampled_by = generation(cfg, run_dir, splits, tokenizer)
     args = grpo_config(cfg, run_dir, [reward.weight for reward in rewards], batch)
     prefix = splits.prompt_builder.template.answer_prefix
     trainer = Trainer(
@@ -336,6 +338,7 @@ def build_trainer(
         prefix_cache=cfg.trainer.prefix_cache,
         health=HealthMonitor(rewards, prefix, run_dir) if cfg.trainer.health else None,
         save_minutes=cfg.trainer.save_minutes,
+        generation=sampled_by,
     )
     silence(trainer)
     return trainer

@@ -20,7 +20,7 @@ NOT_THE_WAY = ("resume", "save_steps", "save_minutes")
 LEFT_BY_TRAINING = (
     *("checkpoints", "model", "evaluations", "result.json", "preflight.json", "metrics.jsonl"),
     *("attempts.json", "health", "health_disagreements.jsonl", "shared_prefix.json"),
-    *("micro_batch.json", "tracked.json", "tensorboard", "wandb"),
+    *("micro_batch.json", "generation.json", "vllm.log", "tracked.json", "tensorboard", "wandb"),
 )
 
 
@@ -47,11 +47,20 @@ def claim_directory(cfg: DictConfig, run_dir: Path, ranks: int) -> None:
 
 
 def shared_prefix_records(run_dir: Path) -> tuple[Path, ...]:
-    """Where `trainer.shared_prefix=auto` keeps its choice: of this run, and for runs of the same
-    configuration in another directory."""
-    own = run_dir / "shared_prefix.json"
+    """Where `trainer.shared_prefix=auto` keeps its choice."""
+    return _records(run_dir, "shared_prefix")
+
+
+def generation_records(run_dir: Path) -> tuple[Path, ...]:
+    """Where `trainer.generation=auto` keeps its choice."""
+    return _records(run_dir, "generation")
+
+
+def _records(run_dir: Path, choice: str) -> tuple[Path, ...]:
+    """Of this run, and for runs of the same configuration in another directory."""
+    own = run_dir / f"{choice}.json"
     if not (run_dir / IDENTITY).exists():  # a trial, not a run
         return (own,)
     identity = json.loads((run_dir / IDENTITY).read_text("utf-8"))
     name = digest({k: identity[k] for k in ("configuration", "ranks")})
-    return own, output_dir() / "shared_prefix" / f"{name}.json"
+    return own, output_dir() / choice / f"{name}.json"

@@ -36,8 +36,11 @@ def derive(cfg: DictConfig, processes: int, fits: Callable[[int], bool]) -> Batc
 
 
 def processes(cfg: DictConfig, gpus: int, hosts: int = 1) -> int:
-    """As set, else as many of the GPUs of each of the hosts as divide the batch."""
-    if cfg.trainer.distributed is Distributed.none:
+    """As set, else as many of the GPUs of each of the hosts as divide the batch.
+
+    vLLM takes the weights of one process; a further GPU is its server's.
+    """
+    if cfg.trainer.distributed is Distributed.none or cfg.trainer.generation.is_vllm:
         return 1
     if cfg.trainer.num_processes:
         return int(cfg.trainer.num_processes)

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr.config import training
+from rlvr.config import generation, training
 from rlvr.config.schema import (
     OTHER_NAMES,
     Attention,
@@ -105,6 +105,12 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("trainer.save_minutes", lambda v: v is None or v > 0, "null or above 0"),
     ("trainer.token_budget", lambda v: v is None or v >= 1, "null (no limit) or at least 1"),
     ("trainer.num_processes", lambda v: v is None or v >= 1, "null or at least 1"),
+    ("trainer.vllm.max_model_len", lambda v: v is None or v >= 2, "null or at least 2"),
+    (
+        "trainer.vllm.memory_share",
+        lambda v: v is None or 0 < v < 1,
+        "null or between 0 and 1, a share of the GPU's memory",
+    ),
     ("eval.n", lambda v: v is None or v >= 1, "null (all) or at least 1"),
     ("eval.k", lambda v: v >= 1, "at least 1"),
     ("eval.temperature", lambda v: v >= 0, "0 (greedy) or above"),
@@ -125,6 +131,7 @@ def _training(config: DictConfig) -> Iterator[str]:
     """Relations of settings, where each by itself is right."""
     if not any(problem.startswith("trainer.") for problem in _ranges(config)):
         yield from training.problems(config)
+        yield from generation.problems(config)
 
 
 def _evaluation(config: DictConfig) -> Iterator[str]:
@@ -224,6 +231,8 @@ def _extra(config: DictConfig) -> Iterator[str]:
             yield f"trainer.extra.{name}: {OTHER_NAMES[name]}"
         elif name in ours:
             yield f"trainer.extra.{name}: this one is set by trainer.{name}"
+        elif generation.is_ours(str(name)):
+            yield f"trainer.extra.{name}: {generation.INSTEAD}"
         elif name not in known:
             hint = nearest(str(name), known)
             yield f"trainer.extra.{name} is not a field of TRL's GRPOConfig{hint}"

@@ -111,6 +111,20 @@ class SharedPrefix(StrEnum):
     off = "off"
 
 
+class Generation(StrEnum):
+    """What samples rollouts and evaluations."""
+
+    auto = "auto"
+    transformers = "transformers"
+    shared = "shared"
+    vllm_colocate = "vllm_colocate"
+    vllm_server = "vllm_server"
+
+    @property
+    def is_vllm(self) -> bool:
+        return self in (Generation.vllm_colocate, Generation.vllm_server)
+
+
 class TrackingName(StrEnum):
     mlflow = "mlflow"
     tensorboard = "tensorboard"
@@ -195,6 +209,14 @@ class PeftConfig:
 
 
 @dataclass
+class VllmConfig:
+    """null: the model's own limit or 8192 tokens; 0.3 of a shared GPU's memory, 0.9 of another."""
+
+    max_model_len: int | None = None
+    memory_share: float | None = None
+
+
+@dataclass
 class TrainerConfig:
     """The settings people change; any other field of TRL's GRPOConfig goes into `extra`."""
 
@@ -231,6 +253,8 @@ class TrainerConfig:
     resume: bool = True
     shared_prefix: SharedPrefix = SharedPrefix.auto
     prefix_cache: bool = True
+    generation: Generation = Generation.auto
+    vllm: VllmConfig = field(default_factory=VllmConfig)
     skip_zero_advantage: bool = True
     self_check: bool = True
     token_budget: int | None = None

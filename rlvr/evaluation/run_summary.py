@@ -46,7 +46,8 @@ def print_result(result: Result, run_dir: Path, places: Mapping[str, str] | None
             console.print(f"*: {rule} {OTHER_FORM}: {found['other_form']}", markup=False)
         if found.get("warning"):
             console.print(f"WARNING: {found['warning']}", style="bold red", markup=False)
-    console.print(f"results: {run_dir}")
+    sampler = f" (sampled by the engine {result.engine})" if result.engine else ""
+    console.print(f"results: {run_dir}{sampler}")
     for what, where in (places or {}).items():  # one line whatever the width: it can be clicked
         console.print(f"{what}: {where}", soft_wrap=True, markup=False, highlight=False)
 

@@ -65,9 +65,17 @@ class SavedModels:
 
     @cached_property
     def engine(self) -> "Engine":
-        """Its class is part of what an answer is looked up by: known without the weights."""
-        from rlvr.sampling.shared import choose_engine
+        """Its class is part of what an answer is looked up by: known without the weights.
+
+        Where the run's own was vLLM and there is none here, another class answers anew.
+        """
+        from rlvr.sampling.choose import EngineChoice, engine_for
+        from rlvr.sampling.vllm.settings import unusable
+        from rlvr.training.arguments import vllm_settings
         from rlvr.training.model import without_weights
 
-        skeleton = without_weights(self._cfg)
-        return choose_engine(skeleton, self.tokenizer, self._cfg.trainer.prefix_cache)
+        run, chosen = self.folder.parent, self._cfg.trainer.generation.value
+        settings = None if unusable() else vllm_settings(self._cfg, run / "vllm.log")
+        known = EngineChoice(chosen, settings, (run / "generation.json",))
+        skeleton, cache = without_weights(self._cfg), self._cfg.trainer.prefix_cache
+        return engine_for(known, skeleton, self.tokenizer, cache)

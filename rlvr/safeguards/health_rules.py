@@ -220,6 +220,16 @@ def far_from_base(history: History) -> str | None:
     )
 
 
+def engine_differs(history: History) -> str | None:
+    difference = history.last("train/engine_difference")
+    if not difference > 0.1:
+        return None
+    return (
+        f"vLLM's log-probabilities differ from the trainer's by {difference:.2g} nats a token: "
+        "what is sampled is not what is trained; set trainer.generation=shared"
+    )
+
+
 def gaming(history: History) -> str | None:
     rate = history.last("health/gaming")
     if not rate > 0.02:
@@ -259,6 +269,7 @@ RULES: tuple[Callable[[History], str | None], ...] = (
     loops,
     gradient_spikes,
     far_from_base,
+    engine_differs,
     gaming,
     shown_tests_by_heart,
 )

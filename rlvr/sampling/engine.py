@@ -45,6 +45,7 @@ class Completions:
     ids: list[list[int]]
     texts: list[str]
     ended: list[bool]  # by EOS or the stop rule, not by max_new_tokens
+    log_probs: list[list[float]] | None = None  # of `ids`, where the engine is not the trainer
 
 
 OnFinished = Callable[[int, str], None]
@@ -196,8 +197,9 @@ class Rows:
         text: Any = self._tokenizer.decode(self.ids[row], skip_special_tokens=True)
         return str(text)
 
-    def finished(self) -> Completions:
+    def finished(self, log_probs: list[list[float]] | None = None) -> Completions:
         for row, ended in enumerate(self.ended):
             if not ended:
                 self._finish(row)
-        return Completions(self.ids, [self._texts[row] for row in range(len(self.ids))], self.ended)
+        texts = [self._texts[row] for row in range(len(self.ids))]
+        return Completions(self.ids, texts, self.ended, log_probs)

@@ -2,17 +2,28 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig
 
 from rlvr import ranks
 from rlvr.config.batch import Batch
+from rlvr.config.generation import max_model_len, memory_share, reasons_against
+from rlvr.config.schema import Generation, PeftMethod
 from rlvr.errors import UserError
+from rlvr.run_directory import generation_records
+from rlvr.sampling.choose import EngineChoice
 from rlvr.sampling.engine import Sampling
-from rlvr.training.model import mixed_precision
+from rlvr.sampling.vllm.settings import Settings, unusable
+from rlvr.training.model import computed_in, mixed_precision, resolve_path
+
+if TYPE_CHECKING:
+    from rlvr.data.load import Splits
+
+LOOKED_AT = 16  # prompts with the most characters, of which one has the most tokens
 
 # Settings that have the same name and meaning in GRPOConfig.
 SAME = (
@@ -94,6 +105,52 @@ def rollout_sampling(args: GRPOConfig) -> Sampling:
         top_k=args.top_k or 0,
         min_p=args.min_p or 0.0,
         repetition_penalty=args.repetition_penalty,
+    )
+
+
+def generation(
+    cfg: DictConfig, run_dir: Path, splits: "Splits", tokenizer: PreTrainedTokenizerBase
+) -> EngineChoice:
+    """What is to sample, and what a vLLM would be; raises UserError if it has no room."""
+    chosen = cfg.trainer.generation
+    problem = None
+    if chosen.is_vllm or chosen is Generation.auto:
+        against = unusable() or next(reasons_against(cfg), None) or (ranks.is_rank() or None)
+        problem = against or _no_room(cfg, splits, tokenizer)
+    if problem and chosen.is_vllm:
+        raise UserError(f"trainer.generation={chosen.value}: {problem}")
+    possible = problem is None and chosen not in (Generation.transformers, Generation.shared)
+    settings = vllm_settings(cfg, run_dir / "vllm.log") if possible else None
+    return EngineChoice(chosen.value, settings, generation_records(run_dir))
+
+
+def _no_room(cfg: DictConfig, splits: "Splits", tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """The longest prompt may come late in training: all are looked at before."""
+    room = max_model_len(cfg)
+    longest = cfg.trainer.max_completion_length + max(
+        len(tokenizer(text=text)["input_ids"])
+        for text in sorted(splits.train["prompt"], key=len)[-LOOKED_AT:]
+    )
+    if longest <= room:
+        return None
+    return (
+        f"a prompt and its completion may have {longest} tokens, and there is room for {room}: set "
+        f"trainer.vllm.max_model_len={longest} where the model allows it, or fewer shots"
+    )
+
+
+def vllm_settings(cfg: DictConfig, log: Path) -> Settings:
+    """The base model as the trainer computes with it; QLoRA's weights replace it later."""
+    half = mixed_precision(cfg) or computed_in(cfg) is torch.bfloat16
+    return Settings(
+        model=resolve_path(cfg.model.path),
+        revision=cfg.model.revision,
+        trust_remote_code=cfg.model.trust_remote_code,
+        dtype="bfloat16" if half else "float32",
+        max_model_len=max_model_len(cfg),
+        lora_rank=0 if cfg.peft.method is PeftMethod.none else cfg.peft.r,
+        memory_share=memory_share(cfg, torch.cuda.device_count()),
+        log=str(log),
     )
 
 

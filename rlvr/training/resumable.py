@@ -199,7 +199,7 @@ class Resumption:
             "draws": trainer.draws.get_state(),
             "measured": [*trainer.choice.measured] if trainer.can_share else [],
             "health": pickle.dumps(health),
-            "random": _random_state(),
+            "random": random_state(),
         }
 
     def _put_back(self, kept: dict[str, Any]) -> None:
@@ -219,7 +219,7 @@ class Resumption:
         trainer.draws.set_state(kept["draws"].cpu())
         if trainer.can_share:  # so that `auto` chooses after the same step
             trainer.choice.measured = kept.get("measured", [])
-        _set_random_state(kept["random"])
+        set_random_state(kept["random"])
 
     def save(self, write: Callable[[], None]) -> None:
         """A checkpoint, `write` and our own part of it, is written aside and renamed; each machine,
@@ -268,7 +268,7 @@ def _refill(container: Any, content: Any) -> None:
         _refill(container[key], value)
 
 
-def _random_state() -> dict[str, Any]:
+def random_state() -> dict[str, Any]:
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {
         "python": random.getstate(),
@@ -278,7 +278,7 @@ def _random_state() -> dict[str, Any]:
     }
 
 
-def _set_random_state(state: dict[str, Any]) -> None:
+def set_random_state(state: dict[str, Any]) -> None:
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"].cpu())

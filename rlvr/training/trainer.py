@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,8 +19,8 @@ from trl.models import unwrap_model_for_generation
 
 from rlvr.rewards.reward import Reward
 from rlvr.safeguards.health import HealthMonitor
+from rlvr.sampling import choose
 from rlvr.sampling.engine import Completions, OnFinished
-from rlvr.sampling.shared import choose_engine
 from rlvr.sampling.stop import StopRule
 from rlvr.training.arguments import rollout_sampling
 from rlvr.training.fsdp2 import gathered
@@ -27,6 +28,7 @@ from rlvr.training.gradients import GradientGuard
 from rlvr.training.kl_probe import KLProbe
 from rlvr.training.resumable import Resumption
 from rlvr.training.shared_prefix.update import SharedPrefixGRPOTrainer, Sharing
+from rlvr.training.trl_private import correct_for_engine
 from rlvr.verify.judge import Begun, judge
 from rlvr.verify.verdict import Reason, Verdict, Verifier
 
@@ -59,6 +61,7 @@ class Trainer(SharedPrefixGRPOTrainer):
         callbacks: Sequence[TrainerCallback] = (),
         health: HealthMonitor | None = None,
         save_minutes: float | None = None,
+        generation: choose.EngineChoice | None = None,
     ) -> None:
         self.verifier, self.stop = verifier, stop
         self.begun: Begun | None = None
@@ -80,7 +83,32 @@ class Trainer(SharedPrefixGRPOTrainer):
         self.draws = torch.Generator().manual_seed(self.args.seed)
         if not self.is_deepspeed_enabled:  # which keeps float32 copies of its own
             _train_in_float32(self.model)
-        self.engine = choose_engine(self.model, tokenizer, prefix_cache, sharing.self_check)
+        self._choose_engine(generation or choose.EngineChoice(), prefix_cache)
+
+    def _choose_engine(self, generation: choose.EngineChoice, prefix_cache: bool) -> None:
+        """With vLLM, TRL weighs each token by what trainer and engine make of it differently."""
+        tokenizer, check = self.processing_class, self.sharing.self_check
+        self.engine = choose.engine_for(generation, self.model, tokenizer, prefix_cache, check)
+        if choose.undecided(generation):
+            sampling = rollout_sampling(self.args)
+            short = min(choose.TRIAL_TOKENS, sampling.max_new_tokens)
+            self.engine = choose.fastest(
+                generation,
+                self.engine,
+                tokenizer,
+                self.inference,
+                self._first_prompts(),
+                replace(sampling, max_new_tokens=short),
+            )
+        if self.engine.name == "vllm":
+            correct_for_engine(self)
+
+    def _first_prompts(self) -> list[list[int]]:
+        """As many rows as a step samples, in groups as there."""
+        count, rows = self.num_generations, self.args.generation_batch_size
+        texts = self.train_dataset[: max(1, rows // count)]["prompt"]
+        ids = self.processing_class(text=list(texts))["input_ids"]
+        return [prompt for prompt in ids for _ in range(count)]
 
     def sample(
         self,
@@ -284,7 +312,8 @@ def rollout(prompts: list[str], trainer: Trainer) -> dict[str, Any]:
     return {
         "prompt_ids": prompt_ids,
         "completion_ids": [ids + end * a for ids, a in zip(sampled.ids, added, strict=True)],
-        "logprobs": None,
+        "logprobs": sampled.log_probs
+        and [scores + [0.0] * a for scores, a in zip(sampled.log_probs, added, strict=True)],
         TEXT: sampled.texts,
         "env_mask": [[1] * len(ids) + [0] * a for ids, a in zip(sampled.ids, added, strict=True)],
     }

@@ -59,6 +59,7 @@ OF_THE_TRAINER = {
     "_initial_global_step": "steps made when training began, which the speed is counted from",
     "_entropy_bonus_enabled": "whether the loss has an entropy term",
     "_is_vlm": "whether rows have images",
+    "_last_loaded_step": "optimizer steps when TRL last gave weights to its own vLLM",
     "_metrics": "lists of numbers to be averaged in the next log, by mode and name",
     "_step": "micro-batches trained",
     "_tr_loss": "sum of the losses since the last log",
@@ -105,6 +106,21 @@ def changes() -> list[str]:
 def digest(function: Callable[..., Any]) -> str:
     source = inspect.getsource(inspect.unwrap(function))
     return sha256(source.encode()).hexdigest()[:16]
+
+
+class _NoSync:
+    """Stands for TRL's own vLLM, which it gives new weights: our engine takes them itself."""
+
+    def sync_weights(self) -> None:
+        return None
+
+
+def correct_for_engine(trainer: GRPOTrainer) -> None:
+    """TRL's importance sampling, for log-probabilities that `rollout_func` returns; it also logs
+    how far they are from the trainer's. TRL must not know before, or it would start a vLLM."""
+    trainer.use_vllm = True
+    trainer.vllm_generation = _NoSync()
+    trainer._last_loaded_step = -1
 
 
 @contextmanager
