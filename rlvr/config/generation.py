@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from rlvr.config.schema import Distributed, Generation, Loss
 from rlvr.model_files import model_files
@@ -16,8 +16,9 @@ INSTEAD = (
 )
 # The correction for what engine and trainer compute differently is TRL's.
 CORRECTION = "vllm_importance_sampling_"
+HOTTEST = 2.0
 COLOCATE_SHARE, SERVER_SHARE = 0.3, 0.9  # of a GPU that also trains, and of one that does not
-MOST = 0.9  # of a GPU's memory that all engines on it may have
+MOST = 0.5  # of a GPU's memory that all engines on it may have: the rest is for what trains
 
 
 def is_ours(name: str) -> bool:
@@ -56,6 +57,9 @@ def reasons_against(cfg: DictConfig) -> Iterator[str]:
             "vLLM takes the weights of one process; set trainer.num_processes=1 and "
             "trainer.distributed=auto"
         )
+    for key in ("trainer.temperature", "eval.temperature"):
+        if OmegaConf.select(cfg, key) > HOTTEST:
+            yield f"vLLM samples at temperatures up to {HOTTEST:g}; lower {key}"
     mode = trainer.extra.get("vllm_importance_sampling_mode", "sequence_mask")
     if trainer.loss_type is Loss.vespo and not str(mode).startswith("token_"):
         yield (
@@ -113,5 +117,5 @@ def _shared_gpu(cfg: DictConfig) -> Iterator[str]:
         yield (
             f"launcher.n_jobs={jobs}: {together} jobs share a GPU, and each vLLM takes {share:g} "
             f"of its memory; set launcher.n_jobs={groups}, or trainer.vllm.memory_share="
-            f"{MOST / together / 2:.2g}"
+            f"{int(100 * MOST / together) / 100:g}"
         )

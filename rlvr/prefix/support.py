@@ -1,11 +1,13 @@
 """What a packed trie cannot reproduce exactly, by name."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from transformers import PreTrainedModel
-from trl import GRPOTrainer
+
+if TYPE_CHECKING:
+    from trl import GRPOTrainer
 
 # These stretch the rotary frequencies by the length of the padded batch, which packing changes.
 LENGTH_DEPENDENT_ROPE = {"dynamic", "longrope"}
@@ -16,7 +18,7 @@ def base_model(model: Any) -> PreTrainedModel:
     return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[no-any-return]
 
 
-def unsupported(trainer: GRPOTrainer) -> list[str]:
+def unsupported(trainer: "GRPOTrainer") -> list[str]:
     """Reasons why this trainer's update must take the plain path; none when sharing is exact."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     return [*unsupported_model(model), *_dropout(model), *_training(trainer)]
@@ -67,7 +69,7 @@ def _adapters(model: Any) -> Iterator[str]:
             yield "an activated LoRA (alora_invocation_tokens)"
 
 
-def _training(trainer: GRPOTrainer) -> Iterator[str]:
+def _training(trainer: "GRPOTrainer") -> Iterator[str]:
     if trainer._is_vlm:
         yield "images"
     if trainer.aux_loss_enabled:

@@ -41,8 +41,13 @@ class EngineChoice:
     records: tuple[Path, ...] = ()
 
     def known(self) -> dict[str, Any] | None:
+        """What an earlier run has chosen; from now on in the run's own record, too."""
         found = next((file for file in self.records if file.exists()), None)
-        return json.loads(found.read_text("utf-8")) if found else None
+        if found is None:
+            return None
+        choice: dict[str, Any] = json.loads(found.read_text("utf-8"))
+        self.write(choice)
+        return choice
 
     def write(self, choice: dict[str, Any]) -> None:
         for file in self.records:

@@ -37,6 +37,11 @@ class Sampling:
     min_p: float = 0.0
     repetition_penalty: float = 1.0
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the model's own distribution is drawn from, at some temperature."""
+        return (self.top_p, self.top_k, self.min_p, self.repetition_penalty) == (1.0, 0, 0.0, 1.0)
+
 
 @dataclass(frozen=True)
 class Completions:

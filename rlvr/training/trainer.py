@@ -22,6 +22,7 @@ from rlvr.safeguards.health import HealthMonitor
 from rlvr.sampling import choose
 from rlvr.sampling.engine import Completions, OnFinished
 from rlvr.sampling.stop import StopRule
+from rlvr.sampling.vllm.engine import VllmEngine
 from rlvr.training.arguments import rollout_sampling
 from rlvr.training.fsdp2 import gathered
 from rlvr.training.gradients import GradientGuard
@@ -89,18 +90,12 @@ class Trainer(SharedPrefixGRPOTrainer):
         """With vLLM, TRL weighs each token by what trainer and engine make of it differently."""
         tokenizer, check = self.processing_class, self.sharing.self_check
         self.engine = choose.engine_for(generation, self.model, tokenizer, prefix_cache, check)
+        sampling = rollout_sampling(self.args)
         if choose.undecided(generation):
-            sampling = rollout_sampling(self.args)
             short = min(choose.TRIAL_TOKENS, sampling.max_new_tokens)
-            self.engine = choose.fastest(
-                generation,
-                self.engine,
-                tokenizer,
-                self.inference,
-                self._first_prompts(),
-                replace(sampling, max_new_tokens=short),
-            )
-        if self.engine.name == "vllm":
+            trial = self._first_prompts(), replace(sampling, max_new_tokens=short)
+            self.engine = choose.fastest(generation, self.engine, tokenizer, self.inference, *trial)
+        if isinstance(self.engine, VllmEngine) and sampling.is_whole:
             correct_for_engine(self)
 
     def _first_prompts(self) -> list[list[int]]:
@@ -309,11 +304,13 @@ def rollout(prompts: list[str], trainer: Trainer) -> dict[str, Any]:
         ended and ids[-1] not in eos for ids, ended in zip(sampled.ids, sampled.ended, strict=True)
     ]
     end = [tokenizer.eos_token_id]
+    scores = sampled.log_probs if trainer.use_vllm else None
+    if isinstance(trainer.engine, VllmEngine):
+        trainer._log_metric("perf/seconds_sync", trainer.engine.seconds_of_last_sync)
     return {
         "prompt_ids": prompt_ids,
         "completion_ids": [ids + end * a for ids, a in zip(sampled.ids, added, strict=True)],
-        "logprobs": sampled.log_probs
-        and [scores + [0.0] * a for scores, a in zip(sampled.log_probs, added, strict=True)],
+        "logprobs": scores and [row + [0.0] * a for row, a in zip(scores, added, strict=True)],
         TEXT: sampled.texts,
         "env_mask": [[1] * len(ids) + [0] * a for ids, a in zip(sampled.ids, added, strict=True)],
     }

@@ -40,7 +40,7 @@ class VllmEngine:
         self.unverified = self_check  # until the first batch is compared with the trainer's model
         self.parity: Parity | None = None
         self.syncs = 0  # times that weights or an adapter were handed over
-        self.sync_seconds = 0.0
+        self.seconds_of_last_sync = 0.0
         self._core: Core | Server | None = None
         self._held: tuple[int, ...] = ()  # content of the adapter or the weights it samples with
         self._dequantised: tempfile.TemporaryDirectory[str] | None = None
@@ -67,7 +67,7 @@ class VllmEngine:
             drawn = self._core.sample(prompts, sampling, stop, seeds, eos, on_finished)
         if self.unverified:
             self.unverified = False
-            self.parity = measure(model, prompts, drawn, sampling.temperature)
+            self.parity = measure(model, self.tokenizer, prompts, drawn, sampling)
             self.parity.require()
         return drawn
 
@@ -110,7 +110,7 @@ class VllmEngine:
                     self._core.take_weights(path)
         self._held = content
         self.syncs += 1
-        self.sync_seconds += time.monotonic() - started
+        self.seconds_of_last_sync = time.monotonic() - started
 
     def close(self) -> None:
         if self._core is not None:

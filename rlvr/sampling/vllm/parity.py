@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
+from transformers import LogitsProcessorList, PreTrainedTokenizerBase
 
 from rlvr.errors import UserError
 from rlvr.prefix.agreement import eager
-from rlvr.sampling.engine import Completions
+from rlvr.sampling.engine import Completions, Sampling, processors
 
 ROWS = 4  # that are compared
 ROUNDINGS = 3.0
@@ -45,31 +47,43 @@ class Parity:
 
 
 def measure(
-    model: Any, prompts: Sequence[Sequence[int]], drawn: Completions, temperature: float
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    drawn: Completions,
+    sampling: Sampling,
 ) -> Parity:
     """On a few rows, spread over the batch."""
     assert drawn.log_probs is not None
     some = sorted({round(i * (len(prompts) - 1) / (ROWS - 1)) for i in range(ROWS)})
-    rows = [([*prompts[i]], drawn.ids[i]) for i in some]
     engine = torch.tensor([p for i in some for p in drawn.log_probs[i]], dtype=torch.float64)
-    stock = _scored(model, rows, temperature)
+
+    def scored() -> Tensor:
+        chain = processors(sampling, tokenizer)
+        rows = (_scored(model, chain, list(prompts[i]), drawn.ids[i]) for i in some)
+        return torch.cat(list(rows))
+
+    stock = scored()
     with eager(model):
-        other = _scored(model, rows, temperature)
+        other = scored()
+    # A token at the edge of top_p may be within for one and outside for the other.
+    both = stock.isfinite() & other.isfinite()
 
-    def mean(x: torch.Tensor) -> float:
-        return float((x - stock).abs().mean())
+    def mean(x: Tensor) -> float:
+        return float((x - stock)[both].abs().mean())
 
-    return Parity(mean(engine), mean(other), len(engine))
+    return Parity(mean(engine), mean(other), int(both.sum()))
 
 
-def _scored(
-    model: Any, rows: Sequence[tuple[list[int], list[int]]], temperature: float
-) -> torch.Tensor:
-    """(tokens of all completions,) by the plain forward pass, row by row."""
-    scores = []
-    for prompt, ids in rows:
-        whole = torch.tensor([prompt + ids], device=model.device)
-        logits = model(whole, use_cache=False, logits_to_keep=len(ids) + 1).logits[0, :-1]
-        chosen = torch.tensor(ids, device=model.device)[:, None]
-        scores.append((logits.double() / (temperature or 1.0)).log_softmax(-1).gather(1, chosen))
-    return torch.cat(scores)[:, 0].cpu()
+def _scored(model: Any, chain: LogitsProcessorList, prompt: list[int], ids: list[int]) -> Tensor:
+    """(n,) log-probabilities of a completion, of the distribution that engines draw from."""
+    device = model.device
+    whole = torch.tensor([prompt + ids], device=device)
+    logits = model(whole, use_cache=False, logits_to_keep=len(ids) + 1).logits[0, :-1]
+    # What each token was drawn after, filled up with a token that is there anyway.
+    places = torch.arange(len(prompt) + len(ids), device=device)
+    before = torch.arange(len(prompt), len(prompt) + len(ids), device=device)[:, None]
+    history = torch.where(places < before, whole, whole[:, :1])
+    chosen = torch.tensor(ids, device=device)[:, None]
+    scores = chain(history, logits.double()).log_softmax(-1).gather(1, chosen)[:, 0]
+    return scores.cpu()

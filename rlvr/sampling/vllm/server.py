@@ -99,11 +99,9 @@ class Server:
 
     def _failure(self, what: str) -> UserError:
         self.close()
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        last = next((line.strip() for line in reversed(lines) if "Error" in line), "")
         return UserError(
-            f"{KEY}: the server {what}{f' ({last[:300]})' if last else ''}; its log is {self.log}. "
-            "Set trainer.generation=auto to go on without one"
+            f"{KEY}: the server {what}; its log is {self.log}. Set trainer.generation=auto to go "
+            "on without one"
         )
 
 
