@@ -25,6 +25,7 @@ from pathlib import Path
 
 QUESTION, COMPLETION = (73, 25), (110, 40)  # tokens; mean and standard deviation
 SHAPES = {
+    "embedded": (358, 128, 256, 2, 2, 2),
     "smollm2-135m": (49152, 576, 1536, 30, 9, 3),
     "qwen2.5-0.5b": (151936, 896, 4864, 24, 14, 2),
 }

@@ -221,6 +221,7 @@ def _check_rollouts(
         progress.begin("loading the model")
         quiet_libraries()
         from rlvr.safeguards.base_rollouts import check_rollouts
+        from rlvr.sampling.vllm.engine import VllmEngine
 
         trainer = build_trainer(cfg, Path(folder), rewards, splits, NullTracker(), progress)
         progress.begin("pre-flight rollouts")
@@ -229,6 +230,9 @@ def _check_rollouts(
     seconds = time.monotonic() - started
     report.publish()
     assert report.rollouts is not None
+    if isinstance(trainer.engine, VllmEngine):
+        seconds -= trainer.engine.seconds_to_start
+        print(f"vLLM and the trainer's model: {trainer.engine.parity}")
     rate = report.rollouts["completions"] / seconds
     rollouts = planned_steps(cfg, len(splits.train)).rollouts
     print(

@@ -40,7 +40,7 @@ class VllmEngine:
         self.unverified = self_check  # until the first batch is compared with the trainer's model
         self.parity: Parity | None = None
         self.syncs = 0  # times that weights or an adapter were handed over
-        self.seconds_of_last_sync = 0.0
+        self.seconds_of_last_sync = self.seconds_to_start = 0.0
         self._core: Core | Server | None = None
         self._held: tuple[int, ...] = ()  # content of the adapter or the weights it samples with
         self._dequantised: tempfile.TemporaryDirectory[str] | None = None
@@ -88,7 +88,8 @@ class VllmEngine:
             settings = replace(settings, model=self._dequantised.name, revision=None)
         started = time.monotonic()
         core = _build(self.mode, settings, self.tokenizer)
-        log.info("vLLM (%s) is up after %.0f s", self.mode, time.monotonic() - started)
+        self.seconds_to_start = time.monotonic() - started
+        log.info("vLLM (%s) is up after %.0f s", self.mode, self.seconds_to_start)
         return core
 
     def _take(self, model: Any) -> None:

@@ -112,17 +112,21 @@ def test_a_server_ends_with_a_parent_that_is_killed(saved_model, settings_of):
     told = json.dumps(asdict(settings_of(saved_model)))
     parent = subprocess.Popen([sys.executable, "-c", PARENT, told], cwd=ROOT)
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-    server = _await(lambda: [int(pid) for pid in children.read_text().split()])[0]
-    time.sleep(5)  # in the middle of loading
-    assert is_there(server)
-    parent.kill()
-    parent.wait()
+    try:
+        server = _await(lambda: [int(pid) for pid in children.read_text().split()])[0]
+        assert parent.poll() is None
+        _await(lambda: "server" in Path(f"/proc/{server}/cmdline").read_text())
+        time.sleep(5)  # in the middle of loading
+        assert is_there(server)
+    finally:
+        parent.kill()
+        parent.wait()
     _await(lambda: not is_there(server))
 
 
 def _await(condition):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (found := condition()):
-        assert time.monotonic() < deadline, "nothing happened for a minute"
+        assert time.monotonic() < deadline, "nothing happened for five minutes"
         time.sleep(0.1)
     return found
