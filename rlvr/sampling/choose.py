@@ -108,7 +108,8 @@ def fastest(
             log.warning("trainer.generation=auto: vLLM is left out: %s", error)
     faster = speeds.get(COLOCATE, 0.0) > CLEARLY * speeds[usual.name]
     chosen = COLOCATE if faster else usual.name
-    found = {"chosen": chosen, "tokens_per_second": speeds, "vllm": str(vllm.parity)}
+    parity = vllm.parity and str(vllm.parity)
+    found = {"chosen": chosen, "tokens_per_second": speeds, "vllm": parity}
     log.info("trainer.generation=auto: %s", json.dumps(found))
     generation.write(found)
     if faster:

@@ -115,7 +115,8 @@ def generation(
     chosen = cfg.trainer.generation
     problem = None
     if chosen.is_vllm or chosen is Generation.auto:
-        against = unusable() or next(reasons_against(cfg), None) or (ranks.is_rank() or None)
+        several = "vLLM takes the weights of one process" if ranks.is_rank() else None
+        against = unusable() or several or next(reasons_against(cfg), None)
         problem = against or _no_room(cfg, splits, tokenizer)
     if problem and chosen.is_vllm:
         raise UserError(f"trainer.generation={chosen.value}: {problem}")

@@ -40,7 +40,8 @@ class VllmEngine:
         self.unverified = self_check  # until the first batch is compared with the trainer's model
         self.parity: Parity | None = None
         self.syncs = 0  # times that weights or an adapter were handed over
-        self.seconds_of_last_sync = self.seconds_to_start = 0.0
+        self.seconds_to_start = 0.0
+        self.seconds_of_last_sync = 0.0  # 0 where the last rows needed none
         self._core: Core | Server | None = None
         self._held: tuple[int, ...] = ()  # content of the adapter or the weights it samples with
         self._dequantised: tempfile.TemporaryDirectory[str] | None = None
@@ -94,7 +95,7 @@ class VllmEngine:
 
     def _take(self, model: Any) -> None:
         """Hand over what has changed since the last time."""
-        content = sync.content(model)
+        content, self.seconds_of_last_sync = sync.content(model), 0.0
         if content == self._held:
             return
         assert self._core is not None

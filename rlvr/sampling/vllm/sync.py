@@ -30,11 +30,15 @@ def is_adapted(model: Any) -> bool:
 
 def content(model: nn.Module) -> tuple[int, ...]:
     """A checksum of every tensor that sets this model apart from the one it was loaded as."""
-    adapted = isinstance(model, PeftModel)
-    weights = (w for w in model.parameters() if w.requires_grad or not adapted)
-    if adapted and not is_adapted(model):
+    if isinstance(model, PeftModel) and not is_adapted(model):
         return ()
-    return tuple(torch.stack([_checksum(w.data) for w in weights]).tolist())
+    return tuple(torch.stack([_checksum(w.data) for w in _learned(model)]).tolist())
+
+
+def _learned(model: nn.Module) -> list[Tensor]:
+    """By name: an adapter that was loaded to be asked is frozen."""
+    adapter = isinstance(model, PeftModel)
+    return [w for name, w in model.named_parameters() if "lora_" in name or not adapter]
 
 
 def _checksum(x: Tensor) -> Tensor:
@@ -55,9 +59,7 @@ def folder(size: int) -> Iterator[Path]:
 
 def size(model: nn.Module) -> int:
     """Bytes of what is saved of a model."""
-    adapted = isinstance(model, PeftModel)
-    weights = [w for w in model.parameters() if w.requires_grad or not adapted]
-    return sum(w.numel() * w.element_size() for w in weights)
+    return sum(w.numel() * w.element_size() for w in _learned(model))
 
 
 def save_adapter(model: PeftModel, path: Path) -> None:

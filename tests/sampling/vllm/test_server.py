@@ -73,6 +73,9 @@ def test_adapters_are_handed_over_alone_and_a_killed_server_is_one_message(
         seen.append(ours.ids)
         stir(model, seed)
     assert seen[1] != seen[0]
+    model.requires_grad_(False)  # as an adapter is that was loaded to be asked
+    ours, theirs = (answered(e, model, tokenizer) for e in (engine, plain))
+    assert ours.ids == theirs.ids != seen[-1]
     with model.disable_adapter():
         assert answered(engine, model, tokenizer).ids == seen[0]
     told = []
