@@ -78,16 +78,14 @@ def save_weights(model: Any, path: Path) -> None:
 def save_dequantised(model: Any, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
     """The base of QLoRA as the trainer computes with it, so that the engine's is the same model."""
     from bitsandbytes.functional import dequantize_4bit
-    from bitsandbytes.nn import Linear4bit
+    from bitsandbytes.nn import Params4bit
 
     core = base_model(model)
     weights: dict[str, Tensor] = {}
-    quantised = {name for name, m in core.named_modules() if isinstance(m, Linear4bit)}
     for name, w in core.named_parameters():
-        owner, _, _ = name.rpartition(".")
         if "lora_" in name:
             continue
-        whole = dequantize_4bit(w.data, w.quant_state) if owner in quantised else w.data
+        whole = dequantize_4bit(w.data, w.quant_state) if isinstance(w, Params4bit) else w.data
         weights[name.replace(".base_layer.", ".")] = whole.detach().contiguous().cpu()
     save_file(weights, path / "model.safetensors")
     config = type(core.config).from_dict(core.config.to_dict())
