@@ -43,6 +43,7 @@ def check(
     from rich.console import Console
 
     from rlvr.data.load import load_splits
+    from rlvr.data.schedule import ShotSchedule
     from rlvr.evaluation.protocols import protocol_tasks
     from rlvr.evaluation.tasks import tasks
     from rlvr.rewards.build import build_rewards
@@ -54,7 +55,9 @@ def check(
     if cfg.launcher.get("name", "local") == "local":  # what other machines reach is not known
         reachable.check(cfg)
     verifier = build_verifier(cfg.dataset)
-    splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
+    splits = load_splits(
+        cfg.dataset, seed=cfg.seed, verifier=verifier, schedule=ShotSchedule.of(cfg)
+    )
     asked = tasks(cfg, splits)
     asked += protocol_tasks(cfg, asked[0])
     rewards = build_rewards(cfg.rewards)
@@ -118,7 +121,7 @@ def describe(cfg: DictConfig, splits: "Splits", asked: "Sequence[Task]") -> Iter
     tokens = [*map(len, estimate.prompt_tokens(cfg, splits) or ())]
     prompts = f"; prompts of {min(tokens)} to {max(tokens)} tokens" if tokens else ""
     data = cfg.dataset
-    yield f"data        {data.name}: {sizes} questions, {data.num_shots} shots{prompts}"
+    yield f"data        {data.name}: {sizes} questions, {splits.prompts.schedule}{prompts}"
     own = ", ".join(f"{name} ({kind})" for name, kind in columns(splits.train).items())
     yield f"columns     a reward may take {own}; and {', '.join((*LISTS, *BESIDES))}"
     yield f"training    {_training(cfg, planned_steps(cfg, len(splits.train)))}"

@@ -21,7 +21,8 @@ PROMPTS = 64  # that are looked at
 
 
 def prompt_tokens(cfg: DictConfig, splits: "Splits") -> list[list[int]] | None:
-    """Token ids of some prompts, or None where the tokenizer is not on this machine."""
+    """Token ids of some prompts, as long as training makes them, or None where the tokenizer is
+    not on this machine."""
     folder = model_files(cfg.model.path)
     if folder is None or not (folder / "tokenizer.json").exists():
         return None
@@ -30,8 +31,9 @@ def prompt_tokens(cfg: DictConfig, splits: "Splits") -> list[list[int]] | None:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    prompts = splits.train.take(min(PROMPTS, len(splits.train)))["prompt"]
-    return [encoded.ids for encoded in tokenizer.encode_batch(list(prompts))]
+    questions = splits.train.take(min(PROMPTS, len(splits.train)))["question"]
+    prompts = [splits.prompts.longest(question) for question in questions]
+    return [encoded.ids for encoded in tokenizer.encode_batch(prompts)]
 
 
 def tokens(cfg: DictConfig, prompts: list[list[int]]) -> Tokens:

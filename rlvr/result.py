@@ -47,7 +47,8 @@ class Result:
     protocols: dict[str, dict[str, Any]] = field(default_factory=dict)  # and gap, warning
     seconds: float | None = None
     cost: float | None = None
-    shots: int | None = None
+    shots: int | None = None  # asked with; where they move those of the end
+    schedule: str | None = None  # of the shots in training, where they move
     seed: int | None = None
     overrides: list[str] = field(default_factory=list)
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from rlvr import config, ranks, reachable, tracking
 from rlvr.attempts import Attempt
 from rlvr.compare.names import model_name, named
+from rlvr.data.schedule import ShotSchedule
 from rlvr.dotted_keys import is_of_the_run, split_overrides
 from rlvr.errors import UserError
 from rlvr.formatting import number
@@ -69,7 +70,8 @@ def _check_reachable(cfg: DictConfig, run_dir: Path) -> None:
     try:
         reachable.check(cfg)
     except UserError as error:
-        result = Result(shots=cfg.shots, seed=cfg.seed, overrides=_overrides(run_dir))
+        shots = ShotSchedule.of(cfg).end
+        result = Result(shots=shots, seed=cfg.seed, overrides=_overrides(run_dir))
         result.fail(error)
         result.write(run_dir)
         raise
@@ -77,7 +79,9 @@ def _check_reachable(cfg: DictConfig, run_dir: Path) -> None:
 
 def describe(cfg: DictConfig) -> str:
     """`GRPO of Qwen2.5-0.5B on gsm8k: shots=8 lr=1.84e-4 peft=qlora`."""
-    settings = f"shots={cfg.shots} lr={number(cfg.trainer.learning_rate)} seed={cfg.seed}"
+    schedule = ShotSchedule.of(cfg)
+    shots = f"shots={schedule}" if schedule.moves else f"shots={cfg.shots}"
+    settings = f"{shots} lr={number(cfg.trainer.learning_rate)} seed={cfg.seed}"
     name = f"{cfg.trainer.loss_type.upper()} of {model_name(cfg.model.path)} on {cfg.dataset.name}"
     return f"{name}: {settings} peft={cfg.peft.method.value}"
 
@@ -99,9 +103,11 @@ def _run_in_ranks(cfg: DictConfig, run_dir: Path, count: int) -> float:
 
 def _run_here(cfg: DictConfig, run_dir: Path, progress: Progress) -> float:
     git, diff = code_state(PROJECT)
+    schedule = ShotSchedule.of(cfg)
     result = Result(
         status=State.running,
-        shots=cfg.shots,
+        shots=schedule.end,
+        schedule=str(schedule) if schedule.moves else None,
         seed=cfg.seed,
         overrides=_overrides(run_dir),
         versions=versions(),
@@ -206,7 +212,9 @@ def _experiment(
         for warning in (*config.warnings(cfg), *([rate] if rate else [])):
             log.warning(warning)
     rewards = build_rewards(cfg.rewards)
-    splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=build_verifier(cfg.dataset))
+    schedule = ShotSchedule.of(cfg)
+    verifier = build_verifier(cfg.dataset)
+    splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier, schedule=schedule)
     asked = tasks(cfg, splits)
     sandboxes = {str(v.sandbox) for v in (splits.verifier, *(task.verifier for task in asked))
                  if isinstance(v, CodeVerifier)}  # fmt: skip
@@ -325,6 +333,7 @@ def build_trainer(
         verifier=splits.verifier,
         stop=splits.stop,
         train_dataset=at_least_one_batch(splits.train, args),
+        prompts=splits.prompts,
         eval_dataset=splits.validation.take(cfg.trainer.eval_examples),
         peft_config=lora_config(cfg),
         callbacks=[TrackerCallback(tracker, run_dir, progress)],

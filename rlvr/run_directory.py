@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from rlvr.config.schema import Config
 from rlvr.digests import digest
 from rlvr.paths import output_dir
 from rlvr.result import write_atomic
@@ -17,6 +18,12 @@ IDENTITY = "identity.json"
 # These choose where a run happens, how it is recorded and what it is asked, not what it learns.
 NOT_TRAINING = ("launcher", "tracking", "output_dir", "run", "eval")
 NOT_THE_WAY = ("resume", "save_steps", "save_minutes")
+# Later than the first directories: at their defaults they are left out of the identity, so that a
+# run that was begun before there were any goes on.
+LATER = (
+    *("shots_schedule", "shots_end", "shots_until", "shots_probability"),
+    *("dataset.exemplar_choice", "dataset.exemplar_order", "dataset.exemplar_seed"),
+)
 LEFT_BY_TRAINING = (
     *("checkpoints", "model", "evaluations", "result.json", "preflight.json", "metrics.jsonl"),
     *("attempts.json", "health", "health_disagreements.jsonl", "shared_prefix.json"),
@@ -29,6 +36,7 @@ def claim_directory(cfg: DictConfig, run_dir: Path, ranks: int) -> None:
     values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     kept = {key: value for key, value in values.items() if key not in NOT_TRAINING}
     kept["trainer"] = {k: v for k, v in kept["trainer"].items() if k not in NOT_THE_WAY}
+    _leave_out_defaults(kept)
     identity = {"configuration": digest(kept), "ranks": ranks, "seed": cfg.seed}
     file = run_dir / IDENTITY
     left = [run_dir / name for name in LEFT_BY_TRAINING if (run_dir / name).exists()]
@@ -44,6 +52,15 @@ def claim_directory(cfg: DictConfig, run_dir: Path, ranks: int) -> None:
             path.rename(aside / path.name)
         log.warning("%s was used with another configuration: moved to %s/", run_dir, aside.name)
     write_atomic(file, json.dumps(identity, indent=2) + "\n")
+
+
+def _leave_out_defaults(kept: dict[str, Any]) -> None:
+    defaults = OmegaConf.structured(Config)
+    for key in LATER:
+        group, _, name = key.rpartition(".")
+        node = kept[group] if group else kept
+        if node.get(name) == OmegaConf.select(defaults, key):
+            node.pop(name, None)
 
 
 def shared_prefix_records(run_dir: Path) -> tuple[Path, ...]:

@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from omegaconf import OmegaConf
 
-from rlvr.run_directory import IDENTITY, claim_directory
+from rlvr.run_directory import IDENTITY, LATER, claim_directory
 
 CHECKPOINT = "checkpoints/checkpoint-2"
 
@@ -71,3 +72,27 @@ def test_what_nobody_has_signed_is_not_trusted(claim, tmp_path):
     leave(tmp_path)
     assert not (claim() / CHECKPOINT).exists()
     assert json.loads((tmp_path / IDENTITY).read_text())["seed"] == 42
+
+
+def test_a_run_that_was_begun_before_there_were_schedules_goes_on(compose_config, tmp_path):
+    cfg = compose_config()
+    old = OmegaConf.to_container(cfg, resolve=True)
+    for key in LATER:
+        group, _, name = key.rpartition(".")
+        del (old[group] if group else old)[name]
+    digests = set()
+    for place, values in enumerate((cfg, OmegaConf.create(old, flags={"allow_objects": True}))):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        claim_directory(values, folder, 1)
+        digests.add((folder / IDENTITY).read_text())
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("key", LATER)
+def test_settings_that_came_later_are_part_of_what_a_directory_belongs_to(claim, key):
+    other = {"shots_schedule": "linear", "dataset.exemplar_choice": "random",
+             "dataset.exemplar_order": "reversed", "dataset.exemplar_seed": 1, "shots_end": 1,
+             "shots_until": 0.2, "shots_probability": 0.2}  # fmt: skip
+    leave(claim())
+    assert not (claim(f"{key}={other[key]}") / CHECKPOINT).exists()

@@ -126,9 +126,10 @@ def _mean(values: Sequence[float]) -> tuple[float | None, int]:
 
 
 def _matrix(comparison: Comparison) -> dict[str, Any] | None:
-    """Of what `rlvr evaluate` left in the sweep's folder and in those of its runs."""
+    """Of what `rlvr evaluate` left in the sweep's folder and in those of its runs; without it, of
+    runs whose shots moved, which were asked at both ends."""
     folders = [comparison.directory, *(row.directory for row in comparison.rows)]
-    lines = matrix.read_lines(folders)
+    lines = matrix.over_seeds(matrix.read_lines(folders) or matrix.of_results(comparison.rows))
     if not lines:
         return None
     across = sorted({count for line in lines for count in line.scores})
@@ -225,6 +226,7 @@ def _data(
                 "run": line.run,
                 "label": line.label,
                 "train_shots": line.train_shots,
+                "schedule": line.schedule,
                 "eval_shots": count,
                 "score": score,
             }

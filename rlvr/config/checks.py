@@ -20,6 +20,7 @@ from rlvr.config.schema import (
     Config,
     Distributed,
     PeftMethod,
+    Schedule,
     TrainerConfig,
 )
 from rlvr.dotted_keys import flatten
@@ -81,6 +82,9 @@ def _values(config: DictConfig) -> Iterator[str]:
 # key, condition, what was expected
 RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("shots", lambda v: v >= 0, "0 or more"),
+    ("shots_end", lambda v: v >= 0, "0 or more"),
+    ("shots_until", lambda v: 0 < v <= 1, "above 0 and at most 1 (a share of the steps)"),
+    ("shots_probability", lambda v: 0 < v <= 1, "above 0 and at most 1"),
     ("dataset.validation_fraction", lambda v: 0 <= v < 1, "at least 0 and below 1"),
     ("dataset.train_examples", lambda v: v is None or v >= 1, "null or at least 1"),
     ("peft.r", lambda v: v >= 1, "at least 1"),
@@ -163,9 +167,12 @@ def _datasets(config: DictConfig) -> dict[str, DictConfig]:
 
 def _shots(config: DictConfig) -> Iterator[str]:
     from rlvr.data.exemplars import FROM_LOADER, exemplars_path, no_exemplars
+    from rlvr.data.schedule import ShotSchedule
 
+    own = ShotSchedule.of(config).most
     for key, dataset in _datasets(config).items():
-        shots, exemplars = dataset.num_shots, dataset.exemplars
+        shots = own if dataset is config.dataset else dataset.num_shots
+        exemplars = dataset.exemplars
         if shots <= 0 or exemplars == FROM_LOADER:
             continue
         if exemplars is None:
@@ -181,6 +188,22 @@ def _shots(config: DictConfig) -> Iterator[str]:
                 f"shots={shots}: {path.name} has {have} exemplars; use shots=0 to shots={have}, or "
                 f"name a longer file with {key}.exemplars=FILE.jsonl"
             )
+
+
+def _schedule(config: DictConfig) -> Iterator[str]:
+    kind, start = config.shots_schedule, config.shots
+    if kind is Schedule.constant:
+        return
+    if start == config.shots_end:
+        yield (
+            f"shots_schedule={kind.value} from shots={start} to shots_end={start} changes nothing: "
+            "set shots, or use shots_schedule=constant"
+        )
+    if config.dataset.num_shots != start:
+        yield (
+            f"dataset.num_shots={config.dataset.num_shots} is not shots={start}, where "
+            f"shots_schedule={kind.value} begins: set shots alone"
+        )
 
 
 def _files(config: DictConfig) -> Iterator[str]:
@@ -352,6 +375,7 @@ CHECKS = (
     _training,
     _evaluation,
     _shots,
+    _schedule,
     _files,
     _model,
     _targets,

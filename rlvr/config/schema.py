@@ -86,6 +86,31 @@ class Protocol(StrEnum):
     reference_post = "reference_post"
 
 
+class Schedule(StrEnum):
+    """How the exemplars before a question become fewer, or more, while training goes on."""
+
+    constant = "constant"
+    linear = "linear"
+    step = "step"
+    cosine = "cosine"
+    bernoulli = "bernoulli"
+
+
+class ExemplarChoice(StrEnum):
+    first = "first"
+    random = "random"
+    rotating = "rotating"
+    shortest = "shortest"
+    longest = "longest"
+    similar = "similar"
+
+
+class ExemplarOrder(StrEnum):
+    chosen = "chosen"
+    reversed = "reversed"
+    shuffled = "shuffled"
+
+
 class BadGolds(StrEnum):
     refuse = "refuse"
     drop = "drop"
@@ -180,7 +205,8 @@ class StopConfig:
 class DatasetConfig:
     """`exemplars` is `package:NAME`, a JSONL file, or `loader` where the loader returns them.
 
-    `bad_golds: drop` leaves out the rows whose gold answers the verifier cannot read.
+    Which of them are shown, and in which order: `rlvr.data.exemplars.Exemplars`. `bad_golds: drop`
+    leaves out the rows whose gold answers the verifier cannot read.
     """
 
     name: str = MISSING
@@ -189,6 +215,9 @@ class DatasetConfig:
     verifier: dict[str, Any] = MISSING
     num_shots: int = II("shots")
     exemplars: str | None = None
+    exemplar_choice: ExemplarChoice = ExemplarChoice.first
+    exemplar_order: ExemplarOrder = ExemplarOrder.chosen
+    exemplar_seed: int = 0
     bad_golds: BadGolds = BadGolds.refuse
     train_examples: int | None = None
     validation_fraction: float = 0.1
@@ -302,10 +331,15 @@ class TrackingConfig:
 class Config:
     """One run. `run` is the name of its directory, in a sweep of the sweep's.
 
-    `launcher` is read by the launchers alone and checked by them.
+    `launcher` is read by the launchers alone and checked by them. The settings behind
+    `shots_schedule` belong to it: `rlvr.data.schedule.ShotSchedule`.
     """
 
     shots: int = 8
+    shots_schedule: Schedule = Schedule.constant
+    shots_end: int = 0
+    shots_until: float = 0.5  # of the optimizer steps
+    shots_probability: float = 1.0  # at the first step, of `bernoulli`
     seed: int = 42
     output_dir: str = "outputs"
     run: str | None = None

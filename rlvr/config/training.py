@@ -6,9 +6,11 @@ from omegaconf import DictConfig
 
 from rlvr.config import batch
 from rlvr.config.schema import (
+    Config,
     Dtype,
     Loss,
     PeftMethod,
+    Schedule,
     Scheduler,
     TrainerConfig,
 )
@@ -93,6 +95,7 @@ def _precision(cfg: DictConfig) -> Iterator[str]:
 
 def warnings(cfg: DictConfig) -> Iterator[str]:
     """Settings that were changed and cannot act."""
+    yield from _idle_schedule(cfg)
     t, default = cfg.trainer, TrainerConfig()
     names = ("epsilon", "epsilon_high", "importance_sampling_level")
     changed = [f"trainer.{name}" for name in names if t[name] != getattr(default, name)]
@@ -109,4 +112,17 @@ def warnings(cfg: DictConfig) -> Iterator[str]:
         yield (
             f"trainer.warmup_ratio={t.warmup_ratio:g} cannot act with lr_scheduler_type=constant: "
             "use constant_with_warmup, or warmup_ratio=0"
+        )
+
+
+def _idle_schedule(cfg: DictConfig) -> Iterator[str]:
+    kind, default = cfg.shots_schedule, Config()
+    if kind is Schedule.constant:
+        names = ("shots_end", "shots_until", "shots_probability")
+        for key in (name for name in names if cfg[name] != getattr(default, name)):
+            yield f"{key}={cfg[key]:g} cannot act with shots_schedule=constant"
+    elif kind is not Schedule.bernoulli and cfg.shots_probability != default.shots_probability:
+        yield (
+            f"shots_probability={cfg.shots_probability:g} cannot act with shots_schedule="
+            f"{kind.value}: it belongs to bernoulli"
         )

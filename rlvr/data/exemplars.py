@@ -33,6 +33,11 @@ def load_exemplars(spec: str, shots: int) -> list[Exemplar]:
 
     UserError for a missing file, a bad row, or fewer rows than `shots`.
     """
+    return first_shots(read_exemplars(spec), shots, str(exemplars_path(spec)))
+
+
+def read_exemplars(spec: str) -> list[Exemplar]:
+    """All of them; UserError for a missing file or a bad row."""
     path = exemplars_path(spec)
     if not path.is_file():
         packaged = ", ".join(
@@ -42,8 +47,7 @@ def load_exemplars(spec: str, shots: int) -> list[Exemplar]:
             f"dataset.exemplars={spec}: there is no file {path}. Name a JSONL file with question, "
             f"solution and answer in each row, or one of: {packaged}."
         )
-    rows = [parse_exemplar(row, where) for where, row in read_jsonl(path)]
-    return first_shots(rows, shots, str(path))
+    return [parse_exemplar(row, where) for where, row in read_jsonl(path)]
 
 
 def first_shots(exemplars: Sequence[Exemplar], shots: int, source: str) -> list[Exemplar]:

@@ -16,16 +16,21 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
+from rlvr.config.schema import ExemplarChoice
+from rlvr.data.choice import Chooser
 from rlvr.data.exemplars import (
     FROM_LOADER,
+    exemplars_path,
     first_shots,
-    load_exemplars,
     no_exemplars,
     parse_exemplar,
+    read_exemplars,
 )
 from rlvr.data.golds import Gold, with_canonical_golds
 from rlvr.data.prompts import Exemplar, PromptBuilder, PromptTemplate
+from rlvr.data.rollout_prompts import Prompts
 from rlvr.data.rows import ROW_KEY, Row
+from rlvr.data.schedule import ShotSchedule
 from rlvr.errors import UserError
 from rlvr.paths import find
 from rlvr.sampling.stop import StopRule
@@ -39,32 +44,47 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Splits:
-    """What a run reads. Columns: `prompt`, `question`, canonical `gold`, the dataset's own."""
+    """What a run reads. Columns: `prompt`, `question`, canonical `gold`, the dataset's own.
+
+    The `prompt` of training questions is that of the first step, that of others the last step's.
+    """
 
     train: "Dataset"
     validation: "Dataset"
     test: "Dataset"
     prompt_builder: PromptBuilder
+    prompts: Prompts
     stop: StopRule
     verifier: Verifier
 
 
-def load_splits(cfg_dataset: DictConfig, *, seed: int, verifier: Verifier) -> Splits:
+def load_splits(
+    cfg_dataset: DictConfig, *, seed: int, verifier: Verifier, schedule: ShotSchedule | None = None
+) -> Splits:
     """Load, check and split one dataset; UserError names the row or the key that is wrong.
 
     The validation split depends on `seed` and `validation_fraction` alone, never on the shots or
-    on `train_examples`. The test split keeps the loader's order.
+    on `train_examples`. The test split keeps the loader's order. Without a `schedule` there are
+    always `num_shots` exemplars.
     """
-    cfg = cfg_dataset
+    cfg, schedule = cfg_dataset, schedule or ShotSchedule.constant(cfg_dataset.num_shots)
     template = _template(cfg)
     loaded = _call_loader(cfg, seed)
-    exemplars = _exemplars(cfg, loaded.pop("exemplars", None))
-    rows = _split(cfg, _checked(cfg, loaded, exemplars, verifier), seed)
-    _check_leaks(exemplars, rows)
+    chooser = _chooser(cfg, loaded.pop("exemplars", None), schedule.most)
+    rows = _split(cfg, _checked(cfg, loaded, chooser.pool, verifier), seed)
+    _check_leaks(chooser.pool, rows)
     _check_columns([row for part in rows.values() for row in part])
-    builder = PromptBuilder(template, exemplars)
-    tables = {split: _table(part, builder) for split, part in rows.items()}
-    return Splits(**tables, prompt_builder=builder, stop=_stop_rule(cfg), verifier=verifier)
+    prompts = Prompts(template, chooser, schedule, seed)
+    shots = {"train": schedule.start, "validation": schedule.end, "test": schedule.end}
+    tables = {split: _table(part, prompts, shots[split]) for split, part in rows.items()}
+    builder = PromptBuilder(template, chooser("", schedule.start))
+    return Splits(
+        **tables,
+        prompt_builder=builder,
+        prompts=prompts,
+        stop=_stop_rule(cfg),
+        verifier=verifier,
+    )
 
 
 @dataclass(frozen=True)
@@ -79,11 +99,12 @@ class Benchmark:
 def load_benchmark(cfg: DictConfig, *, seed: int, verifier: Verifier) -> Benchmark:
     """The test questions of a dataset, with prompts of its own; its loader may have no others."""
     loaded = _call_loader(cfg, seed, needed=("test",))
-    exemplars = _exemplars(cfg, loaded.get("exemplars"))
-    rows = _checked(cfg, {"test": loaded["test"]}, exemplars, verifier)["test"]
-    _check_leaks(exemplars, {"train": [], "validation": [], "test": rows})
+    schedule = ShotSchedule.constant(cfg.num_shots)
+    chooser = _chooser(cfg, loaded.get("exemplars"), schedule.most)
+    rows = _checked(cfg, {"test": loaded["test"]}, chooser.pool, verifier)["test"]
+    _check_leaks(chooser.pool, {"train": [], "validation": [], "test": rows})
     _check_columns(rows)
-    table = _table(rows, PromptBuilder(_template(cfg), exemplars))
+    table = _table(rows, Prompts(_template(cfg), chooser, schedule), schedule.end)
     return Benchmark(table, _stop_rule(cfg), verifier)
 
 
@@ -131,15 +152,18 @@ def _stop_rule(cfg: DictConfig) -> StopRule:
     return StopRule(strings, cfg.prompt.answer_prefix if cfg.stop.after_answer else None)
 
 
-def _exemplars(cfg: DictConfig, generated: Sequence[Row] | None) -> list[Exemplar]:
+def _chooser(cfg: DictConfig, generated: Sequence[Row] | None, most: int) -> Chooser:
+    """Its pool is what may ever be shown, where at most `most` are shown at once."""
+    every, source = [], f"dataset {cfg.name}"
     if cfg.exemplars == FROM_LOADER:
-        parsed = [parse_exemplar(r, f"exemplar {n}") for n, r in enumerate(generated or (), 1)]
-        return first_shots(parsed, cfg.num_shots, f"dataset {cfg.name}")
-    if cfg.exemplars is not None:
-        return load_exemplars(cfg.exemplars, cfg.num_shots)
-    if cfg.num_shots:
-        raise UserError(no_exemplars("dataset", cfg.num_shots))
-    return []
+        every = [parse_exemplar(r, f"exemplar {n}") for n, r in enumerate(generated or (), 1)]
+    elif cfg.exemplars is not None:
+        every, source = read_exemplars(cfg.exemplars), str(exemplars_path(cfg.exemplars))
+    elif most:
+        raise UserError(no_exemplars("dataset", most))
+    first = first_shots(every, most, source)
+    pool = first if cfg.exemplar_choice is ExemplarChoice.first or not most else every
+    return Chooser(pool, cfg.exemplar_choice, cfg.exemplar_order, cfg.exemplar_seed)
 
 
 def _checked(
@@ -205,11 +229,12 @@ def _plain(question: str) -> str:
     return " ".join(question.casefold().split())
 
 
-def _table(rows: Sequence[Row], builder: PromptBuilder) -> "Dataset":
+def _table(rows: Sequence[Row], prompts: Prompts, shots: int) -> "Dataset":
     from datasets import Dataset
 
     columns = _columns(rows) or {"question": [], "gold": []}
-    return Dataset.from_dict({"prompt": [builder(q) for q in columns["question"]], **columns})
+    asked = [prompts.asked(question, shots) for question in columns["question"]]
+    return Dataset.from_dict({"prompt": asked, **columns})
 
 
 def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:

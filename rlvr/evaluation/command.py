@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from rlvr import config
+from rlvr.config.schema import Schedule
+from rlvr.data.schedule import ShotSchedule
 from rlvr.digests import digest
 from rlvr.errors import UserError
 from rlvr.evaluation.score import Score, score
@@ -28,6 +30,7 @@ class Cell:
     train_shots: int | None  # None: not trained
     eval_shots: int
     score: Score
+    schedule: str | None = None  # where the shots moved while it was trained
 
 
 def runs_of(target: str) -> tuple[Path, list[Path]]:
@@ -73,9 +76,10 @@ def run_config(run: Path) -> DictConfig:
 def _configs(run: Path, shots: Sequence[int] | None, n: int | None) -> list[DictConfig]:
     """The run's configuration for each number of shots, which a resolved one holds twice."""
     found = []
-    for count in shots or [run_config(run).shots]:
+    for count in shots or ShotSchedule.of(run_config(run)).ends:
         cfg = run_config(run)
         cfg.shots = cfg.dataset.num_shots = count
+        cfg.shots_schedule = Schedule.constant
         cfg.eval.n = cfg.eval.n if n is None else n
         found.append(cfg)
     return found
@@ -112,13 +116,14 @@ def _evaluate_run(
         found = known.score if known else _ask(asker, task, cfg, run, "base")
         names = (*(known.runs if known else ()), run.name)
         bases[key] = Cell(names, None, cfg.shots, found)
-    shots = run_config(run).shots
+    trained_with = ShotSchedule.of(run_config(run))
     return [
         Cell(
             (run.name,),
-            shots,
+            trained_with.start,
             cfg.shots,
             _ask(_asker(models, cfg, trained=True), task, cfg, run, "trained"),
+            str(trained_with) if trained_with.moves else None,
         )
         for cfg, task in asked
     ]

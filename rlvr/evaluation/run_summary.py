@@ -19,7 +19,9 @@ def print_result(result: Result, run_dir: Path, places: Mapping[str, str] | None
     console = Console()
     shown = [name for name in ("base", "trained") if getattr(result, name)]
     if shown:
-        table = Table(title=f"{result.shots} shots, seed {result.seed}", title_justify="left")
+        trained = f", trained with {result.schedule}" if result.schedule else ""
+        title = f"{result.shots} shots{trained}, seed {result.seed}"
+        table = Table(title=title, title_justify="left")
         table.add_column("")
         for name in shown:
             table.add_column(name, justify="right")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rlvr.data.load import Splits
 
 MAIN = "main"  # the dataset that is trained on
+OTHER_SHOTS = "shots_"  # before the number of them, the same questions otherwise
 PROTOCOL = "protocol."  # before the name of another rule for it: a benchmark may be called alike
 
 
@@ -53,13 +54,29 @@ class Task:
 
 
 def tasks(cfg: DictConfig, splits: "Splits") -> list[Task]:
-    """The evaluated split of the run's own data first, then `eval.benchmarks` in their order."""
-    return [own_task(cfg, splits), *benchmarks(cfg)]
+    """The evaluated split of the run's own data first, then `eval.benchmarks` in their order.
+
+    Where the shots move, the first is asked with those of the end, the second with the first ones.
+    """
+    own, schedule = own_task(cfg, splits), splits.prompts.schedule
+    if not schedule.moves:
+        return [own, *benchmarks(cfg)]
+    start = [
+        {**row, "prompt": splits.prompts.asked(row["question"], schedule.start)}
+        for row in own.questions
+    ]
+    begun = Task(with_shots(schedule.start), start, splits.verifier, splits.stop)
+    return [own, begun, *benchmarks(cfg)]
 
 
 def own_task(cfg: DictConfig, splits: "Splits") -> Task:
     questions = _chosen(cfg, getattr(splits, cfg.eval.split.value))
     return Task(MAIN, questions, splits.verifier, splits.stop)
+
+
+def with_shots(count: int) -> str:
+    """Name of the run's own questions with another number of shots before them."""
+    return f"{OTHER_SHOTS}{count}"
 
 
 def benchmarks(cfg: DictConfig) -> list[Task]:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from rlvr.compare.names import model_name
 from rlvr.compare.verdict import told
 from rlvr.config.schema import PeftMethod
+from rlvr.data.schedule import ShotSchedule
 from rlvr.dotted_keys import is_of_the_run, override_key
 from rlvr.formatting import percent
 from rlvr.model_files import local_folder
@@ -90,9 +91,12 @@ def _summary(cfg: DictConfig, adapter: bool) -> str:
         if adapter
         else 'model = AutoModelForCausalLM.from_pretrained("THIS FOLDER OR REPOSITORY")'
     )
+    schedule = ShotSchedule.of(cfg)
+    number = f"{schedule.start} to {schedule.end}" if schedule.moves else schedule.start
+    shots = f"{number} worked examples"
     return (
         f"{what}: trained by reinforcement learning with verifiable rewards (GRPO) on "
-        f"`{cfg.dataset.name}`, with {cfg.shots} worked examples in each prompt.\n\n"
+        f"`{cfg.dataset.name}`, with {shots} in each prompt.\n\n"
         f"```python\n{load}\n```"
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from rlvr import config
+from rlvr.config.schema import Schedule
 from rlvr.errors import UserError, failure
 from rlvr.manifest import Job
 from rlvr.sweep.compose import Problems, hydra_config, problems, resolved, task_config
@@ -72,6 +73,7 @@ class SweepData:
     def _read(self, cfg: DictConfig) -> None:
         from rlvr.data.hub import NotCachedError, only_cached
         from rlvr.data.load import load_splits
+        from rlvr.data.schedule import ShotSchedule
         from rlvr.evaluation.tasks import tasks
         from rlvr.verify.build import build_verifier
 
@@ -80,7 +82,9 @@ class SweepData:
         try:
             with nullcontext() if self.here else only_cached():
                 verifier = build_verifier(cfg.dataset)
-                splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
+                splits = load_splits(
+                    cfg.dataset, seed=cfg.seed, verifier=verifier, schedule=ShotSchedule.of(cfg)
+                )
                 asked = sum(len(task.questions) for task in tasks(cfg, splits))
             if self.examine is not None:
                 self.examine(cfg, splits)
@@ -100,7 +104,10 @@ def _needs_no_network(dataset: DictConfig) -> bool:
 
 
 def _shots(cfg: DictConfig) -> int:
-    return max(int(dataset.num_shots) for dataset in _datasets(cfg))
+    from rlvr.data.schedule import ShotSchedule
+
+    own = ShotSchedule.of(cfg).most
+    return max(own, *(int(dataset.num_shots) for dataset in _datasets(cfg)))
 
 
 def _identity(cfg: DictConfig) -> str:
@@ -108,6 +115,7 @@ def _identity(cfg: DictConfig) -> str:
     values = resolved(cfg)
     evaluation = {key: values["eval"][key] for key in ("n", "split", "benchmarks")}
     read: list[Any] = [values["dataset"], evaluation, values["seed"], values["rewards"]]
+    read.append(cfg.shots_schedule is Schedule.constant)  # else asked at both ends
     for dataset in (values["dataset"], *evaluation["benchmarks"].values()):
         dataset.pop("num_shots")
     return json.dumps(read, sort_keys=True, default=str)

@@ -17,12 +17,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
 
+from rlvr.data.rollout_prompts import Prompts
 from rlvr.rewards.reward import Reward
 from rlvr.safeguards.health import HealthMonitor
 from rlvr.sampling import choose
 from rlvr.sampling.engine import Completions, OnFinished
 from rlvr.sampling.stop import StopRule
 from rlvr.sampling.vllm.engine import VllmEngine
+from rlvr.training import step_prompts
 from rlvr.training.arguments import rollout_sampling
 from rlvr.training.fsdp2 import gathered
 from rlvr.training.gradients import GradientGuard
@@ -63,7 +65,9 @@ class Trainer(SharedPrefixGRPOTrainer):
         health: HealthMonitor | None = None,
         save_minutes: float | None = None,
         generation: choose.EngineChoice | None = None,
+        prompts: Prompts | None = None,
     ) -> None:
+        self.prompts = prompts
         self.verifier, self.stop = verifier, stop
         self.begun: Begun | None = None
         self.health, self.resumption = health, Resumption(self, save_minutes)
@@ -124,6 +128,8 @@ class Trainer(SharedPrefixGRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """A completion is judged as soon as it ends, while others are sampled."""
+        if self.prompts is not None and self.prompts.move and self.model.training:
+            inputs = step_prompts.of_this_step(self, self.prompts, inputs)
         with Begun(self.verifier, inputs) as self.begun:
             scored: dict[str, Any] = super()._generate_and_score_completions(inputs)
         self.begun = None

@@ -89,8 +89,11 @@ def test_what_is_recorded_holds_no_secret(compose_config, key, value):
     [
         ("shots=-1", "shots=-1: must be 0 or more"),
         ("shots=9", "has 8 exemplars; use shots=0 to shots=8"),
+        ("shots_end=-1", "shots_end=-1: must be 0 or more"),
+        ("shots_until=0", "shots_until=0.0: must be above 0 and at most 1"),
+        ("shots_probability=1.5", "shots_probability=1.5: must be above 0 and at most 1"),
         ("+trainer.learnin_rate=3", "trainer.learnin_rate is not a known key: did you mean learn"),
-        ("+shot=3", "shot is not a known key: did you mean shots?"),
+        ("+shot=3", "shot is not a known key: did you mean shots"),
         (
             "trainer.num_generations=7",
             "use a batch_size of 28 or 35, or num_generations 4 or 8",
@@ -197,3 +200,16 @@ def test_a_resolved_config_loads_back_the_same(compose_config, tmp_path):
 )
 def test_what_exact_resume_and_sharding_rest_on(compose_config, overrides, said):
     assert said in problems(compose_config(*overrides))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["shots_end=8"], "from shots=8 to shots_end=8 changes nothing: set shots, or use"),
+        (["shots_end=9"], "has 8 exemplars; use shots=0 to shots=8"),
+        (["dataset.num_shots=4"], "dataset.num_shots=4 is not shots=8, where shots_schedule="),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_named(compose_config, overrides, expected):
+    assert expected in problems(compose_config("shots_schedule=linear", *overrides))
+    assert len(problems(compose_config("shots_schedule=linear", *overrides)).splitlines()) == 2

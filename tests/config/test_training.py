@@ -49,6 +49,8 @@ def test_one_example_trains_for_max_steps(compose_config):
         (["trainer=cispo", "trainer.epsilon=0.1"], "trainer.epsilon cannot act with loss_type=cis"),
         (["+trainer.extra.delta=4"], "trainer.extra.delta cannot act"),
         (["trainer.lr_scheduler_type=constant"], "trainer.warmup_ratio=0.1 cannot act"),
+        (["shots_end=2"], "shots_end=2 cannot act with shots_schedule=constant"),
+        (["schedule=step", "shots_probability=0.5"], "it belongs to bernoulli"),
     ],
 )
 def test_a_setting_that_cannot_act_is_said(compose_config, overrides, expected):

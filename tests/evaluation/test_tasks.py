@@ -3,6 +3,7 @@
 import pytest
 
 from rlvr.data.load import load_splits
+from rlvr.data.schedule import ShotSchedule
 from rlvr.errors import UserError
 from rlvr.evaluation.tasks import MAIN, tasks
 from rlvr.verify.build import build_verifier
@@ -59,3 +60,20 @@ def test_a_benchmark_has_its_own_prompt_verifier_and_stop(asked, tmp_path):
     assert other.verifier.verify(["So: 2"], ["2"])[0].correct
     assert own.stop.answer_prefix != "So:"
     assert own.questions[0]["prompt"].count("Question:") == 3
+
+
+def test_where_shots_move_both_ends_are_asked_the_same_questions(compose_config):
+    small = ["dataset=word_problems", "dataset.loader.train_size=20", "eval.n=5", "shots=2"]
+    cfg = compose_config("~launcher", *small, "shots_schedule=linear", "benchmark=word_problems")
+    verifier = build_verifier(cfg.dataset)
+    splits = load_splits(
+        cfg.dataset, seed=cfg.seed, verifier=verifier, schedule=ShotSchedule.of(cfg)
+    )
+    own, begun, other = tasks(cfg, splits)
+    assert (own.name, begun.name, other.name) == (MAIN, "shots_2", "word_problems")
+    for end, start in zip(own.questions, begun.questions, strict=True):
+        assert start["prompt"] == splits.prompt_builder.prefix + end["prompt"]
+        assert end["prompt"].count("The final answer is") == 0
+        assert {**start, "prompt": ""} == {**end, "prompt": ""}
+    assert splits.train[0]["prompt"].count("The final answer is") == 2
+    assert splits.validation[0]["prompt"].count("The final answer is") == 0

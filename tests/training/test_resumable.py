@@ -250,3 +250,26 @@ def test_one_of_two_processes_is_told_to_end(in_two, tmp_path, call, method, sen
     found = left(tmp_path / "run")
     for name, value in expected.items():
         assert found[name] == value, name
+
+
+SCHEDULED = [
+    *("model=tiny", "dataset=word_problems", "shots=3", "shots_schedule=bernoulli"),
+    *("shots_until=1", "dataset.exemplar_choice=rotating", "tracking=none", "peft=lora"),
+    *("eval=sampled", "eval.n=4", "eval.batch_size=4", "dataset.train_examples=12"),
+    *("trainer.max_steps=5", "trainer.batch_size=8", "trainer.micro_batch_size=4"),
+    *("trainer.num_generations=4", "trainer.max_completion_length=12"),
+    *("trainer.gradient_checkpointing=false", "trainer.learning_rate=1e-3"),
+    "trainer.shared_prefix=tree",
+]
+
+
+@pytest.mark.parametrize(("call", "send"), [(6, signal.SIGTERM), (8, signal.SIGKILL)])
+def test_a_schedule_that_is_killed_goes_on_to_the_same_bits(compose_config, tmp_path, call, send):
+    compose = partial(compose_config, *SCHEDULED, "trainer.save_steps=1")
+    assert in_child(compose(), tmp_path / "whole") == 0, (tmp_path / "whole.log").read_text()
+    expected = left(tmp_path / "whole")
+    shots = [record["train/shots"] for record in expected["metrics"] if "train/shots" in record]
+    assert len(shots) == 5
+    assert shots[0] == 3
+    assert ended(compose, tmp_path / "run", prepare=at_call(call, "training_step", send))
+    goes_on(compose, tmp_path / "run", expected)
