@@ -116,6 +116,9 @@ def _add_evaluate(commands: Commands) -> None:
     command.add_argument("target", metavar="RUN", help="a run, a sweep or its name, or `last`")
     command.add_argument("--shots", type=_counts, help="such as 0,2,4,8 (default: as trained)")
     command.add_argument("--n", type=int, help="questions (default: as in the run)")
+    command.add_argument(
+        "--leave-one-out", action="store_true", help="what each exemplar is worth: one run"
+    )
     other = command.add_argument_group("with lm-evaluation-harness (pip install 'rlvr[lm-eval]')")
     other.add_argument("--harness", choices=["lm_eval"], help="ask its tasks instead")
     other.add_argument("--tasks", type=_names, help="such as gsm8k,arc_easy")
@@ -139,17 +142,23 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     from rlvr.errors import UserError
     from rlvr.evaluation.command import evaluate_runs, runs_of
 
-    ours, theirs = (chosen.shots, chosen.n), (chosen.tasks, chosen.limit, chosen.include_path)
+    ours = (chosen.shots, chosen.n, chosen.leave_one_out)
+    theirs = (chosen.tasks, chosen.limit, chosen.include_path)
     if any(ours if chosen.harness else theirs) or bool(chosen.harness) != bool(chosen.tasks):
         raise UserError(
-            "--harness lm_eval needs --tasks, and takes --limit and --include-path; --shots and "
-            "--n are for the run's own questions"
+            "--harness lm_eval needs --tasks, and takes --limit and --include-path; --shots, --n "
+            "and --leave-one-out are for the run's own questions"
         )
     directory, runs = runs_of(chosen.target)
     if chosen.harness:
         from rlvr.evaluation.harness import run_lm_eval
 
         run_lm_eval(runs, chosen.tasks, chosen.limit, chosen.include_path)
+        return
+    if chosen.leave_one_out:
+        from rlvr.compare import exemplars
+
+        exemplars.present(runs, chosen.shots, chosen.n)
         return
     from rlvr.compare import matrix
 

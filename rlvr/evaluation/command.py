@@ -54,7 +54,7 @@ def evaluate_runs(runs: Sequence[Path], shots: Sequence[int] | None, n: int | No
     What has been answered before is asked of no model, and no model is loaded for it: the answers
     of base models are shared with all runs, those of trained ones are kept below their run.
     """
-    plans = [(run, _configs(run, shots, n)) for run in runs]
+    plans = [(run, configs_of(run, shots, n)) for run in runs]
     for _, configs in plans:
         for cfg in configs:
             config.validate(cfg)
@@ -73,7 +73,7 @@ def run_config(run: Path) -> DictConfig:
     return config.load(run / "config.yaml")
 
 
-def _configs(run: Path, shots: Sequence[int] | None, n: int | None) -> list[DictConfig]:
+def configs_of(run: Path, shots: Sequence[int] | None, n: int | None) -> list[DictConfig]:
     """The run's configuration for each number of shots, which a resolved one holds twice."""
     found = []
     for count in shots or ShotSchedule.of(run_config(run)).ends:
@@ -110,7 +110,7 @@ def _evaluate_run(
     quiet_libraries()
     models = SavedModels(run, asked[0][0])
     for cfg, task in asked:
-        asker = _asker(models, cfg, trained=False)
+        asker = asker_of(models, cfg, trained=False)
         key = digest([asker.asked(task), [[q["prompt"], q["gold"]] for q in task.questions]])
         known = bases.get(key)
         found = known.score if known else _ask(asker, task, cfg, run, "base")
@@ -122,14 +122,14 @@ def _evaluate_run(
             (run.name,),
             trained_with.start,
             cfg.shots,
-            _ask(_asker(models, cfg, trained=True), task, cfg, run, "trained"),
+            _ask(asker_of(models, cfg, trained=True), task, cfg, run, "trained"),
             str(trained_with) if trained_with.moves else None,
         )
         for cfg, task in asked
     ]
 
 
-def _asker(models: "SavedModels", cfg: DictConfig, *, trained: bool) -> "Asker":
+def asker_of(models: "SavedModels", cfg: DictConfig, *, trained: bool) -> "Asker":
     """The run's own question asked again gives its own rows: the same prompts, draws and stop."""
     from rlvr.evaluation.evaluate import Asker
     from rlvr.evaluation.identity import model_identity
@@ -148,18 +148,24 @@ def _asker(models: "SavedModels", cfg: DictConfig, *, trained: bool) -> "Asker":
 
 
 def _ask(asker: "Asker", task: "Task", cfg: DictConfig, run: Path, phase: str) -> Score:
+    name = f"shots_{cfg.shots}_n_{cfg.eval.n}"
+    return ask(asker, task, run, phase, name, f"with {cfg.shots} shots")
+
+
+def ask(asker: "Asker", task: "Task", run: Path, phase: str, name: str, how: str) -> Score:
+    """The rows are `evaluations/PHASE.NAME.jsonl` in the run's directory."""
     from rlvr.evaluation.evaluate import evaluate
     from rlvr.progress import Progress
 
     folder = run / "evaluations"
     folder.mkdir(exist_ok=True)
     with Progress(folder) as progress:
-        progress.begin(f"{phase} of run {run.name} with {cfg.shots} shots")
+        progress.begin(f"{phase} of run {run.name} {how}")
         rows = evaluate(
             asker,
             task,
             root=output_dir() / "evaluations" if phase == "base" else folder / "answers",
-            file=folder / f"{phase}.shots_{cfg.shots}_n_{cfg.eval.n}.jsonl",
+            file=folder / f"{phase}.{name}.jsonl",
             progress=progress.update,
         )
     return score(rows)
