@@ -316,6 +316,7 @@ def build_trainer(
     from rlvr.training.arguments import generation, grpo_config
     from rlvr.training.callbacks import TrackerCallback, silence
     from rlvr.training.model import fetch_config, load_model, load_tokenizer, lora_config
+    from rlvr.training.selection import Selection
     from rlvr.training.shared_prefix.update import Sharing
     from rlvr.training.trainer import Trainer, at_least_one_batch
 
@@ -333,7 +334,9 @@ def build_trainer(
         verifier=splits.verifier,
         stop=splits.stop,
         train_dataset=at_least_one_batch(splits.train, args),
-        prompts=splits.prompts,
+        selection=Selection(
+            splits.prompts, cfg.trainer.dynamic_sampling, cfg.trainer.revisit, cfg.seed
+        ),
         eval_dataset=splits.validation.take(cfg.trainer.eval_examples),
         peft_config=lora_config(cfg),
         callbacks=[TrackerCallback(tracker, run_dir, progress)],

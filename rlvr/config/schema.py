@@ -269,6 +269,8 @@ class TrainerConfig:
     epsilon: float = 0.2
     epsilon_high: float | None = None
     mask_truncated_completions: bool = False
+    dynamic_sampling: int = 0  # rounds of other questions for those without variance, at most
+    revisit: float = 1.0  # probability of asking again what had none, for each time in a row
     max_grad_norm: float = 1.0
     bf16: bool | None = None
     gradient_checkpointing: bool = True

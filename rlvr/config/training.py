@@ -27,6 +27,7 @@ def problems(cfg: DictConfig) -> Iterator[str]:
     yield from batch.problems(cfg)
     yield from _per_micro_batch(cfg)
     yield from _one_example(cfg)
+    yield from _selection(cfg)
     yield from _loss(cfg)
     yield from _scheduler(cfg)
     yield from _precision(cfg)
@@ -54,6 +55,16 @@ def _one_example(cfg: DictConfig) -> Iterator[str]:
     rows = cfg.dataset.train_examples
     if rows is not None and (problem := too_few_rows(cfg, rows)):
         yield f"dataset.train_examples={rows}: {problem}"
+
+
+def _selection(cfg: DictConfig) -> Iterator[str]:
+    t = cfg.trainer
+    for key in ("dynamic_sampling", "revisit"):
+        if t[key] != getattr(TrainerConfig, key) and (t.num_processes or 1) > 1:
+            yield (
+                f"trainer.{key}={t[key]:g} chooses questions in one process: use "
+                "trainer.num_processes=1"
+            )
 
 
 def _loss(cfg: DictConfig) -> Iterator[str]:

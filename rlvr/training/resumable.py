@@ -199,6 +199,7 @@ class Resumption:
             "draws": trainer.draws.get_state(),
             "measured": [*trainer.choice.measured] if trainer.can_share else [],
             "health": pickle.dumps(health),
+            "flat": dict(trainer.selection.flat),
             "random": random_state(),
         }
 
@@ -216,6 +217,7 @@ class Resumption:
             _refill(getattr(trainer, name), value)
         if trainer.health is not None:
             vars(trainer.health).update(pickle.loads(kept["health"]))
+        trainer.selection.flat = dict(kept.get("flat", {}))
         trainer.draws.set_state(kept["draws"].cpu())
         if trainer.can_share:  # so that `auto` chooses after the same step
             trainer.choice.measured = kept.get("measured", [])

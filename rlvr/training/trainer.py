@@ -17,19 +17,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
 
-from rlvr.data.rollout_prompts import Prompts
 from rlvr.rewards.reward import Reward
 from rlvr.safeguards.health import HealthMonitor
 from rlvr.sampling import choose
 from rlvr.sampling.engine import Completions, OnFinished
 from rlvr.sampling.stop import StopRule
 from rlvr.sampling.vllm.engine import VllmEngine
-from rlvr.training import step_prompts
 from rlvr.training.arguments import rollout_sampling
 from rlvr.training.fsdp2 import gathered
 from rlvr.training.gradients import GradientGuard
 from rlvr.training.kl_probe import KLProbe
 from rlvr.training.resumable import Resumption
+from rlvr.training.selection import Drawn, Selection
 from rlvr.training.shared_prefix.update import SharedPrefixGRPOTrainer, Sharing
 from rlvr.training.trl_private import correct_for_engine
 from rlvr.verify.judge import Begun, judge
@@ -65,9 +64,10 @@ class Trainer(SharedPrefixGRPOTrainer):
         health: HealthMonitor | None = None,
         save_minutes: float | None = None,
         generation: choose.EngineChoice | None = None,
-        prompts: Prompts | None = None,
+        selection: Selection | None = None,
     ) -> None:
-        self.prompts = prompts
+        self.selection = selection or Selection()
+        self.drawn: Drawn | None = None  # where the batch to be scored is sampled already
         self.verifier, self.stop = verifier, stop
         self.begun: Begun | None = None
         self.health, self.resumption = health, Resumption(self, save_minutes)
@@ -85,6 +85,7 @@ class Trainer(SharedPrefixGRPOTrainer):
             rollout_func=rollout,
             sharing=sharing,
         )
+        self.selection.refuse_several(self.accelerator.num_processes)
         self.draws = torch.Generator().manual_seed(self.args.seed)
         if not self.is_deepspeed_enabled:  # which keeps float32 copies of its own
             _train_in_float32(self.model)
@@ -128,11 +129,14 @@ class Trainer(SharedPrefixGRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """A completion is judged as soon as it ends, while others are sampled."""
-        if self.prompts is not None and self.prompts.move and self.model.training:
-            inputs = step_prompts.of_this_step(self, self.prompts, inputs)
+        self.drawn = None
+        if self.model.training:
+            inputs = self.selection.chosen(self, inputs)
         with Begun(self.verifier, inputs) as self.begun:
             scored: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        self.begun = None
+        if self.drawn is not None:
+            self.drawn.account(self._metrics["train"])
+        self.begun, self.drawn = None, None
         return scored
 
     def _calculate_rewards(
@@ -147,13 +151,13 @@ class Trainer(SharedPrefixGRPOTrainer):
         `completions` are decoded whole; what counts are the engine's texts, cut by the stop rule.
         """
         texts = [row.pop(TEXT) for row in inputs]
-        with self.resumption.alone():
-            verdicts = judge(self.verifier, inputs, texts, self.begun)
+        if self.drawn is not None:
+            verdicts, rewards = self.drawn.verdicts, self.drawn.rewards
+        else:
+            verdicts, rewards = self.pay(inputs, texts, completion_ids_list, self.begun)
+            if self.model.training:
+                self.selection.observe(self, inputs, rewards)
         self._log_verdicts(verdicts)
-        with_verdicts = [{**row, "verdicts": v} for row, v in zip(inputs, verdicts, strict=True)]
-        rewards: torch.Tensor = super()._calculate_rewards(
-            with_verdicts, prompts, texts, completion_ids_list
-        )
         if self.health is not None and self.model.training:
             lengths = [len(ids) for ids in completion_ids_list]
             seen = zip(inputs, completions, texts, lengths, verdicts, strict=True)
@@ -163,6 +167,32 @@ class Trainer(SharedPrefixGRPOTrainer):
             batch = self.health.batch(rows, raw, cut, counts, judged, paid)
             self.health.observe(batch, self.state.global_step + 1, self._log_metric)
         return rewards
+
+    def pay(
+        self,
+        rows: list[dict[str, Any]],
+        texts: list[str],
+        completion_ids: list[list[int]],
+        begun: Begun | None = None,
+    ) -> tuple[list[Verdict], torch.Tensor]:
+        """Verdicts, and rewards of all processes (n, rewards)."""
+        with self.resumption.alone():
+            verdicts = judge(self.verifier, rows, texts, begun)
+        with_verdicts = [{**row, "verdicts": v} for row, v in zip(rows, verdicts, strict=True)]
+        prompts = [row["prompt"] for row in rows]
+        paid = super()._calculate_rewards(with_verdicts, prompts, texts, completion_ids)
+        return verdicts, paid
+
+    def with_ends(self, sampled: Completions) -> tuple[list[list[int]], list[list[int]]]:
+        """Ids, and which of them the model chose itself. A row that ended by the stop rule gets an
+        EOS token, so that TRL does not count it as cut off."""
+        eos, end = set(self.eos_token_ids), [self.processing_class.eos_token_id]
+        added = [
+            done and ids[-1] not in eos
+            for ids, done in zip(sampled.ids, sampled.ended, strict=True)
+        ]
+        rows = list(zip(sampled.ids, added, strict=True))
+        return [ids + end * a for ids, a in rows], [[1] * len(ids) + [0] * a for ids, a in rows]
 
     def _log_verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """Share of each reason, zeros included: every process must report the same names."""
@@ -297,26 +327,26 @@ def at_least_one_batch(train: Dataset, args: GRPOConfig) -> Dataset:
 def rollout(prompts: list[str], trainer: Trainer) -> dict[str, Any]:
     """TRL's rollout contract: prompt ids, completion ids, and which tokens the model chose itself.
 
-    A row that ended by the stop rule gets an EOS token, so that TRL does not count it as cut off;
-    the model never sampled that token, so `env_mask` keeps it out of the loss.
+    `env_mask` keeps out of the loss what the model never sampled.
     """
     tokenizer = trainer.processing_class
     prompt_ids = tokenizer(text=prompts)["input_ids"]
-    with trainer.inference() as model:
-        told = trainer.begun.add if trainer.begun is not None else None
-        sampled = trainer.sample(model, prompt_ids, told)
-    eos = set(trainer.eos_token_ids)
-    added = [
-        ended and ids[-1] not in eos for ids, ended in zip(sampled.ids, sampled.ended, strict=True)
-    ]
-    end = [tokenizer.eos_token_id]
+    if trainer.drawn is not None:
+        sampled = trainer.drawn.completions
+    else:
+        with trainer.inference() as model:
+            told = trainer.begun.add if trainer.begun is not None else None
+            sampled = trainer.sample(model, prompt_ids, told)
+    completion_ids, own = trainer.with_ends(sampled)
     scores = sampled.log_probs if trainer.use_vllm else None
     if isinstance(trainer.engine, VllmEngine):
         trainer._log_metric("perf/seconds_sync", trainer.engine.seconds_of_last_sync)
     return {
         "prompt_ids": prompt_ids,
-        "completion_ids": [ids + end * a for ids, a in zip(sampled.ids, added, strict=True)],
-        "logprobs": scores and [row + [0.0] * a for row, a in zip(scores, added, strict=True)],
+        "completion_ids": completion_ids,
+        # what was added was not sampled, and is not trained on
+        "logprobs": scores
+        and [row + [0.0] * (len(ids) - len(row)) for row, ids in zip(scores, completion_ids, strict=True)],
         TEXT: sampled.texts,
-        "env_mask": [[1] * len(ids) + [0] * a for ids, a in zip(sampled.ids, added, strict=True)],
+        "env_mask": own,
     }

@@ -263,13 +263,28 @@ SCHEDULED = [
 ]
 
 
-@pytest.mark.parametrize(("call", "send"), [(6, signal.SIGTERM), (8, signal.SIGKILL)])
-def test_a_schedule_that_is_killed_goes_on_to_the_same_bits(compose_config, tmp_path, call, send):
-    compose = partial(compose_config, *SCHEDULED, "trainer.save_steps=1")
+CHOSEN = [
+    *("trainer.dynamic_sampling=2", "trainer.revisit=0.3", "dataset.train_examples=4"),
+    *("trainer.max_steps=6", "shots_schedule=linear"),
+]
+
+
+@pytest.mark.parametrize(
+    ("more", "call", "send"),
+    [([], 6, signal.SIGTERM), ([], 8, signal.SIGKILL), (CHOSEN, 9, signal.SIGTERM),
+     (CHOSEN, 10, signal.SIGKILL)],
+)  # fmt: skip
+def test_schedules_and_chosen_questions_go_on_to_the_same_bits(
+    compose_config, tmp_path, more, call, send
+):
+    compose = partial(compose_config, *SCHEDULED, "trainer.save_steps=1", *more)
     assert in_child(compose(), tmp_path / "whole") == 0, (tmp_path / "whole.log").read_text()
     expected = left(tmp_path / "whole")
-    shots = [record["train/shots"] for record in expected["metrics"] if "train/shots" in record]
-    assert len(shots) == 5
-    assert shots[0] == 3
+    steps = [record for record in expected["metrics"] if "train/shots" in record]
+    assert len(steps) == compose().trainer.max_steps
+    assert steps[0]["train/shots"] == 3
+    if more:
+        assert sum(record["train/extra_rollouts"] for record in steps) > 0
+        assert sum(record["train/skipped_questions"] for record in steps[2:]) > 0
     assert ended(compose, tmp_path / "run", prepare=at_call(call, "training_step", send))
     goes_on(compose, tmp_path / "run", expected)

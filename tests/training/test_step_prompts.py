@@ -13,7 +13,8 @@ from rlvr.data.rollout_prompts import Prompts
 from rlvr.data.schedule import ShotSchedule
 from rlvr.rewards.reward import Reward
 from rlvr.sampling.stop import StopRule
-from rlvr.training import step_prompts, trainer
+from rlvr.training import trainer
+from rlvr.training.selection import Selection
 from rlvr.training.shared_prefix.update import Sharing
 from rlvr.training.trainer import Trainer
 from rlvr.verify.numeric import NumericVerifier
@@ -67,7 +68,7 @@ def trained_prompts(random_model, tokenizer, folder, monkeypatch, prompts, steps
         train_dataset=Dataset.from_dict(rows),
         sharing=Sharing("off", False, False),
         prefix_cache=False,
-        prompts=prompts,
+        selection=Selection(prompts),
     ).train()
     return seen
 
@@ -125,11 +126,11 @@ def test_a_group_has_one_prompt_however_its_rows_are_spread(monkeypatch):
     )
     rows = [{"prompt": "", "question": QUESTIONS[n // 4], "gold": "1"} for n in range(12)]
     prompts = prompts_by(BERNOULLI)
-    alone = step_prompts.of_this_step(whole, prompts, rows)
+    alone = Selection(prompts).chosen(whole, rows)
     spread = []
     for rank in range(6):
         monkeypatch.setattr(Accelerator, "process_index", rank)
-        spread += step_prompts.of_this_step(whole, prompts, rows[2 * rank : 2 * rank + 2])
+        spread += Selection(prompts).chosen(whole, rows[2 * rank : 2 * rank + 2])
     assert spread == alone
     assert len({row["prompt"] for row in alone}) == 3
     assert rows[0]["prompt"] == "", "the dataset's rows stay as they are"
