@@ -22,6 +22,7 @@ NOT_THE_WAY = ("resume", "save_steps", "save_minutes")
 # run that was begun before there were any goes on.
 LATER = (
     *("shots_schedule", "shots_end", "shots_until", "shots_probability"),
+    *("dataset.train_order", "dataset.pass_rates"),
     *("trainer.dynamic_sampling", "trainer.revisit"),
     *("dataset.exemplar_choice", "dataset.exemplar_order", "dataset.exemplar_seed"),
 )

@@ -22,6 +22,7 @@ from rlvr.config.schema import (
     PeftMethod,
     Schedule,
     TrainerConfig,
+    TrainOrder,
 )
 from rlvr.dotted_keys import flatten
 from rlvr.errors import UserError, nearest
@@ -214,6 +215,13 @@ def _files(config: DictConfig) -> Iterator[str]:
             yield (
                 f"{key}.path is not set: name a JSONL file, or a directory with train.jsonl and "
                 f"test.jsonl ({key}.path=PATH)"
+            )
+        ordered = dataset.train_order is not TrainOrder.shuffled
+        if ordered and (dataset.pass_rates is None or not find(dataset.pass_rates).is_file()):
+            yield (
+                f"{key}.train_order={dataset.train_order.value} needs {key}.pass_rates=FILE, an "
+                f"evaluation of the training questions, and {dataset.pass_rates} is no file: see "
+                "docs/experiments.md"
             )
         if dataset.path is not None and not find(dataset.path).exists():
             yield f"{key}.path={dataset.path}: no such file or directory"

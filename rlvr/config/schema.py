@@ -78,6 +78,7 @@ class PeftMethod(StrEnum):
 class Split(StrEnum):
     test = "test"
     validation = "validation"
+    train = "train"  # to measure pass rates, no test of anything
 
 
 class Protocol(StrEnum):
@@ -109,6 +110,15 @@ class ExemplarOrder(StrEnum):
     chosen = "chosen"
     reversed = "reversed"
     shuffled = "shuffled"
+
+
+class TrainOrder(StrEnum):
+    """Shuffled anew in each epoch, or the same in each by the base model's pass rates."""
+
+    shuffled = "shuffled"
+    easy_first = "easy_first"
+    hard_first = "hard_first"
+    most_varied = "most_varied"
 
 
 class BadGolds(StrEnum):
@@ -220,6 +230,8 @@ class DatasetConfig:
     exemplar_seed: int = 0
     bad_golds: BadGolds = BadGolds.refuse
     train_examples: int | None = None
+    train_order: TrainOrder = TrainOrder.shuffled
+    pass_rates: str | None = None  # rows of an evaluation of the training questions
     validation_fraction: float = 0.1
     prompt: PromptConfig = field(default_factory=PromptConfig)
     stop: StopConfig = field(default_factory=StopConfig)

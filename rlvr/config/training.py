@@ -13,6 +13,7 @@ from rlvr.config.schema import (
     Schedule,
     Scheduler,
     TrainerConfig,
+    TrainOrder,
 )
 from rlvr.config.steps import too_few_rows
 
@@ -107,6 +108,8 @@ def _precision(cfg: DictConfig) -> Iterator[str]:
 def warnings(cfg: DictConfig) -> Iterator[str]:
     """Settings that were changed and cannot act."""
     yield from _idle_schedule(cfg)
+    if cfg.dataset.train_order is TrainOrder.shuffled and cfg.dataset.pass_rates is not None:
+        yield "dataset.pass_rates cannot act with dataset.train_order=shuffled"
     t, default = cfg.trainer, TrainerConfig()
     names = ("epsilon", "epsilon_high", "importance_sampling_level")
     changed = [f"trainer.{name}" for name in names if t[name] != getattr(default, name)]

@@ -27,6 +27,7 @@ from rlvr.data.exemplars import (
     read_exemplars,
 )
 from rlvr.data.golds import Gold, with_canonical_golds
+from rlvr.data.order import ordered
 from rlvr.data.prompts import Exemplar, PromptBuilder, PromptTemplate
 from rlvr.data.rollout_prompts import Prompts
 from rlvr.data.rows import ROW_KEY, Row
@@ -190,7 +191,10 @@ def _placed(row: Row, split: str, number: int) -> tuple[str, Row]:
 
 
 def _split(cfg: DictConfig, rows: dict[str, list[Row]], seed: int) -> dict[str, list[Row]]:
-    """Training rows from the front of one seeded permutation, validation rows from its end."""
+    """Training rows from the front of one seeded permutation, validation rows from its end.
+
+    `train_examples` takes the first of `train_order`.
+    """
     train = rows["train"][:]
     random.Random(f"{seed}/split").shuffle(train)
     validation = rows.get("validation")
@@ -205,6 +209,7 @@ def _split(cfg: DictConfig, rows: dict[str, list[Row]], seed: int) -> dict[str, 
             f"dataset.train_examples={wanted}: dataset {cfg.name} has {len(train)} training rows "
             f"(its validation split takes {len(validation)}); use {len(train)} or fewer, or null."
         )
+    train = ordered(train, cfg.train_order, cfg.pass_rates)
     return {"train": train[:wanted], "validation": validation, "test": rows["test"]}
 
 

@@ -12,7 +12,7 @@ from trl import GRPOConfig
 from rlvr import ranks
 from rlvr.config.batch import Batch
 from rlvr.config.generation import max_model_len, memory_share, reasons_against
-from rlvr.config.schema import Generation, PeftMethod
+from rlvr.config.schema import Generation, PeftMethod, TrainOrder
 from rlvr.errors import UserError
 from rlvr.run_directory import generation_records
 from rlvr.sampling.choose import EngineChoice
@@ -48,6 +48,7 @@ def grpo_config(
         "reward_weights": reward_weights,
         "seed": cfg.seed,
         "data_seed": cfg.seed,
+        "shuffle_dataset": cfg.dataset.train_order is TrainOrder.shuffled,
         "warmup_steps": cfg.trainer.warmup_ratio,
         "report_to": "none",
         "disable_tqdm": True,

@@ -60,6 +60,7 @@ OF_THE_TRAINER = {
     "_entropy_bonus_enabled": "whether the loss has an entropy term",
     "_is_vlm": "whether rows have images",
     "_last_loaded_step": "optimizer steps when TRL last gave weights to its own vLLM",
+    "_pending_extra_logs": "columns that rewards log beside completions, until they are logged",
     "_metrics": "lists of numbers to be averaged in the next log, by mode and name",
     "_step": "micro-batches trained",
     "_tr_loss": "sum of the losses since the last log",

@@ -19,6 +19,7 @@ OPTIONS = sorted(
 NEEDED = {
     "dataset=jsonl": ["dataset.path=.", "shots=0"],
     "dataset=reasoning_gym": ["dataset.loader.task=chain_sum"],
+    "experiment=reference_post": ["dataset.exemplars=package:gsm8k"],
     "benchmark=jsonl": ["eval.benchmarks.jsonl.path=."],
 }
 
@@ -122,6 +123,7 @@ def test_what_is_recorded_holds_no_secret(compose_config, key, value):
         ),
         ("+rewards.correctness.wieght=3", "rewards.correctness.wieght is not a parameter"),
         ("+dataset.loader.subsett=x", "dataset.loader.subsett is not a parameter"),
+        ("dataset.train_order=hard_first", "dataset.train_order=hard_first needs dataset.pass_r"),
         ("dataset.exemplars=null", "shots=8: dataset has no exemplars. Use shots=0, or"),
         ("+dataset.verifier.answer_prefx=x", "did you mean answer_prefix? It takes: answer_prefix"),
         ("output_dir=/proc/version", "/proc/version is a file, not a directory"),
