@@ -262,7 +262,8 @@ def _print(lines: Sequence[Line], console: "Console") -> None:
         table.add_column(f"asked with {count}", justify="right")
     for line in lines:
         head = [line.run, *([line.label] if labelled else []), line.trained]
-        cells = [_cell(line.scores.get(c), bold=c == line.train_shots) for c in across]
+        own = None if line.schedule else line.train_shots
+        cells = [_cell(line.scores.get(c), bold=c == own) for c in across]
         table.add_row(*head, *cells)
     n = sorted({score["n"] for line in lines for score in line.scores.values()})
     console.print(

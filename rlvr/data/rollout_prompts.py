@@ -22,7 +22,7 @@ class Prompts:
     seed: int = 0
 
     @property
-    def move(self) -> bool:
+    def moves(self) -> bool:
         """Whether the prompt of a question changes while training goes on."""
         return self.schedule.moves or self.chooser.choice is ExemplarChoice.rotating
 

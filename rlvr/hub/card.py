@@ -79,7 +79,8 @@ def write_card(cfg: DictConfig, folder: Path, result: Result) -> None:
 def title(cfg: DictConfig) -> str:
     """`Qwen2.5-0.5B-gsm8k-grpo-8shot`."""
     loss = cfg.trainer.loss_type
-    return f"{model_name(cfg.model.path)}-{cfg.dataset.name}-{loss}-{cfg.shots}shot"
+    shots = "to".join(map(str, ShotSchedule.of(cfg).ends))
+    return f"{model_name(cfg.model.path)}-{cfg.dataset.name}-{loss}-{shots}shot"
 
 
 def _summary(cfg: DictConfig, adapter: bool) -> str:
@@ -91,9 +92,7 @@ def _summary(cfg: DictConfig, adapter: bool) -> str:
         if adapter
         else 'model = AutoModelForCausalLM.from_pretrained("THIS FOLDER OR REPOSITORY")'
     )
-    schedule = ShotSchedule.of(cfg)
-    number = f"{schedule.start} to {schedule.end}" if schedule.moves else schedule.start
-    shots = f"{number} worked examples"
+    shots = f"{' to '.join(map(str, ShotSchedule.of(cfg).ends))} worked examples"
     return (
         f"{what}: trained by reinforcement learning with verifiable rewards (GRPO) on "
         f"`{cfg.dataset.name}`, with {shots} in each prompt.\n\n"

@@ -123,7 +123,7 @@ class Selection:
     def _prompted(self, trainer: "Trainer", rows: list[Row], first: int) -> list[Row]:
         """With the prompts of the optimizer step to come. `first` is the number of the first row
         among all that are sampled for it, in any process."""
-        if self.prompts is None or not self.prompts.move:
+        if self.prompts is None or not self.prompts.moves:
             return rows
         step, steps = trainer.state.global_step, trainer.state.max_steps
         groups = [(first + place) // trainer.num_generations for place in range(len(rows))]

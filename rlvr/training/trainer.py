@@ -324,6 +324,11 @@ def at_least_one_batch(train: Dataset, args: GRPOConfig) -> Dataset:
     return train if len(train) >= unique else train.repeat(math.ceil(unique / len(train)))
 
 
+def _filled(scores: list[float], ids: list[int]) -> list[float]:
+    """What was added to a completion was not sampled, and is not trained on."""
+    return scores + [0.0] * (len(ids) - len(scores))
+
+
 def rollout(prompts: list[str], trainer: Trainer) -> dict[str, Any]:
     """TRL's rollout contract: prompt ids, completion ids, and which tokens the model chose itself.
 
@@ -346,7 +351,10 @@ def rollout(prompts: list[str], trainer: Trainer) -> dict[str, Any]:
         "completion_ids": completion_ids,
         # what was added was not sampled, and is not trained on
         "logprobs": scores
-        and [row + [0.0] * (len(ids) - len(row)) for row, ids in zip(scores, completion_ids, strict=True)],
+        and [
+            row + [0.0] * (len(ids) - len(row))
+            for row, ids in zip(scores, completion_ids, strict=True)
+        ],
         TEXT: sampled.texts,
         "env_mask": own,
     }
