@@ -223,6 +223,8 @@ def _files(config: DictConfig) -> Iterator[str]:
                 f"evaluation of the training questions, and {dataset.pass_rates} is no file: see "
                 "docs/experiments.md"
             )
+        elif ordered and config.launcher.get("name") == "sagemaker":
+            yield f"{key}.pass_rates={dataset.pass_rates}: launcher=sagemaker does not upload it"
         if dataset.path is not None and not find(dataset.path).exists():
             yield f"{key}.path={dataset.path}: no such file or directory"
 

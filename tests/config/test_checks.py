@@ -215,3 +215,11 @@ def test_what_exact_resume_and_sharding_rest_on(compose_config, overrides, said)
 def test_a_schedule_that_cannot_be_is_named(compose_config, overrides, expected):
     assert expected in problems(compose_config("shots_schedule=linear", *overrides))
     assert len(problems(compose_config("shots_schedule=linear", *overrides)).splitlines()) == 2
+
+
+def test_pass_rates_stay_on_this_machine(compose_config, tmp_path):
+    (tmp_path / "base.jsonl").write_text("")
+    given = ["dataset.train_order=easy_first", f"dataset.pass_rates={tmp_path / 'base.jsonl'}"]
+    config.validate(compose_config("~launcher", *given))
+    cfg = compose_config("launcher=sagemaker", *given)
+    assert "launcher=sagemaker does not upload it" in problems(cfg)
