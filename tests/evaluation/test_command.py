@@ -5,8 +5,10 @@ import shutil
 
 import pytest
 
+from rlvr import config
+from rlvr.config.schema import Schedule
 from rlvr.errors import UserError
-from rlvr.evaluation.command import evaluate_runs
+from rlvr.evaluation.command import configs_of, evaluate_runs
 from rlvr.evaluation.saved_models import SavedModels
 from rlvr.run import run
 from rlvr.sampling.shared import SharedEngine
@@ -107,3 +109,15 @@ def test_runs_that_are_asked_other_questions_have_base_models_of_their_own(
 def test_what_is_no_run_is_a_message(tmp_path):
     with pytest.raises(UserError, match="is no finished run"):
         evaluate_runs([tmp_path], [0], None)
+
+
+def test_a_run_whose_shots_moved_is_asked_at_both_ends(compose_config, tmp_path):
+    (tmp_path / "model").mkdir()
+    cfg = compose_config(*SMALL, "model=tiny", "shots=2", "shots_schedule=linear", "shots_end=1")
+    (tmp_path / "config.yaml").write_text(config.to_yaml(cfg))
+    for shots, expected in ((None, [2, 1]), ([0, 4], [0, 4])):
+        found = configs_of(tmp_path, shots, None)
+        assert [(c.shots, c.dataset.num_shots) for c in found] == [(n, n) for n in expected]
+        assert {c.shots_schedule for c in found} == {Schedule.constant}
+        for asked in found:
+            config.validate(asked)
