@@ -42,11 +42,14 @@ class Drawn:
 
     def take(self, at: Sequence[int]) -> "Drawn":
         c = self.completions
-        ids, texts, ended = ([part[i] for i in at] for part in (c.ids, c.texts, c.ended))
-        log_probs = c.log_probs and [c.log_probs[i] for i in at]
         return Drawn(
             [self.rows[i] for i in at],
-            Completions(ids, texts, ended, log_probs),
+            Completions(
+                [c.ids[i] for i in at],
+                [c.texts[i] for i in at],
+                [c.ended[i] for i in at],
+                c.log_probs and [c.log_probs[i] for i in at],
+            ),
             [self.verdicts[i] for i in at],
             self.rewards[list(at)],
             {column: [values[i] for i in at] for column, values in self.extra.items()},
