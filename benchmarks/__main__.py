@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SAGEMAKER = [["sagemaker.py", action] for action in ("overhead", "kills", "sweep")]
+SAGEMAKER = [["sagemaker.py", action] for action in ("overhead", "sweep")]
 
 for script, *arguments in [
     ["verifiers.py"],
@@ -15,5 +15,6 @@ for script, *arguments in [
     ["shared_prefix.py"],
     ["memory.py"],
     *SAGEMAKER,
+    *[["launcher_faults.py", where] for where in ("sagemaker", "slurm", "local")],
 ]:
     subprocess.run([sys.executable, Path(__file__).parent / script, *arguments], check=True)

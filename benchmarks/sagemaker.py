@@ -1,14 +1,12 @@
 """The SageMaker launcher against the emulator, measured:
 
 python benchmarks/sagemaker.py overhead            seconds to the first submit and per further job
-python benchmarks/sagemaker.py kills --count 20    controller killed with -9 at random moments
 python benchmarks/sagemaker.py sweep               8 real runs of the embedded model, 4 at a time
 """
 
 import argparse
 import json
 import os
-import random
 import sys
 import tempfile
 import time
@@ -58,38 +56,6 @@ def overhead(emulator: Emulator, chosen: argparse.Namespace) -> None:
         )
 
 
-def kills(emulator: Emulator, chosen: argparse.Namespace) -> None:
-    """After each kill and resume: every job finished once, none lost, none started twice."""
-    arguments = ("shots=0,1,2,3", "steps=6", "seconds=0.3", "launcher.n_jobs=2")
-    undisturbed = _undisturbed(emulator, arguments)
-    for number in range(chosen.count):
-        emulator.reset()
-        app, moment = started(emulator), random.uniform(0, undisturbed)
-        process = app.start(*arguments)
-        time.sleep(moment)
-        process.kill()
-        process.wait()
-        submitted = len(emulator.requests)
-        again = list(app.outputs.glob("sweeps/*/sweep.json"))
-        app.run(*arguments, *(["launcher.resume=last"] if again else []))
-        assert app.states() == ["finished"] * 4, app.states()
-        assert [app.result(i)["shots"] for i in range(4)] == [0, 1, 2, 3]
-        assert [app.steps(i) for i in range(4)] == [[1, 2, 3, 4, 5, 6]] * 4
-        assert len(emulator.requests) == 4, "a job was started twice"
-        assert not any(job.live for job in emulator.jobs.values())
-        print(f"{number + 1:3}: killed after {moment:5.1f} s, {submitted} of 4 jobs submitted: ok")
-
-
-def _undisturbed(emulator: Emulator, arguments: tuple[str, ...]) -> float:
-    started(emulator).run(*arguments)  # fills the request cache
-    emulator.reset()
-    began = time.monotonic()
-    started(emulator).run(*arguments)
-    seconds = time.monotonic() - began
-    print(f"undisturbed: {seconds:.1f} s")
-    return seconds
-
-
 def sweep(emulator: Emulator, chosen: argparse.Namespace) -> None:
     app, began = started(emulator), time.monotonic()
     output = app.run(
@@ -112,11 +78,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True)
-    for function in (overhead, kills, sweep):
+    for function in (overhead, sweep):
         command = commands.add_parser(function.__name__)
         command.set_defaults(run=function)
-        if function is kills:
-            command.add_argument("--count", type=int, default=20)
         if function is sweep:
             command.add_argument("overrides", nargs="*")
     chosen = parser.parse_args()

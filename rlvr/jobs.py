@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlvr.manifest import Manifest
+    from collections.abc import Iterable, Sequence
+
+    from rlvr.manifest import Job, Manifest
 
 ACTIONS = {
     "list": "every sweep, or the jobs of one as its record has them",
@@ -65,29 +67,76 @@ def _prices(chosen: argparse.Namespace) -> None:
 
 
 def _run(chosen: argparse.Namespace) -> None:
-    if chosen.action == "list" and chosen.sweep is None:
-        from rlvr import manifest
-        from rlvr.paths import output_dir
-
-        print_sweeps(manifest.readable(output_dir() / "sweeps"))
-        if not chosen.remote:
-            return
+    if chosen.action == "list" and not _listed(chosen):
+        return
     from rlvr.launchers.sagemaker import commands
 
     commands.run(chosen)
 
 
-def print_sweeps(found: "dict[Path, Manifest]") -> None:
-    """A line for each sweep, the newest last: where, launcher, states, cost."""
+def _listed(chosen: argparse.Namespace) -> bool:
+    """Print what records say; true where SageMaker has more to say of it."""
+    from rlvr import manifest
+    from rlvr.paths import output_dir
+
+    sweeps = output_dir() / "sweeps"
+    if chosen.sweep is None:
+        print_sweeps(manifest.readable(sweeps))
+        return bool(chosen.remote)
+    here = chosen.sweep == "last" or any(
+        p.is_dir() for p in (Path(chosen.sweep), sweeps / chosen.sweep)
+    )
+    record = manifest.load(manifest.find(chosen.sweep)) if here else None
+    if record is None or record.launcher == "sagemaker":
+        return True
+    print_jobs(record)
+    return False
+
+
+def _table(columns: "Sequence[str]", rows: "Iterable[Sequence[str]]") -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("sweep", "launcher", "jobs", "cost"):
+    for column in columns:
         table.add_column(column, overflow="fold")
-    for path, record in sorted(found.items(), key=lambda item: item[1].created):
-        table.add_row(path.name, record.launcher, counts(record), _cost(record))
+    for row in rows:
+        table.add_row(*row)
     Console(highlight=False).print(table)
+
+
+def print_jobs(record: "Manifest") -> None:
+    """A line for each job: its state, where it is, what came of it."""
+    _table(
+        ("job", "state", "where", "result", "what differs"),
+        [
+            (f"#{job.index}", str(job.true_state()), _where(job), _outcome(job), job.name)
+            for job in record.jobs
+        ],
+    )
+
+
+def _where(job: "Job") -> str:
+    if job.remote is not None:
+        return str(job.remote.get("job_id") or job.remote.get("name") or "")
+    return f"process {job.pid}" if job.pid else ""
+
+
+def _outcome(job: "Job") -> str:
+    if job.error:
+        return job.error.strip().partition("\n")[0]
+    return "" if job.value is None else f"{job.value:.4g}"
+
+
+def print_sweeps(found: "dict[Path, Manifest]") -> None:
+    """A line for each sweep, the newest last: where, launcher, states, cost."""
+    _table(
+        ("sweep", "launcher", "jobs", "cost"),
+        [
+            (path.name, record.launcher, counts(record), _cost(record))
+            for path, record in sorted(found.items(), key=lambda item: item[1].created)
+        ],
+    )
 
 
 def counts(record: "Manifest") -> str:

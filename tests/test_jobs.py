@@ -81,6 +81,20 @@ def test_the_sweeps_of_all_launchers_the_newest_last(capsys, monkeypatch):
     ]
 
 
+@pytest.mark.usefixtures("three_sweeps")
+def test_the_jobs_of_one_sweep_wherever_it_runs(capsys, monkeypatch):
+    monkeypatch.setattr(commands, "run", None)
+    assert main(["jobs", "list", "here"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[1:] == [
+        "#0 finished shots=0",
+        f"#1 lost process {1 << 30} shots=1",
+        "#2 pending shots=2",
+    ]
+    assert main(["jobs", "list", "on-slurm"]) == 0
+    assert "#0   running" in capsys.readouterr().out
+
+
 def test_without_any_sweep_there_is_nothing_to_list(capsys):
     assert main(["jobs", "list"]) == 0
     assert capsys.readouterr().out.split() == ["sweep", "launcher", "jobs", "cost"]
