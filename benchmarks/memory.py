@@ -98,10 +98,10 @@ def measure(model: str, overrides: list[str]) -> dict[str, Any]:
     from rlvr import estimate
     from rlvr.check import compose
     from rlvr.data.load import load_splits
+    from rlvr.experiment import build_trainer
     from rlvr.machine import Machine
     from rlvr.progress import Progress
     from rlvr.rewards.build import build_rewards
-    from rlvr.run import build_trainer
     from rlvr.tracking import NullTracker
     from rlvr.verify.build import build_verifier
 

@@ -215,9 +215,9 @@ def large(value: float) -> str:
 def _check_rollouts(
     cfg: DictConfig, rewards: "list[Reward]", splits: "Splits", report: "Preflight"
 ) -> None:
+    from rlvr.experiment import build_trainer
     from rlvr.library_noise import quiet_libraries
     from rlvr.progress import Progress
-    from rlvr.run import build_trainer
     from rlvr.tracking import NullTracker
 
     with tempfile.TemporaryDirectory() as folder, Progress(Path(folder)) as progress:

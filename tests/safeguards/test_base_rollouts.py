@@ -7,9 +7,9 @@ from omegaconf import OmegaConf
 from rlvr.config.steps import planned_steps
 from rlvr.data.load import load_splits
 from rlvr.errors import UserError
+from rlvr.experiment import build_trainer
 from rlvr.progress import Progress
 from rlvr.rewards.build import build_rewards
-from rlvr.run import build_trainer
 from rlvr.safeguards.base_rollouts import MOST_QUESTIONS, QUESTIONS, _in_words, check_rollouts
 from rlvr.safeguards.gold_answers import check_golds
 from rlvr.tracking import NullTracker

@@ -8,12 +8,13 @@ import pytest
 
 from rlvr.data.load import load_splits
 from rlvr.errors import UserError
+from rlvr.experiment import build_trainer
 from rlvr.progress import Progress
 from rlvr.rewards.build import build_rewards
 from rlvr.rewards.controls import RandomReward
 from rlvr.rewards.functions import correctness_reward, format_reward
 from rlvr.rewards.reward import Reward
-from rlvr.run import build_trainer, run
+from rlvr.run import run
 from rlvr.safeguards.disagreements import FILE
 from rlvr.safeguards.health import HealthMonitor, _judging
 from rlvr.safeguards.health_rules import WINDOW

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from rlvr.data.load import load_splits
+from rlvr.experiment import build_trainer
 from rlvr.progress import Progress
 from rlvr.rewards.build import build_rewards
-from rlvr.run import build_trainer
 from rlvr.tracking import NullTracker
 from rlvr.verify.build import build_verifier
 
