@@ -166,13 +166,6 @@ def test_jobs_on_sagemaker_report_to_mlflow_alone(compose_config):
     assert "jobs on SageMaker report to MLflow alone" in problems(cfg)
 
 
-def test_an_unknown_launcher_name_is_refused(compose_config):
-    cfg = compose_config()
-    with open_dict(cfg):
-        cfg.launcher.name = "kubernetes"
-    assert "launcher.name=kubernetes" in problems(cfg)
-
-
 def test_field_names_read_from_source_are_grpo_configs_own():
     import dataclasses
 

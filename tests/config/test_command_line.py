@@ -9,7 +9,7 @@ from rlvr import config
 from rlvr.config.command_line import explain, is_refusal
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-SIBLINGS = "launcher has extend, gpus_per_job, n_jobs, name, resume"
+SIBLINGS = "launcher has extend, gpus_per_job, n_jobs, name, notify, resume"
 
 
 def refused(*overrides, conf=CONF, config_dir=None):
