@@ -5,7 +5,7 @@ VLLM := .venv-vllm
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help install quickstart test test-vllm lint bench clean
+.PHONY: help install quickstart test test-slow test-vllm lint bench clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,8 +22,11 @@ quickstart: $(V)/.ok ## a real 2 x 2 sweep of the embedded model, compared: CPU,
 	$(V)/bin/python train.py experiment=quickstart -m
 
 # Files in the order of their names: files of few slow tests must not come last, one worker alone.
-test: $(V)/.ok ## the test suite
-	$(V)/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+test: $(V)/.ok ## the test suite, but for what takes longest
+	$(V)/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+test-slow: $(V)/.ok ## the rest of it: Hydra's suites, launchers under faults, several processes
+	$(V)/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 # vLLM's CPU build, of which there is a wheel on PyPI: for tests alone, made by others than vLLM's
 # makers. torchvision and its kin come from another build than torch and could not be imported.

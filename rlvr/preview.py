@@ -179,6 +179,11 @@ def _notes(jobs: Sequence[Job], data: SweepData, columns: Sequence[str]) -> Iter
         yield "time: not known, no finished run of the kind is recorded on this machine"
     if "cost" in columns:
         yield "cost: at most, by launcher.max_runtime; what a warm pool and disks add is in it"
+    elif jobs[0].config.launcher.get("name") == "sagemaker":
+        yield (
+            "cost: not known; set launcher.region, and for other regions than us-east-1 ask AWS: "
+            "rlvr jobs prices --refresh --region REGION"
+        )
     if not any(data.of(job) for job in jobs):
         yield "data: not read, it is not on this machine or not right"
 

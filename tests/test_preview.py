@@ -55,8 +55,13 @@ def test_each_problem_is_told_once_with_its_jobs(previewed):
     assert "job #1 shots=2 num_generations=5; #3 shots=99 num_generations=5\n" in err
 
 
-def test_sagemaker_jobs_have_their_price_and_their_settings_are_checked(previewed):
+def test_sagemaker_jobs_have_their_price_and_their_settings_are_checked(previewed, monkeypatch):
+    monkeypatch.delenv("AWS_REGION", raising=False)
     cloud = ("launcher=sagemaker", "launcher.role=arn:aws:iam::123456789012:role/r")
+    code, out, _ = previewed("experiment=debug", *SMALL, *cloud, "-m", "shots=0")
+    assert code == 0
+    assert "cost: not known; set launcher.region" in out, "another region's prices are not its own"
+    cloud = (*cloud, "launcher.region=us-east-1")
     types = "launcher.instance_type=auto,ml.g5.xlarge"
     code, out, _ = previewed("experiment=debug", *SMALL, *cloud, types, "-m", "shots=0")
     assert code == 0
