@@ -190,7 +190,7 @@ class RequestBuilder:
         job = submission.job
         own = {SWEEP_TAG: self.sweep_id, INDEX_TAG: str(job.index)}
         for override in job.overrides:  # of a task function of one's own nothing else looks at them
-            key, _, value = override.lstrip("+~").partition("=")
+            key, _, value = override.lstrip("+~").replace("\\", "").partition("=")
             if is_secret(key, value.strip("'\"")):
                 raise UserError(f"{key} holds a password or token, which a tag would show")
         own["rlvr.overrides"] = " ".join(job.overrides)
