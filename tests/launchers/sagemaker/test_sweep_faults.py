@@ -154,7 +154,7 @@ def test_no_capacity_after_a_controller_that_died(cloud, emulator):
     job.machine = at_once
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
-    assert "#0 is submitted again: CapacityError" in output
+    assert "#0 is submitted again, on ml.m5.xlarge on demand in us-east-1: CapacityError" in output
     assert cloud.states() == ["finished"]
     assert len(emulator.requests) == 2
     assert not any(job.live for job in emulator.jobs.values())
