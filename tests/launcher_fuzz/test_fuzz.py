@@ -8,7 +8,7 @@ from sagemaker_emulator import Emulator
 from launcher_fuzz import on_processes, on_sagemaker
 from launcher_fuzz.controllers import Controllers
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

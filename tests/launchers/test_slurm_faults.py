@@ -11,6 +11,8 @@ import pytest
 from rlvr.launchers.slurm.array import complete
 from rlvr.launchers.slurm.runner import FORGOTTEN
 
+pytestmark = pytest.mark.slow
+
 SLURM = ("launcher=slurm", "+launcher.poll_seconds=0.3")
 # SIGUSR2 eight seconds after the start, 52 before the end
 SHORT = (*SLURM, "launcher.timeout_min=1", "+launcher.signal_delay_s=52")

@@ -19,6 +19,8 @@ from rlvr.run import run
 from rlvr.training import checkpoints
 from rlvr.training.trainer import Trainer
 
+pytestmark = pytest.mark.slow
+
 RUN = [
     *("model=tiny", "dataset=word_problems", "shots=1", "tracking=none", "peft=lora"),
     *("eval=sampled", "eval.n=4", "eval.batch_size=4", "dataset.train_examples=6"),
@@ -30,6 +32,7 @@ RUN = [
     # Metrics of two steps in one record, and an evaluation that draws from the same generator.
     *("trainer.logging_steps=2", "trainer.eval_steps=3", "trainer.eval_examples=4"),
     "trainer.learning_rate=1e-3",
+    "trainer.shared_prefix=tree",  # `auto` chooses by time, which no two runs share
 ]
 
 

@@ -6,7 +6,7 @@ from sagemaker_emulator.marks import EMULATED
 from rlvr.errors import UserError
 
 pytest_plugins = ["sagemaker_emulator.testing"]
-pytestmark = EMULATED
+pytestmark = [*EMULATED, pytest.mark.slow]
 
 
 def test_a_finished_sweep(cloud, emulator, jobs, tmp_path):

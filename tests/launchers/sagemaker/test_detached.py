@@ -9,7 +9,7 @@ from rlvr import manifest
 from rlvr.errors import UserError
 
 pytest_plugins = ["sagemaker_emulator.testing"]
-pytestmark = EMULATED
+pytestmark = [*EMULATED, pytest.mark.slow]
 
 QUOTA_OF_ONE = {"ml.m5.xlarge": 1}
 

@@ -15,7 +15,7 @@ from sagemaker_emulator.marks import EMULATED
 from rlvr.paths import PROJECT
 
 pytest_plugins = ["sagemaker_emulator.testing"]
-pytestmark = EMULATED
+pytestmark = [*EMULATED, pytest.mark.slow]
 
 
 def test_a_sweep_brings_everything_back(cloud, emulator, tmp_path):

@@ -4,10 +4,11 @@ import json
 import threading
 from dataclasses import replace
 
+import pytest
 from sagemaker_emulator.marks import EMULATED
 
 pytest_plugins = ["sagemaker_emulator.testing"]
-pytestmark = EMULATED
+pytestmark = [*EMULATED, pytest.mark.slow]
 
 
 def test_full_busy_and_late(cloud, emulator):

@@ -10,7 +10,7 @@ from sagemaker_emulator import BUCKET
 from sagemaker_emulator.marks import EMULATED
 
 pytest_plugins = ["sagemaker_emulator.testing"]
-pytestmark = [*EMULATED, pytest.mark.usefixtures("default_version_base")]
+pytestmark = [*EMULATED, pytest.mark.slow, pytest.mark.usefixtures("default_version_base")]
 
 
 NAME = "rlvr_sagemaker"

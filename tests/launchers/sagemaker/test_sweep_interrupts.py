@@ -8,7 +8,7 @@ import pytest
 from sagemaker_emulator.marks import EMULATED
 
 pytest_plugins = ["sagemaker_emulator.testing"]
-pytestmark = EMULATED
+pytestmark = [*EMULATED, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("moment", [1.5, 5.0])
