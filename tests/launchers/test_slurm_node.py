@@ -36,6 +36,12 @@ def commands(tmp_path, monkeypatch):
     return folder
 
 
+# What submitit does with what it was given.
+START = (
+    "import sys; from rlvr.launchers.slurm.node import start; sys.exit(start(sys.argv[1]) and 1)"
+)
+
+
 def leave(tmp_path: Path, command: str, **values: object) -> Task:
     (tmp_path / "job").mkdir(exist_ok=True)
     made = {
@@ -54,7 +60,7 @@ def leave(tmp_path: Path, command: str, **values: object) -> Task:
 
 
 def start(tmp_path: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "rlvr.launchers.slurm.node", str(tmp_path), "0"]
+    command = [sys.executable, "-c", START, str(tmp_path)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 

@@ -155,7 +155,7 @@ class Node:
             return False
         own = os.environ
         task = f"_{self.number}" if "SLURM_ARRAY_JOB_ID" in own else ""
-        job = own.get("SLURM_ARRAY_JOB_ID", own["SLURM_JOB_ID"]) + task
+        job = (own.get("SLURM_ARRAY_JOB_ID") or own["SLURM_JOB_ID"]) + task
         print(f"asks Slurm to queue {job} again", flush=True)
         # a negative code: Slurm ends the processes of the job at once, this one among them
         return subprocess.run(["scontrol", "requeue", job], check=False).returncode <= 0
