@@ -24,14 +24,20 @@ def locate(target: str, region: str | None) -> Path:
     """The sweep's directory on this machine; made from its bucket for an s3:// URI."""
     if not target.startswith("s3://"):
         return manifest.find(target)
-    bucket, key = split(target)
-    folder = f"/{key.strip('/').removesuffix('/' + manifest.FILE)}"
-    prefix, found, sweep_id = folder.rpartition("/sweeps/")
-    if not found or not sweep_id or "/" in sweep_id:
-        raise UserError(f"{target}: expected s3://BUCKET/PREFIX/sweeps/ID, as the launcher said it")
+    bucket, prefix, sweep_id = _parts(target)
     anywhere = Service.connect(region)
     service = Service.connect(bucket_region(anywhere, bucket))
     return _fetched(BucketRecord(Storage(service, bucket, prefix), sweep_id))
+
+
+def _parts(uri: str) -> tuple[str, str, str]:
+    """Bucket, prefix and sweep id of a record's URI."""
+    bucket, key = split(uri)
+    folder = f"/{key.strip('/').removesuffix('/' + manifest.FILE)}"
+    prefix, found, sweep_id = folder.rpartition("/sweeps/")
+    if not found or not sweep_id or "/" in sweep_id:
+        raise UserError(f"{uri}: expected s3://BUCKET/PREFIX/sweeps/ID, as the launcher said it")
+    return bucket, prefix, sweep_id
 
 
 def _fetched(record: BucketRecord) -> Path:
@@ -57,10 +63,9 @@ def watch(directory: Path, *, once: bool = False, only_collect: bool = False) ->
 
     `once` does so as far as it goes now. `only_collect` submits nothing.
     """
-    record = manifest.load(directory)
-    stored = _bucket(directory, record).requests()
     with manifest.claim(directory), Interrupts() as interrupts:
         record = manifest.load(directory)
+        stored = _bucket(directory, record).requests()
         sweep = RecordedSweep(directory, ResolvedConfig(""), record)
         jobs = [job for job in record.jobs if job.is_remote() or not job.state.ended]
         if only_collect:
@@ -84,10 +89,9 @@ def _bucket(directory: Path, record: Manifest) -> BucketRecord:
         raise UserError(
             f"{directory} can be gone on with by its own command alone: rlvr resume {directory}"
         )
-    bucket, key = split(record.cloud["uri"])
-    prefix = f"/{key}".rpartition("/sweeps/")[0]
+    bucket, prefix, sweep_id = _parts(record.cloud["uri"])
     storage = Storage(Service.connect(record.cloud["region"]), bucket, prefix)
-    return BucketRecord(storage, record.sweep_id)
+    return BucketRecord(storage, sweep_id)
 
 
 def _runner(jobs: list[Job], stored: dict[int, dict[str, Any]], *, once: bool) -> RecordedRunner:
