@@ -89,10 +89,10 @@ def ours(name, tokenizer, folder):
     from rlvr.sampling.engine import Sampling
     from rlvr.sampling.shared import SharedEngine
     from rlvr.sampling.stop import StopRule
-    from rlvr.sampling.vllm.settings import Settings
+    from rlvr.sampling.vllm.settings import VllmSettings
 
     log = str(Path(folder) / "vllm.log")
-    settings = Settings(folder, None, False, "float32", LONGEST, 16, 0.3, log)
+    settings = VllmSettings(folder, None, False, "float32", LONGEST, 16, 0.3, log)
     if name == "shared":
         engine = SharedEngine(tokenizer, self_check=False)
     else:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,3 +69,15 @@ def instance(kind: str) -> Machine:
         return Machine(kind, 0, None)
     gpus = 8 if family in EIGHT else SEVERAL.get(size, 1)
     return Machine(kind, gpus, GPU_MEMORY[family] * GIB)
+
+
+def visible_gpus() -> list[str]:
+    """Ids as CUDA_VISIBLE_DEVICES takes them. Asks the driver: importing torch takes seconds."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [gpu.strip() for gpu in chosen.split(",") if gpu.strip() not in ("", "-1")]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    lines = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
+    return [str(number) for number in range(len(lines))]

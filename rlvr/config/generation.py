@@ -106,7 +106,7 @@ def memory_share(cfg: DictConfig, gpus: int) -> float:
 
 def _shared_gpu(cfg: DictConfig) -> Iterator[str]:
     """Of jobs that the local launcher starts at the same time."""
-    from rlvr.launchers.local import visible_gpus
+    from rlvr.machine import visible_gpus
 
     jobs, per_job = (cfg.launcher.get(key) or 1 for key in ("n_jobs", "gpus_per_job"))
     if cfg.launcher.get("name", "local") != "local" or jobs == 1 or not (gpus := visible_gpus()):

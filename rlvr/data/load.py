@@ -29,7 +29,7 @@ from rlvr.data.exemplars import (
 from rlvr.data.golds import Gold, with_canonical_golds
 from rlvr.data.order import ordered
 from rlvr.data.prompts import Exemplar, PromptBuilder, PromptTemplate
-from rlvr.data.rollout_prompts import Prompts
+from rlvr.data.rollout_prompts import RolloutPrompts
 from rlvr.data.rows import ROW_KEY, Row
 from rlvr.data.schedule import ShotSchedule
 from rlvr.errors import UserError
@@ -54,7 +54,7 @@ class Splits:
     validation: "Dataset"
     test: "Dataset"
     prompt_builder: PromptBuilder
-    prompts: Prompts
+    prompts: RolloutPrompts
     stop: StopRule
     verifier: Verifier
 
@@ -75,7 +75,7 @@ def load_splits(
     rows = _split(cfg, _checked(cfg, loaded, chooser.pool, verifier), seed)
     _check_leaks(chooser.pool, rows)
     _check_columns([row for part in rows.values() for row in part])
-    prompts = Prompts(template, chooser, schedule, seed)
+    prompts = RolloutPrompts(template, chooser, schedule, seed)
     shots = {"train": schedule.start, "validation": schedule.end, "test": schedule.end}
     tables = {split: _table(part, prompts, shots[split]) for split, part in rows.items()}
     builder = PromptBuilder(template, chooser("", schedule.start))
@@ -105,7 +105,7 @@ def load_benchmark(cfg: DictConfig, *, seed: int, verifier: Verifier) -> Benchma
     rows = _checked(cfg, {"test": loaded["test"]}, chooser.pool, verifier)["test"]
     _check_leaks(chooser.pool, {"train": [], "validation": [], "test": rows})
     _check_columns(rows)
-    table = _table(rows, Prompts(_template(cfg), chooser, schedule), schedule.end)
+    table = _table(rows, RolloutPrompts(_template(cfg), chooser, schedule), schedule.end)
     return Benchmark(table, _stop_rule(cfg), verifier)
 
 
@@ -234,7 +234,7 @@ def _plain(question: str) -> str:
     return " ".join(question.casefold().split())
 
 
-def _table(rows: Sequence[Row], prompts: Prompts, shots: int) -> "Dataset":
+def _table(rows: Sequence[Row], prompts: RolloutPrompts, shots: int) -> "Dataset":
     from datasets import Dataset
 
     columns = _columns(rows) or {"question": [], "gold": []}

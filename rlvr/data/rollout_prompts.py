@@ -13,7 +13,7 @@ from rlvr.data.schedule import ShotSchedule
 
 
 @dataclass(frozen=True)
-class Prompts:
+class RolloutPrompts:
     """How many exemplars (`schedule`), which (`chooser`), and how they are written (`template`)."""
 
     template: PromptTemplate

@@ -1,7 +1,6 @@
 """Jobs as processes: so many at a time, each on its own GPUs, none outliving the controller."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from math import inf
 
 from rlvr.errors import UserError
+from rlvr.machine import visible_gpus
 from rlvr.manifest import Job
 from rlvr.processes import GRACE, PARENT, end_group, signal_group, start_time
 from rlvr.result import Result, of_exit
@@ -103,15 +103,3 @@ class LocalRunner(Runner):
         for job in self.running:
             if job.index in self._processes:
                 self.poll(job)
-
-
-def visible_gpus() -> list[str]:
-    """Ids as CUDA_VISIBLE_DEVICES takes them. Asks the driver: importing torch takes seconds."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return [gpu.strip() for gpu in chosen.split(",") if gpu.strip() not in ("", "-1")]
-    if shutil.which("nvidia-smi") is None:
-        return []
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
-    lines = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
-    return [str(number) for number in range(len(lines))]

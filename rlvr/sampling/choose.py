@@ -21,7 +21,7 @@ from rlvr.sampling.engine import Engine, Sampling
 from rlvr.sampling.plain import PlainEngine
 from rlvr.sampling.shared import choose_engine
 from rlvr.sampling.stop import StopRule
-from rlvr.sampling.vllm.settings import Settings
+from rlvr.sampling.vllm.settings import VllmSettings
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class EngineChoice:
     `records` are the files that may know what `auto` has chosen, the first is the run's own."""
 
     wanted: str = "auto"
-    vllm: Settings | None = None
+    vllm: VllmSettings | None = None
     records: tuple[Path, ...] = ()
 
     def known(self) -> dict[str, Any] | None:

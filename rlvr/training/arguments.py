@@ -17,7 +17,7 @@ from rlvr.errors import UserError
 from rlvr.run_directory import generation_records
 from rlvr.sampling.choose import EngineChoice
 from rlvr.sampling.engine import Sampling
-from rlvr.sampling.vllm.settings import Settings, unusable
+from rlvr.sampling.vllm.settings import VllmSettings, unusable
 from rlvr.training.model import computed_in, mixed_precision, resolve_path
 
 if TYPE_CHECKING:
@@ -141,10 +141,10 @@ def _no_room(cfg: DictConfig, splits: "Splits", tokenizer: PreTrainedTokenizerBa
     )
 
 
-def vllm_settings(cfg: DictConfig, log: Path) -> Settings:
+def vllm_settings(cfg: DictConfig, log: Path) -> VllmSettings:
     """The base model as the trainer computes with it; QLoRA's weights replace it later."""
     half = mixed_precision(cfg) or computed_in(cfg) is torch.bfloat16
-    return Settings(
+    return VllmSettings(
         model=resolve_path(cfg.model.path),
         revision=cfg.model.revision,
         trust_remote_code=cfg.model.trust_remote_code,

@@ -10,7 +10,6 @@ one, where weights and optimizer still are, and saves that.
 
 import logging
 import pickle
-import random
 import shutil
 import time
 from collections import defaultdict
@@ -19,12 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rlvr import interruptions
+from rlvr.random_states import random_state, set_random_state
 from rlvr.training import checkpoints
 
 if TYPE_CHECKING:
@@ -268,21 +267,3 @@ def _refill(container: Any, content: Any) -> None:
         container.clear()
     for key, value in content.items():
         _refill(container[key], value)
-
-
-def random_state() -> dict[str, Any]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(),
-        "torch": torch.get_rng_state(),
-        "cuda": cuda,
-    }
-
-
-def set_random_state(state: dict[str, Any]) -> None:
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"].cpu())
-    for device, cuda in enumerate(state["cuda"]):
-        torch.cuda.set_rng_state(cuda.cpu(), device)

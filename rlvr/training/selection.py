@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from rlvr.data.rollout_prompts import Prompts
+from rlvr.data.rollout_prompts import RolloutPrompts
 from rlvr.errors import UserError
 from rlvr.sampling.engine import Completions
 from rlvr.verify.verdict import Verdict
@@ -86,7 +86,7 @@ class Selection:
     question that had none the last n times it was asked is asked again with probability
     `revisit`^n. Both need one process."""
 
-    prompts: Prompts | None = None
+    prompts: RolloutPrompts | None = None
     rounds: int = 0
     revisit: float = 1.0
     seed: int = 0

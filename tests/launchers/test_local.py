@@ -10,7 +10,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlvr.errors import UserError
-from rlvr.launchers.local import LocalRunner, visible_gpus
+from rlvr.launchers.local import LocalRunner
+from rlvr.machine import visible_gpus
 from rlvr.manifest import Job
 
 

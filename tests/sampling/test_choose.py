@@ -10,10 +10,10 @@ from rlvr.errors import UserError
 from rlvr.sampling.choose import EngineChoice, engine_for, fastest, undecided
 from rlvr.sampling.engine import Sampling
 from rlvr.sampling.shared import SharedEngine
-from rlvr.sampling.vllm.settings import Settings
+from rlvr.sampling.vllm.settings import VllmSettings
 
 # A folder without a model: with vLLM or without, no engine can be started from it.
-NOWHERE = Settings("/nowhere", None, False, "float32", 512, 0, 0.3, "vllm.log")
+NOWHERE = VllmSettings("/nowhere", None, False, "float32", 512, 0, 0.3, "vllm.log")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from trl import GRPOConfig
 from rlvr.config.schema import ExemplarChoice, Schedule
 from rlvr.data.choice import Chooser
 from rlvr.data.prompts import Exemplar, PromptTemplate
-from rlvr.data.rollout_prompts import Prompts
+from rlvr.data.rollout_prompts import RolloutPrompts
 from rlvr.data.schedule import ShotSchedule
 from rlvr.rewards.reward import Reward
 from rlvr.sampling.stop import StopRule
@@ -26,7 +26,7 @@ BERNOULLI = ShotSchedule(Schedule.bernoulli, 4, 0, 1.0)
 
 
 def prompts_by(schedule, choice=ExemplarChoice.first):
-    return Prompts(PromptTemplate(), Chooser(POOL, choice), schedule, seed=3)
+    return RolloutPrompts(PromptTemplate(), Chooser(POOL, choice), schedule, seed=3)
 
 
 def arguments(folder, steps):

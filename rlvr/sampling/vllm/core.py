@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rlvr.sampling.engine import Completions, OnFinished, Rows, Sampling, known_tokens
 from rlvr.sampling.stop import StopRule
-from rlvr.sampling.vllm.settings import RANKS, Settings
+from rlvr.sampling.vllm.settings import RANKS, VllmSettings
 
 # Read when vLLM is imported; what the user has set stays.
 ENVIRONMENT = {
@@ -24,7 +24,7 @@ NEVER = -100.0  # nats added to the score of a token that the tokenizer does not
 class Core:
     """An engine in this process, with the weights of a folder and at most one adapter."""
 
-    def __init__(self, settings: Settings, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, settings: VllmSettings, tokenizer: PreTrainedTokenizerBase) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         # A process of vLLM's own would outlive us, and hides its errors.

@@ -17,7 +17,7 @@ from rlvr.sampling.engine import Completions, OnFinished, Sampling, eos_token_id
 from rlvr.sampling.stop import StopRule
 from rlvr.sampling.vllm import sync
 from rlvr.sampling.vllm.parity import Parity, measure
-from rlvr.sampling.vllm.settings import Settings
+from rlvr.sampling.vllm.settings import VllmSettings
 
 if TYPE_CHECKING:
     from rlvr.sampling.vllm.core import Core
@@ -34,7 +34,11 @@ class VllmEngine:
     name = "vllm"
 
     def __init__(
-        self, mode: str, tokenizer: PreTrainedTokenizerBase, settings: Settings, self_check: bool
+        self,
+        mode: str,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: VllmSettings,
+        self_check: bool,
     ) -> None:
         self.mode, self.tokenizer, self.settings = mode, tokenizer, settings
         self.unverified = self_check  # until the first batch is compared with the trainer's model
@@ -121,13 +125,15 @@ class VllmEngine:
             self._held = ()
 
 
-def _build(mode: str, settings: Settings, tokenizer: PreTrainedTokenizerBase) -> "Core | Server":
+def _build(
+    mode: str, settings: VllmSettings, tokenizer: PreTrainedTokenizerBase
+) -> "Core | Server":
     if mode == SERVER:
         from rlvr.sampling.vllm.server import Server
 
         return Server(settings, _last_gpu())
+    from rlvr.random_states import random_state, set_random_state
     from rlvr.sampling.vllm.core import Core
-    from rlvr.training.resumable import random_state, set_random_state
 
     state = random_state()
     try:
@@ -138,7 +144,7 @@ def _build(mode: str, settings: Settings, tokenizer: PreTrainedTokenizerBase) ->
 
 def _last_gpu() -> str | None:
     """The trainer takes the first of the visible ones; with one alone both share it."""
-    from rlvr.launchers.local import visible_gpus
+    from rlvr.machine import visible_gpus
 
     gpus = visible_gpus()
     return gpus[-1] if gpus else None

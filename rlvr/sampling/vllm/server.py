@@ -22,7 +22,7 @@ from rlvr.errors import UserError
 from rlvr.processes import PARENT, describe_exit, end_group
 from rlvr.sampling.engine import Completions, OnFinished, Sampling
 from rlvr.sampling.stop import StopRule
-from rlvr.sampling.vllm.settings import Settings
+from rlvr.sampling.vllm.settings import VllmSettings
 
 SILENCE = 900.0  # seconds without a word, after which a server hangs; loading takes a minute
 ALIVE = 10.0  # seconds between signs of life
@@ -32,7 +32,7 @@ KEY = "trainer.generation=vllm_server"
 class Server:
     """What `Core` is, at the other end of a socket. It is up when this returns."""
 
-    def __init__(self, settings: Settings, gpu: str | None) -> None:
+    def __init__(self, settings: VllmSettings, gpu: str | None) -> None:
         """`gpu` is what CUDA_VISIBLE_DEVICES is to the server; None leaves it."""
         ours, theirs = socket.socketpair()
         self.log = Path(settings.log)
@@ -118,7 +118,7 @@ def serve(connection: Connection) -> None:
 
     from rlvr.sampling.vllm.core import Core
 
-    settings = Settings(**json.loads(connection.recv_bytes()))
+    settings = VllmSettings(**json.loads(connection.recv_bytes()))
     tokenizer = AutoTokenizer.from_pretrained(
         settings.model,
         revision=settings.revision,

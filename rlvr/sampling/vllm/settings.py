@@ -15,7 +15,7 @@ LONGEST = 8192  # tokens, where the model has no smaller limit: each takes memor
 
 
 @dataclass(frozen=True)
-class Settings:
+class VllmSettings:
     """Plain values alone: a server gets them as JSON."""
 
     model: str  # a folder, or a name on the hub

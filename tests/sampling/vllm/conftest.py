@@ -2,7 +2,7 @@
 
 import pytest
 
-from rlvr.sampling.vllm.settings import Settings, unusable
+from rlvr.sampling.vllm.settings import VllmSettings, unusable
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +25,6 @@ def settings_of(tmp_path):
             "memory_share": 0.3,
             "log": str(tmp_path / "vllm.log"),
         }
-        return Settings(**{**values, **changes})
+        return VllmSettings(**{**values, **changes})
 
     return settings

@@ -14,7 +14,7 @@ from rlvr.sampling.engine import Sampling
 from rlvr.sampling.plain import PlainEngine
 from rlvr.sampling.stop import StopRule
 from rlvr.sampling.vllm.engine import COLOCATE, VllmEngine
-from rlvr.sampling.vllm.settings import Settings
+from rlvr.sampling.vllm.settings import VllmSettings
 from rlvr.verify.build import build_verifier
 
 pytestmark = [pytest.mark.usefixtures("vllm"), pytest.mark.timeout(900)]
@@ -38,7 +38,7 @@ def model():
 @pytest.fixture(scope="module")
 def engine(vllm, embedded, tmp_path_factory):
     log = str(tmp_path_factory.mktemp("vllm") / "log")
-    settings = Settings(str(TINY), None, False, "float32", 1024, 0, 0.3, log)
+    settings = VllmSettings(str(TINY), None, False, "float32", 1024, 0, 0.3, log)
     made = VllmEngine(COLOCATE, embedded, settings, self_check=True)
     yield made
     made.close()

@@ -106,8 +106,8 @@ def test_a_server_that_cannot_start_is_one_message_and_is_gone(
 PARENT = """
 import json, sys
 from rlvr.sampling.vllm.server import Server
-from rlvr.sampling.vllm.settings import Settings
-Server(Settings(**json.loads(sys.argv[1])), None)
+from rlvr.sampling.vllm.settings import VllmSettings
+Server(VllmSettings(**json.loads(sys.argv[1])), None)
 """
 
 
