@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -198,12 +199,7 @@ def test_a_full_disk_is_one_message(slurm, cluster):
     process = slurm.start(*SLURM, "shots=0", "launcher.mem_gb=1,2")
     output, _ = process.communicate(timeout=60)
     sweep = slurm.sweep()
-    for path in (sweep / ".slurm").rglob("*"):
-        if path.is_file():
-            path.unlink()
-    for path in sorted((sweep / ".slurm").rglob("*"), reverse=True):
-        path.rmdir()
-    (sweep / ".slurm").rmdir()
+    shutil.rmtree(sweep / ".slurm")
     (sweep / ".slurm").write_text("")
     (sweep / "1" / "result.json").unlink()
     record = json.loads((sweep / "sweep.json").read_text())
