@@ -173,7 +173,11 @@ def build_trainer(
         stop=splits.stop,
         train_dataset=at_least_one_batch(splits.train, args),
         selection=Selection(
-            splits.prompts, cfg.trainer.dynamic_sampling, cfg.trainer.revisit, cfg.seed
+            splits.prompts,
+            cfg.trainer.dynamic_sampling,
+            cfg.trainer.revisit,
+            cfg.seed,
+            cfg.trainer.downsample_from,
         ),
         eval_dataset=splits.validation.take(cfg.trainer.eval_examples),
         peft_config=lora_config(cfg),

@@ -23,7 +23,7 @@ NOT_THE_WAY = ("resume", "save_steps", "save_minutes")
 LATER = (
     *("shots_schedule", "shots_end", "shots_until", "shots_probability"),
     *("dataset.train_order", "dataset.pass_rates"),
-    *("trainer.dynamic_sampling", "trainer.revisit"),
+    *("trainer.dynamic_sampling", "trainer.revisit", "trainer.downsample_from"),
     *("dataset.exemplar_choice", "dataset.exemplar_order", "dataset.exemplar_seed"),
 )
 LEFT_BY_TRAINING = (

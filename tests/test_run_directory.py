@@ -94,7 +94,7 @@ def test_settings_that_came_later_are_part_of_what_a_directory_belongs_to(claim,
     other = {"shots_schedule": "linear", "dataset.exemplar_choice": "random",
              "dataset.exemplar_order": "reversed", "dataset.exemplar_seed": 1, "shots_end": 1,
              "shots_until": 0.2, "shots_probability": 0.2,
-             "trainer.dynamic_sampling": 1, "trainer.revisit": 0.5,
+             "trainer.dynamic_sampling": 1, "trainer.revisit": 0.5, "trainer.downsample_from": 9,
              "dataset.train_order": "easy_first", "dataset.pass_rates": "x.jsonl"}  # fmt: skip
     leave(claim())
     assert not (claim(f"{key}={other[key]}") / CHECKPOINT).exists()

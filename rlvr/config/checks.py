@@ -106,6 +106,7 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("trainer.beta", lambda v: v >= 0, "0 or more"),
     ("trainer.dynamic_sampling", lambda v: v >= 0, "0 (off) or a number of rounds"),
     ("trainer.revisit", lambda v: 0 < v <= 1, "above 0 and at most 1 (always)"),
+    ("trainer.downsample_from", lambda v: v is None or v > 2, "null or above num_generations"),
     ("trainer.logging_steps", lambda v: v >= 1, "at least 1"),
     ("trainer.eval_steps", lambda v: v is None or v >= 1, "null or at least 1"),
     ("trainer.save_steps", lambda v: v is None or v >= 1, "null or at least 1"),

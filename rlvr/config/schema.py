@@ -103,6 +103,8 @@ class ExemplarChoice(StrEnum):
     rotating = "rotating"
     shortest = "shortest"
     longest = "longest"
+    easiest = "easiest"
+    hardest = "hardest"
     similar = "similar"
 
 
@@ -283,6 +285,7 @@ class TrainerConfig:
     mask_truncated_completions: bool = False
     dynamic_sampling: int = 0  # rounds of other questions for those without variance, at most
     revisit: float = 1.0  # probability of asking again what had none, for each time in a row
+    downsample_from: int | None = None  # completions sampled of a question, num_generations trained
     max_grad_norm: float = 1.0
     bf16: bool | None = None
     gradient_checkpointing: bool = True

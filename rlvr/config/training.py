@@ -60,12 +60,16 @@ def _one_example(cfg: DictConfig) -> Iterator[str]:
 
 def _selection(cfg: DictConfig) -> Iterator[str]:
     t = cfg.trainer
-    for key in ("dynamic_sampling", "revisit"):
+    for key in ("dynamic_sampling", "revisit", "downsample_from"):
         if t[key] != getattr(TrainerConfig, key) and (t.num_processes or 1) > 1:
-            yield (
-                f"trainer.{key}={t[key]:g} chooses questions in one process: use "
-                "trainer.num_processes=1"
-            )
+            yield f"trainer.{key}={t[key]:g} chooses in one process: use trainer.num_processes=1"
+    many = t.downsample_from
+    if many is not None and many <= t.num_generations:
+        yield (
+            f"trainer.downsample_from={many}: it must be above trainer.num_generations="
+            f"{t.num_generations}, the completions of a question that are kept; leave it out to "
+            "train on all that are sampled"
+        )
 
 
 def _loss(cfg: DictConfig) -> Iterator[str]:

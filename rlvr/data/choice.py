@@ -8,6 +8,7 @@ from functools import cached_property
 from rlvr.config.schema import ExemplarChoice, ExemplarOrder
 from rlvr.data.prompts import Exemplar
 from rlvr.data.similarity import BM25, words
+from rlvr.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,23 @@ class Chooser:
     Fewer are therefore always among more, and but for `shuffled` they stand in the same order.
     `similar` ranks by BM25 of the questions and never shows the question itself, so that it has
     one fewer to choose from where the pool holds it. `seed` draws for `random`, once, for
-    `rotating`, at every optimizer step, and for `shuffled`.
+    `rotating`, at every optimizer step, and for `shuffled`. `easiest` and `hardest` rank by the
+    pass rates that the exemplars come with: UserError where one has none.
     """
 
     pool: Sequence[Exemplar]
     choice: ExemplarChoice = ExemplarChoice.first
     order: ExemplarOrder = ExemplarOrder.chosen
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        lacking = [exemplar for exemplar in self.pool if exemplar.pass_rate is None]
+        if self.choice in (ExemplarChoice.easiest, ExemplarChoice.hardest) and lacking:
+            raise UserError(
+                f"dataset.exemplar_choice={self.choice}: {len(lacking)} of {len(self.pool)} "
+                f"exemplars have no pass_rate, such as {lacking[0].question[:60]!r}; write it "
+                "into each row of dataset.exemplars=FILE.jsonl, a number from 0 to 1"
+            )
 
     def __call__(self, question: str, count: int, step: int = 0) -> list[Exemplar]:
         """`step` counts optimizer steps; what is asked outside of training is asked as at 0."""
@@ -58,6 +69,10 @@ class Chooser:
                 return self._by_length
             case ExemplarChoice.longest:
                 return self._by_length[::-1]
+            case ExemplarChoice.easiest:
+                return sorted(self.pool, key=_pass_rate, reverse=True)
+            case ExemplarChoice.hardest:
+                return sorted(self.pool, key=_pass_rate)
             case ExemplarChoice.similar:
                 return self._by_similarity(question)
             case _:
@@ -76,6 +91,11 @@ class Chooser:
     @cached_property
     def _similarity(self) -> BM25:
         return BM25([exemplar.question for exemplar in self.pool])
+
+
+def _pass_rate(exemplar: Exemplar) -> float:
+    assert exemplar.pass_rate is not None
+    return exemplar.pass_rate
 
 
 def _shuffled(exemplars: Sequence[Exemplar], seed: str) -> list[Exemplar]:

@@ -61,7 +61,7 @@ def first_shots(exemplars: Sequence[Exemplar], shots: int, source: str) -> list[
 
 
 def parse_exemplar(row: Mapping[str, Any], where: str) -> Exemplar:
-    """One row as an Exemplar; a numeric answer is written out as text."""
+    """One row as an Exemplar; a numeric answer is written out as text. `pass_rate` may be there."""
     for key in ("question", "solution", "answer"):
         value = row.get(key)
         number = key == "answer" and isinstance(value, int | float) and not isinstance(value, bool)
@@ -70,4 +70,8 @@ def parse_exemplar(row: Mapping[str, Any], where: str) -> Exemplar:
                 f"{where}: {key} is {value!r}; an exemplar needs the texts question, solution "
                 "and answer."
             )
-    return Exemplar(row["question"].strip(), row["solution"].strip(), str(row["answer"]).strip())
+    rate = row.get("pass_rate")
+    if rate is not None and not (type(rate) in (int, float) and 0 <= rate <= 1):
+        raise UserError(f"{where}: pass_rate is {rate!r}; it is a number from 0 to 1, or left out")
+    texts = row["question"].strip(), row["solution"].strip(), str(row["answer"]).strip()
+    return Exemplar(*texts, rate)

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Exemplar:
-    """A solved question shown in the prompt; `answer` is written as it stands."""
+    """A solved question shown in the prompt; `answer` is written as it stands.
+
+    `pass_rate` is the share of a model's answers to it that are right, where it was measured."""
 
     question: str
     solution: str
     answer: str
+    pass_rate: float | None = None
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,18 @@
 
 A group whose completions are all paid alike has no advantage and teaches nothing. Dynamic sampling
 (DAPO, arXiv 2503.14476) samples other questions in its place; GRESO (arXiv 2506.02177) does not
-even ask again what was such a group when it was asked last. All draws are made from the seed and
+even ask again what was such a group when it was asked last. PODS (arXiv 2504.13818) trains on those
+completions of a question alone that are paid most differently. All draws are made from the seed and
 the step, so that what is to be remembered is which questions had no variance.
 """
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import islice
-from statistics import fmean
+from operator import add
+from statistics import fmean, pvariance
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -84,23 +87,25 @@ class Drawn:
 class Selection:
     """`rounds` of other questions are sampled, at most, in place of groups without variance. A
     question that had none the last n times it was asked is asked again with probability
-    `revisit`^n. Both need one process."""
+    `revisit`^n. Of each question `downsample_from` completions are sampled where it is given, and
+    `trainer.num_generations` of the greatest variance kept. Each of them needs one process."""
 
     prompts: RolloutPrompts | None = None
     rounds: int = 0
     revisit: float = 1.0
     seed: int = 0
+    downsample_from: int | None = None
     flat: dict[str, int] = field(default_factory=dict)  # how often in a row, by question
 
     @property
     def alone(self) -> bool:
-        return self.rounds > 0 or self.revisit < 1
+        return self.rounds > 0 or self.revisit < 1 or self.downsample_from is not None
 
     def refuse_several(self, processes: int) -> None:
         if self.alone and processes > 1:
             raise UserError(
-                "trainer.dynamic_sampling and trainer.revisit choose questions in one process, and "
-                f"this run has {processes}: set trainer.num_processes=1"
+                "trainer.dynamic_sampling, trainer.revisit and trainer.downsample_from choose in "
+                f"one process, and this run has {processes}: set trainer.num_processes=1"
             )
 
     def chosen(self, trainer: "Trainer", rows: Sequence[Row]) -> list[Row]:
@@ -110,7 +115,7 @@ class Selection:
         if self.revisit < 1:
             rows = self._without_flat(trainer, rows, others)
         rows = self._prompted(trainer, rows, trainer.accelerator.process_index * len(rows))
-        if self.rounds:
+        if self.rounds or self.downsample_from is not None:
             trainer.drawn = self._drawn(trainer, rows, others)
             rows = trainer.drawn.rows
         return rows
@@ -171,21 +176,39 @@ class Selection:
     def _drawn(self, trainer: "Trainer", rows: list[Row], others: Iterator[Row]) -> Drawn:
         """As many groups as `rows` has, those with variance first; sampled round by round."""
         size = trainer.num_generations
-        drawn = self._sampled(trainer, rows)
+        drawn = self._most_varied(trainer, rows)
         for _ in range(self.rounds):
             lacking = len(rows) // size - sum(varies(trainer, drawn.rewards))
             more = _repeated(list(islice(others, max(0, lacking))), size)
             if not more:
                 break
             more = self._prompted(trainer, more, len(drawn.rows))
-            drawn += self._sampled(trainer, more)
-        trainer._log_metric("extra_rollouts", len(drawn.rows) - len(rows))
+            drawn += self._most_varied(trainer, more)
+        sampled = len(drawn.rows) // size * (self.downsample_from or size)
+        trainer._log_metric("extra_rollouts", sampled - len(rows))
         varied = varies(trainer, drawn.rewards)
         best = sorted(range(len(varied)), key=lambda group: not varied[group])[: len(rows) // size]
         chosen = drawn.take([group * size + place for group in best for place in range(size)])
         for column, values in chosen.extra.items():
             trainer._log_completion_extra(column, list(values))
         return chosen
+
+    def _most_varied(self, trainer: "Trainer", rows: list[Row]) -> Drawn:
+        """Completions of `rows`; where more are sampled than kept, as many at a time as `rows`
+        has, so that they need no more memory."""
+        size = trainer.num_generations
+        many = self.downsample_from or size
+        asked = _repeated(rows[::size], many)
+        starts = range(0, len(asked), len(rows))
+        drawn = reduce(add, (self._sampled(trainer, asked[i : i + len(rows)]) for i in starts))
+        if many > size:
+            totals = _totals(trainer, drawn.rewards).view(-1, many).tolist()
+            kept = [most_varied(of_question, size) for of_question in totals]
+            drawn = drawn.take(
+                [n * many + place for n, group in enumerate(kept) for place in group]
+            )
+        self.observe(trainer, drawn.rows, drawn.rewards)
+        return drawn
 
     def _sampled(self, trainer: "Trainer", rows: list[Row]) -> Drawn:
         start = perf_counter()
@@ -197,19 +220,36 @@ class Selection:
         verdicts, rewards = trainer.pay(rows, completions.texts, whole)
         extra = {column: [*values] for column, values in trainer._pending_extra_logs.items()}
         trainer._pending_extra_logs.clear()
-        self.observe(trainer, rows, rewards)
         tokens = sum(map(len, completions.ids))
         return Drawn(rows, completions, verdicts, rewards, extra, seconds, tokens)
 
 
 def varies(trainer: "Trainer", rewards: Tensor) -> list[bool]:
     """Of each group, from rewards (n, rewards), whether TRL would give it any advantage."""
-    weighted = rewards * trainer.reward_weights.to(rewards.device)
-    totals = weighted.nansum(dim=1).masked_fill(rewards.isnan().all(dim=1), float("nan"))
-    groups = totals.view(-1, trainer.num_generations)
+    groups = _totals(trainer, rewards).view(-1, trainer.num_generations)
     highest = groups.nan_to_num(nan=float("-inf")).amax(1)
     lowest = groups.nan_to_num(nan=float("inf")).amin(1)
     return (highest - lowest > 1e-8).tolist()  # type: ignore[no-any-return]
+
+
+def most_varied(rewards: Sequence[float], keep: int) -> list[int]:
+    """The places of the `keep` rewards of the greatest variance, in order: for some n these are the
+    n lowest and the highest of the others (arXiv 2504.13818). NaN is kept only where there are no
+    others."""
+    known = sorted(
+        (i for i in range(len(rewards)) if rewards[i] == rewards[i]), key=rewards.__getitem__
+    )
+    unknown = [i for i in range(len(rewards)) if rewards[i] != rewards[i]]
+    size = min(keep, len(known))
+    ends = [known[:low] + known[len(known) - size + low :] for low in range(size + 1)]
+    best = max(ends, key=lambda places: pvariance([rewards[i] for i in places])) if known else []
+    return sorted(best + unknown[: keep - size])
+
+
+def _totals(trainer: "Trainer", rewards: Tensor) -> Tensor:
+    """What TRL makes of rewards (n, rewards): their weighted sums (n,), NaN where none is known."""
+    weighted = rewards * trainer.reward_weights.to(rewards.device)
+    return weighted.nansum(dim=1).masked_fill(rewards.isnan().all(dim=1), float("nan"))
 
 
 def _repeated(questions: Sequence[Row], times: int) -> list[Row]:

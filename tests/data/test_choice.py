@@ -5,12 +5,13 @@ import pytest
 from rlvr.config.schema import ExemplarChoice, ExemplarOrder
 from rlvr.data.choice import Chooser
 from rlvr.data.prompts import Exemplar
+from rlvr.errors import UserError
 
 POOL = [
-    Exemplar("How many apples are in the bowl?", "Two and two.", "4"),
-    Exemplar("How many?", "1.", "1"),
-    Exemplar("How fast is the old train to the north?", "60 / 2 = 30, which is all.", "30"),
-    Exemplar("How old is Ann now?", "Two.", "2"),
+    Exemplar("How many apples are in the bowl?", "Two and two.", "4", 0.5),
+    Exemplar("How many?", "1.", "1", 0.25),
+    Exemplar("How fast is the old train to the north?", "60 / 2 = 30, which is all.", "30", 0.0),
+    Exemplar("How old is Ann now?", "Two.", "2", 0.5),
 ]
 
 
@@ -27,6 +28,18 @@ def test_by_default_the_first_in_the_order_of_the_file():
 def test_by_length():
     assert numbers(choice=ExemplarChoice.shortest) == [1, 3, 0, 2]
     assert numbers(choice=ExemplarChoice.longest, count=2) == [2, 0]
+
+
+def test_by_difficulty():
+    assert numbers(choice=ExemplarChoice.easiest) == [0, 3, 1, 2]
+    assert numbers(choice=ExemplarChoice.hardest) == [2, 1, 0, 3]
+
+
+def test_difficulty_is_that_of_every_exemplar():
+    unmeasured = [*POOL, Exemplar("Why?", "No.", "3")]
+    assert Chooser(unmeasured, ExemplarChoice.random)("How?", 5)
+    with pytest.raises(UserError, match=r"exemplar_choice=hardest: 1 of 5 .*'Why\?'"):
+        Chooser(unmeasured, ExemplarChoice.hardest)
 
 
 def test_a_seed_draws_the_same_set_at_all_steps_another_seed_another_one():

@@ -1,17 +1,21 @@
 """Which questions a step is trained on, with rewards that are forced."""
 
 import copy
+from itertools import combinations
+from statistics import pvariance
 from types import SimpleNamespace
 
 import pytest
 import torch
 from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
 from trl import GRPOConfig
 
 from rlvr.errors import UserError
 from rlvr.rewards.reward import Reward
 from rlvr.sampling.stop import StopRule
-from rlvr.training.selection import Selection, varies
+from rlvr.training.selection import Selection, most_varied, varies
 from rlvr.training.shared_prefix.update import Sharing
 from rlvr.training.trainer import Trainer
 from rlvr.verify.numeric import NumericVerifier
@@ -145,6 +149,42 @@ def test_where_all_are_flat_they_are_asked_all_the_same(train):
     assert len(greso.asked) == 16
 
 
+class Rare:
+    """Pays one of six completions of a question."""
+
+    def __call__(self, prompts, completions, question, log_extra, **_):
+        log_extra("paid_for", question)
+        return [float(i % 6 == 5) for i in range(len(question))]
+
+
+def test_of_more_completions_those_that_are_paid_most_differently_are_kept(train, monkeypatch):
+    monkeypatch.setattr(Forced, "__call__", Rare.__call__)
+    stock, pods = train(Selection(), steps=2), train(Selection(downsample_from=6), steps=2)
+    assert [entry["extra_rollouts"] for entry in pods.logs] == [2 * 2] * 2
+    assert list(stock.trainer._logs["rewards"]["forced"]) == [0, 0, 0, 0, 0, 1, 0, 0]
+    logs = pods.trainer._logs
+    assert list(logs["rewards"]["forced"]) == [0, 0, 0, 1, 0, 0, 0, 0], "three of the other five"
+    for prompt, question in zip(logs["prompt"], logs["extra"]["paid_for"], strict=True):
+        assert prompt == f"Question: {question}"
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5]), min_size=3, max_size=9), st.data())
+def test_no_other_subset_varies_more(rewards, data):
+    keep = data.draw(st.integers(2, len(rewards)))
+    kept = most_varied(rewards, keep)
+    assert kept == sorted(set(kept))
+    assert len(kept) == keep
+    best = max(pvariance(subset) for subset in combinations(rewards, keep))
+    assert pvariance([rewards[i] for i in kept]) == pytest.approx(best)
+
+
+def test_what_could_not_be_judged_is_kept_last():
+    nan = float("nan")
+    assert most_varied([nan, 1.0, nan, 0.0, 1.0], 3) == [1, 3, 4]
+    assert most_varied([nan, 1.0, nan, 0.0], 3) == [0, 1, 3]
+    assert most_varied([nan, nan, nan], 2) == [0, 1]
+
+
 def test_variance_is_that_of_the_weighted_total_and_of_what_could_be_judged():
     nan = float("nan")
     trainer = SimpleNamespace(reward_weights=torch.tensor([1.0, 0.5]), num_generations=2)
@@ -160,7 +200,7 @@ def test_variance_is_that_of_the_weighted_total_and_of_what_could_be_judged():
 
 def test_several_processes_are_refused():
     Selection().refuse_several(2)
-    for selection in (Selection(rounds=1), Selection(revisit=0.9)):
+    for selection in (Selection(rounds=1), Selection(revisit=0.9), Selection(downsample_from=8)):
         selection.refuse_several(1)
         with pytest.raises(UserError, match=r"this run has 2: set trainer\.num_processes=1"):
             selection.refuse_several(2)

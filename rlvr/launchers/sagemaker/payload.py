@@ -70,6 +70,7 @@ def _path_settings(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str
     dataset = config.get("dataset") or {}
     yield dataset, "path", "dataset"
     yield dataset, "exemplars", "exemplars"
+    yield dataset, "pass_rates", "pass-rates"
     for name, benchmark in ((config.get("eval") or {}).get("benchmarks") or {}).items():
         yield benchmark, "path", f"benchmark-{name}"
         yield benchmark, "exemplars", f"benchmark-{name}-exemplars"

@@ -33,20 +33,24 @@ def contents(directory, module="rlvr.worker", *, tracked=False):
 
 def test_local_paths_become_channels(job, tmp_path):
     data, exemplars = tmp_path / "data", tmp_path / "shots.jsonl"
+    rates = tmp_path / "base.jsonl"
     data.mkdir()
     exemplars.write_text("{}")
+    rates.write_text("{}")
     config, _, sources = contents(
         job(
-            dataset={"path": str(data), "exemplars": str(exemplars)},
+            dataset={"path": str(data), "exemplars": str(exemplars), "pass_rates": str(rates)},
             model={"path": "Qwen/Qwen2.5-0.5B"},
         )
     )
     assert config["dataset"] == {
         "path": "/opt/ml/input/data/dataset",
         "exemplars": "/opt/ml/input/data/exemplars/shots.jsonl",
+        "pass_rates": "/opt/ml/input/data/pass-rates/base.jsonl",
     }
     assert config["model"]["path"] == "Qwen/Qwen2.5-0.5B"
-    assert sources == {"dataset": data.resolve(), "exemplars": exemplars.resolve()}
+    files = {"dataset": data, "exemplars": exemplars, "pass-rates": rates}
+    assert sources == {channel: path.resolve() for channel, path in files.items()}
 
 
 def test_a_benchmarks_files_become_channels_of_its_own(job, tmp_path):
