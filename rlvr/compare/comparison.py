@@ -16,7 +16,6 @@ from rlvr.compare.recipes import SEED, Recipe, ranked, recipes_of
 from rlvr.compare.runs import RunRow, read_job, read_run
 from rlvr.dotted_keys import is_of_the_run
 from rlvr.evaluation.statistics import LEVEL, holm
-from rlvr.result import Result
 
 READ = 100  # runs whose answers to each question are read, those of the best recipes
 
@@ -104,10 +103,7 @@ class Comparison:
 
     def on(self, benchmark: str) -> "Comparison":
         """The same runs with their scores on a benchmark in place of those on their own data."""
-        rows = [
-            replace(row, result=scored(row.result, "benchmarks", benchmark), benchmark=benchmark)
-            for row in self.rows
-        ]
+        rows = [row.scored_by("benchmarks", benchmark, benchmark) for row in self.rows]
         return replace(self, rows=rows, benchmark=benchmark)
 
     def common(self, key: str) -> Any:
@@ -145,15 +141,6 @@ def _difference(ours: Recipe, theirs: Recipe) -> Difference | None:
     sides = (recipe.estimates["trained"] for recipe in (ours, theirs))
     common = set().union(*ours.answers) & set().union(*theirs.answers)
     return differences.of_seeds(seeds.difference(*sides), len(common)) if common else None
-
-
-def scored(result: Result | None, kind: str, name: str) -> Result | None:
-    """With the scores of one of its `benchmarks` or `protocols` in place of its own."""
-    if result is None:
-        return None
-    scores = getattr(result, kind).get(name, {})
-    base, trained, paired = (scores.get(part) for part in ("base", "trained", "paired"))
-    return replace(result, base=base, trained=trained, paired=paired)
 
 
 def read_sweep(directory: Path) -> Comparison:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rlvr.compare.comparison import Comparison, scored
+from rlvr.compare.comparison import Comparison
 from rlvr.compare.recipes import Recipe
 from rlvr.evaluation.run_summary import OTHER_FORM
 from rlvr.evaluation.tasks import PROTOCOL
@@ -92,11 +92,9 @@ def protocols(comparison: Comparison, recipes: Sequence[Recipe] | None = None) -
 
 def under(comparison: Comparison, rule: str) -> Comparison:
     """The same runs with their scores under a rule in place of those under their own."""
-    rows = [
-        replace(row, result=scored(row.result, "protocols", rule), benchmark=f"{PROTOCOL}{rule}")
-        for row in comparison.rows
-    ]
-    return replace(comparison, rows=rows, benchmark=f"{PROTOCOL}{rule}")
+    name = f"{PROTOCOL}{rule}"
+    rows = [row.scored_by("protocols", rule, name) for row in comparison.rows]
+    return replace(comparison, rows=rows, benchmark=name)
 
 
 def _warnings(comparison: Comparison) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,17 @@ class RunRow:
         if self.state != "finished":
             return None
         return float(self.trained["accuracy"]) if self.trained else self.value
+
+    def scored_by(self, kind: str, name: str, benchmark: str) -> "RunRow":
+        """With the scores of one of its result's `benchmarks` or `protocols` in place of its own.
+
+        The job's metric is of its own data: a run that has no such scores has none."""
+        if self.result is None:
+            return replace(self, value=None, benchmark=benchmark)
+        scores = getattr(self.result, kind).get(name, {})
+        base, trained, paired = (scores.get(part) for part in ("base", "trained", "paired"))
+        found = replace(self.result, base=base, trained=trained, paired=paired)
+        return replace(self, result=found, value=None, benchmark=benchmark)
 
     @property
     def seed(self) -> Any:

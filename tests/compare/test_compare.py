@@ -50,6 +50,18 @@ def test_a_benchmark_has_a_table_a_chart_and_files_of_its_own(make_sweep):
     assert own["trained_accuracy"] == 0.5
 
 
+def test_a_run_that_a_benchmark_was_not_asked_of_is_not_its_best(make_sweep):
+    """The metric of its job is of its own data."""
+    score = {"accuracy": 0.4, "low": 0.3, "high": 0.5, "n": 60}
+    found = {"base": score, "trained": score, "paired": {"p_value": 1.0}}
+    directory = make_sweep([("shots=0", {"benchmarks": {"svamp": found}}), ("shots=4", {})])
+    record = json.loads((directory / "sweep.json").read_text())
+    record["jobs"][1]["value"] = 0.9
+    (directory / "sweep.json").write_text(json.dumps(record))
+    printed(directory)
+    assert json.loads((directory / "comparison.svamp.json").read_text())["best"] == 0
+
+
 @pytest.mark.parametrize("state", ["failed", "killed", "pending"])
 def test_a_sweep_without_a_single_result(make_sweep, state: str):
     directory = make_sweep([("shots=0", {"state": state, "base": None, "error": "boom"})])
