@@ -4,29 +4,15 @@ What all prompts share is kept once, what the rows of one prompt share is kept o
 each row has its own generated tokens. The blocks are merged by their log-sum-exp.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rlvr.prefix.attention import AttentionFunction, block_attention, merge
-
-Pair = tuple[Tensor, Tensor]  # keys and values of one layer, both (batch, h, length, d)
-
-
-class Recorded:
-    """An attention that also keeps the keys and values of each layer."""
-
-    def __init__(self, attention: AttentionFunction) -> None:
-        self.attention = attention
-        self.layers: dict[int, Pair] = {}
-
-    def __call__(
-        self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float
-    ) -> Tensor:
-        self.layers[module.layer_idx] = key, value
-        return self.attention(module, query, key, value, scaling)
+from rlvr.prefix.attention import block_attention, merge
+from rlvr.sampling.prefill import Pair, side_by_side
 
 
 @dataclass(frozen=True)
@@ -43,24 +29,18 @@ class Prompts:
     @classmethod
     def cut(cls, layers: dict[int, Pair], paths: list[Tensor], shared: int) -> "Prompts":
         """From a packed row, of which prompt j occupies the positions `paths[j]`."""
-        questions = [path[shared:] for path in paths]
-        width = max(map(len, questions))
         key = next(iter(layers.values()))[0]
-        at = torch.zeros(len(paths), width, dtype=torch.long)
-        padding = torch.full((len(paths), 1, 1, width), float("-inf"))
-        for j, question in enumerate(questions):
-            at[j, : len(question)] = question
-            padding[j, ..., : len(question)] = 0
-        at = at.to(key.device)
+        at, padding = side_by_side([path[shared:] for path in paths], key)
+        common = paths[0][:shared].to(key.device)
 
         def split(x: Tensor) -> Pair:
-            return x[:, :, paths[0][:shared]].contiguous(), x[0][:, at].transpose(0, 1).contiguous()
+            return x[:, :, common].contiguous(), x[0][:, at].transpose(0, 1).contiguous()
 
         halves = {i: (split(k), split(v)) for i, (k, v) in layers.items()}
         return cls(
             {i: (k[0], v[0]) for i, (k, v) in halves.items()},
             {i: (k[1], v[1]) for i, (k, v) in halves.items()},
-            padding.to(key),
+            padding,
         )
 
 
@@ -92,25 +72,29 @@ def _grown(x: Tensor) -> Tensor:
 
 
 class Cascade:
-    """The attention of one decoding step for b live rows; `groups` (b,) names each row's prompt."""
+    """The attention of one decoding step for b live rows; `groups` (b) names each row's prompt."""
 
-    def __init__(self, prompts: Prompts, groups: Tensor) -> None:
+    def __init__(self, prompts: Prompts, groups: Sequence[int]) -> None:
         self.prompts = prompts
         self.own = {layer: Own() for layer in prompts.prefix}
         self._seat(groups)
 
-    def _seat(self, groups: Tensor) -> None:
+    def _seat(self, groups: Sequence[int]) -> None:
         """Rows as a table (J, seats), so that the rows of a prompt meet its keys in one block."""
-        self.groups = groups
-        members = torch.nn.functional.one_hot(groups, len(self.prompts.padding))  # (b, J)
-        self.seat = (members.cumsum(0) * members).sum(1) - 1  # (b,) place among its group
-        self.seats = int(members.sum(0).max())
+        taken = [0] * len(self.prompts.padding)
+        seat = []  # (b) place among its group
+        for group in groups:
+            seat.append(taken[group])
+            taken[group] += 1
+        self.groups, self.seats, device = groups, max(taken), self.prompts.padding.device
+        self.at = torch.tensor(groups, device=device), torch.tensor(seat, device=device)
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these."""
+        at = torch.tensor(rows, device=self.prompts.padding.device)
         for own in self.own.values():
-            own.keep(rows)
-        self._seat(self.groups[rows])
+            own.keep(at)
+        self._seat([self.groups[row] for row in rows])
 
     def __call__(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float
@@ -133,14 +117,13 @@ class Cascade:
 
     def _question(self, q: Tensor, layer: int, scaling: float) -> Pair:
         _, h, g, d = q.shape
-        at = self.groups, self.seat
         table = q.new_zeros(len(self.prompts.padding), self.seats, h, g, d)
-        table[at] = q
+        table[self.at] = q
         folded = table.transpose(1, 2).reshape(len(table), h, self.seats * g, d)
         key, value = self.prompts.questions[layer]
         out, lse = attend(folded, key, value, scaling, self.prompts.padding)
-        out = out.view(len(table), h, self.seats, g, -1).transpose(1, 2)[at]
-        return out, lse.view(len(table), h, self.seats, g).transpose(1, 2)[at]
+        out = out.view(len(table), h, self.seats, g, -1).transpose(1, 2)[self.at]
+        return out, lse.view(len(table), h, self.seats, g).transpose(1, 2)[self.at]
 
 
 def attend(

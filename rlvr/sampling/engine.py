@@ -82,20 +82,22 @@ class Engine(Protocol):
 class Draw:
     """Next tokens (b,) from processed scores (b, V): greedy, or a random number a row and step."""
 
-    def __init__(self, sampling: Sampling, seeds: Sequence[int]) -> None:
+    def __init__(
+        self, sampling: Sampling, seeds: Sequence[int], device: torch.device | str = "cpu"
+    ) -> None:
         self._numbers: Tensor | None = None
         if sampling.temperature > 0:
             length = sampling.max_new_tokens
             rows = [np.random.Generator(np.random.Philox(key=s)).random(length) for s in seeds]
-            self._numbers = torch.from_numpy(np.array(rows))  # (B, max_new_tokens)
+            self._numbers = torch.from_numpy(np.array(rows)).to(device)  # (B, max_new_tokens)
 
-    def __call__(self, scores: Tensor, rows: Tensor, step: int) -> Tensor:
-        """`rows` (b,) says which of the seeds' rows the scores belong to."""
+    def __call__(self, scores: Tensor, rows: Tensor, step: int | Tensor) -> Tensor:
+        """`rows` (b,) says which of the seeds' rows the scores belong to; `step` may be (1,)."""
         if self._numbers is None:
             return scores.argmax(-1)
         # torch.multinomial would draw a random number for each token of the vocabulary.
         reached = scores.softmax(-1).double().cumsum(-1)
-        numbers = self._numbers[rows.cpu(), step].to(scores.device)
+        numbers = self._numbers[rows, step]
         tokens = torch.searchsorted(reached, numbers[:, None] * reached[:, -1:], right=True)[:, 0]
         return tokens.clamp(max=scores.shape[1] - 1)
 

@@ -48,7 +48,7 @@ class PlainEngine:
         rows = Rows(self.tokenizer, prompts, stop, eos, on_finished)
         # The repetition penalty must not see padding: a token of the row's own is none.
         history = torch.where(mask.bool(), ids, ids.gather(1, mask.argmax(1, keepdim=True)))
-        draw = Draw(sampling, seeds)
+        draw = Draw(sampling, seeds, model.device)
         choose = Choose(processors(sampling, self.tokenizer), draw, history.to(model.device))
         model.generate(
             input_ids=ids.to(model.device),
@@ -98,7 +98,8 @@ class Choose(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         sampled = input_ids[:, self.prompts.shape[1] :]  # (B, step)
         processed = self.chain(torch.cat([self.prompts, sampled], dim=1), scores.float())
-        tokens = self.draw(processed, torch.arange(len(scores)), sampled.shape[1])
+        rows = torch.arange(len(scores), device=scores.device)
+        tokens = self.draw(processed, rows, sampled.shape[1])
         only = torch.full_like(scores, float("-inf"))
         return only.scatter(1, tokens[:, None], 0.0)
 

@@ -1,25 +1,24 @@
 """The engine that computes every prompt token once, for models whose attention can be shared.
 
-All prompts go through the model as one packed trie. Decoding reads the keys of the common prefix
-and of each question where they are, without copies, and rows that end leave the batch.
+All prompts go through the model as one packed trie. On CUDA every row then gets its own copy of the
+keys, where there is room, and few kernels do a step (`rlvr.sampling.stepping`). Else decoding reads
+the keys of the common prefix and of each question where they are, without copies, and rows that end
+leave the batch.
 """
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlvr.prefix.agreement import Values, compare, of_log_probs, require
-from rlvr.prefix.attention import NO_MASK, choose, install
+from rlvr.prefix.attention import NO_MASK, install
 from rlvr.prefix.precision import in_float32
 from rlvr.prefix.probe import unshareable
 from rlvr.prefix.support import base_model, unsupported_model
-from rlvr.prefix.trie import TokenRow, pack
-from rlvr.sampling.cascade import Cascade, Prompts, Recorded
+from rlvr.sampling.cascade import Cascade, Prompts
 from rlvr.sampling.engine import (
     Completions,
     Draw,
@@ -30,7 +29,11 @@ from rlvr.sampling.engine import (
     eos_token_ids,
     processors,
 )
+from rlvr.sampling.expanded import Expanded, fits
+from rlvr.sampling.graph import Recorder
 from rlvr.sampling.plain import PlainEngine
+from rlvr.sampling.prefill import inputs, prefill
+from rlvr.sampling.stepping import Steps
 from rlvr.sampling.stop import StopRule
 
 log = logging.getLogger(__name__)
@@ -57,9 +60,16 @@ def choose_engine(
 class SharedEngine:
     name = "shared"
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, self_check: bool = True) -> None:
-        self.tokenizer = tokenizer
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        self_check: bool = True,
+        expand: bool | None = None,
+    ) -> None:
+        """`expand`: every row has its own copy of its prompt's keys; None: on CUDA, if they fit."""
+        self.tokenizer, self.expand = tokenizer, expand
         self.unverified = self_check  # until the first batch is compared with the plain path
+        self.recorder = Recorder()
 
     @torch.no_grad()
     def sample(
@@ -74,26 +84,49 @@ class SharedEngine:
         """See `Engine.sample`."""
         core = base_model(model)
         install(core)
-        distinct = list(dict.fromkeys(map(tuple, prompts)))
-        place = {prompt: number for number, prompt in enumerate(distinct)}
-        groups = torch.tensor([place[tuple(prompt)] for prompt in prompts]).to(core.device)
-        logits, cache = prefill(core, distinct)
+        new = sampling.max_new_tokens
+        logits, attention = _begin(core, prompts, new, self.expand)
         eos = eos_token_ids(core, self.tokenizer)
         rows = Rows(self.tokenizer, prompts, stop, eos, on_finished)
-        chain = processors(sampling, self.tokenizer)
-        decoding = _Decoding(core, chain, Draw(sampling, seeds), rows, prompts)
-        decoding.run(logits[groups], Cascade(cache, groups), sampling.max_new_tokens)
+        chain, draw = processors(sampling, self.tokenizer), Draw(sampling, seeds, core.device)
+        expanded = isinstance(attention, Expanded)
+        if isinstance(attention, Expanded):
+            steps = Steps(core, attention, chain, draw, rows, prompts, self.recorder)
+            steps.run(logits, new)
+        else:
+            _Decoding(core, chain, draw, rows, prompts).run(logits, attention, new)
         if self.unverified:
             self.unverified = False
             some = sorted({0, min(1, len(prompts) - 1), len(prompts) - 1})
-            _verify(core, [prompts[i] for i in some], [rows.ids[i] for i in some])
+            _verify(core, [prompts[i] for i in some], [rows.ids[i] for i in some], expanded)
         return rows.finished()
+
+
+def _begin(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    new_tokens: int,
+    expand: bool | None,
+) -> tuple[Tensor, Expanded | Cascade]:
+    """Logits (b, V) that follow the prompts, and the attention of the steps after them."""
+    distinct = list(dict.fromkeys(map(tuple, prompts)))
+    number = {prompt: j for j, prompt in enumerate(distinct)}
+    groups = [number[tuple(prompt)] for prompt in prompts]
+    prefilled = prefill(model, distinct)
+    logits = prefilled.logits[torch.tensor(groups, device=model.device)]
+    if expand is None:
+        expand = model.device.type == "cuda" and fits(prefilled, len(prompts), new_tokens)
+    if expand:
+        return logits, Expanded(prefilled, groups, new_tokens)
+    layers, paths, shared = prefilled.layers, prefilled.paths, prefilled.shared
+    return logits, Cascade(Prompts.cut(layers, paths, shared), groups)
 
 
 def _verify(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     completions: Sequence[Sequence[int]],
+    expanded: bool,
 ) -> None:
     """Raise UserError unless the logits of these rows are those of the plain path.
 
@@ -113,7 +146,8 @@ def _verify(
 
     with in_float32(model):
         (stock,), (other,) = compare(plain, model)
-        ours = torch.stack(_replayed(model, prompts, completions, n), dim=1).log_softmax(-1)
+        replayed = _replayed(model, prompts, [ids[:n] for ids in completions], expanded)
+        ours = torch.stack(replayed, dim=1).log_softmax(-1)
     difference = of_log_probs(ours, stock, other)
     require("sampled log-probabilities", "trainer.prefix_cache=false", difference)
 
@@ -122,69 +156,21 @@ def _replayed(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     completions: Sequence[Sequence[int]],
-    n: int,
+    expanded: bool,
 ) -> list[Tensor]:
     """The logits (rows, V) before each of n tokens."""
-    distinct = list(dict.fromkeys(map(tuple, prompts)))
-    places = [distinct.index(tuple(prompt)) for prompt in prompts]
-    groups = torch.tensor(places, device=model.device)
-    logits, cache = prefill(model, distinct)
-    seen, cascade = [logits[groups]], Cascade(cache, groups)
+    tokens = torch.tensor(completions, device=model.device)  # (rows, n)
+    logits, attention = _begin(model, prompts, tokens.shape[1], expanded)
     length = torch.tensor([[len(prompt)] for prompt in prompts], device=model.device)
-    for step in range(n - 1):
-        tokens = torch.tensor([[ids[step]] for ids in completions], device=model.device)
-        inputs = _inputs(tokens, length + step)
-        seen.append(model(**inputs, shared_prefix=cascade).logits[:, -1])
+    seen, no_mask = [logits], NO_MASK.to(model.device)
+    for step in range(tokens.shape[1] - 1):
+        given = inputs(tokens[:, step : step + 1], length + step, no_mask)
+        seen.append(model(**given, shared_prefix=attention).logits[:, -1])
     return seen
 
 
-def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Prompts]:
-    """Next-token logits (J, V) of J distinct prompts, and what decoding attends to."""
-    device = model.device
-    packed = pack([_row(j, prompt) for j, prompt in enumerate(prompts)])
-    paths = [torch.from_numpy(packed.sources[packed.rows == j]) for j in range(len(prompts))]
-    kind = choose("auto" if device.type == "cpu" else "dense", device)
-    attention = Recorded(kind(packed, device))
-    ids, positions = (
-        torch.from_numpy(x)[None].to(device) for x in (packed.input_ids, packed.position_ids)
-    )
-    logits = model(
-        **_inputs(ids, positions),
-        shared_prefix=attention,
-        logits_to_keep=torch.tensor([int(path[-1]) for path in paths], device=device),
-    ).logits[0]
-    return logits, Prompts.cut(attention.layers, paths, _common(prompts))
-
-
-def _row(index: int, prompt: Sequence[int]) -> TokenRow:
-    """A prompt of which every position is asked for, whatever follows it."""
-    tokens = np.array(prompt)
-    return TokenRow(index, tokens, np.zeros_like(tokens), np.arange(len(tokens)))
-
-
-def _common(prompts: Sequence[Sequence[int]]) -> int:
-    """Length of the common prefix; of several prompts, each keeps a token of its own."""
-    if len(prompts) == 1:
-        return len(prompts[0])
-    shortest = min(map(len, prompts)) - 1
-    columns = zip(*prompts, strict=False)
-    differing = (i for i, column in enumerate(columns) if len(set(column)) > 1)
-    return min(next(differing, shortest), shortest)
-
-
-def _inputs(ids: Tensor, positions: Tensor) -> dict[str, Any]:
-    """Both (b, n). Keys and values are kept by the attention, not by transformers' cache."""
-    mask = NO_MASK.to(ids.device)
-    return {
-        "input_ids": ids,
-        "position_ids": positions,
-        "attention_mask": mask,
-        "use_cache": False,
-    }
-
-
 class _Decoding:
-    """Tokens one by one; `live` (b,) are the rows that have not ended."""
+    """Tokens one by one; `live` are the rows that have not ended."""
 
     def __init__(
         self,
@@ -195,7 +181,9 @@ class _Decoding:
         prompts: Sequence[Sequence[int]],
     ) -> None:
         self.model, self.chain, self.draw, self.rows = model, chain, draw, rows
-        self.live = torch.arange(len(prompts), device=model.device)
+        self.live = list(range(len(prompts)))
+        self.seats = torch.tensor(self.live, device=model.device)  # (b,) the same, for the draws
+        self.no_mask = NO_MASK.to(model.device)
         # For the repetition penalty, which must not see padding: a token of the row's own is none.
         width = max(map(len, prompts))
         padded = [[prompt[0]] * (width - len(prompt)) + list(prompt) for prompt in prompts]
@@ -205,20 +193,21 @@ class _Decoding:
     def run(self, logits: Tensor, cascade: Cascade, max_new_tokens: int) -> None:
         """From the logits (b, V) that follow the prompts."""
         for step in range(max_new_tokens):
-            tokens = self.draw(self.chain(self.history, logits.float()), self.live, step)
-            drawn = zip(self.live.tolist(), tokens.tolist(), strict=True)
+            tokens = self.draw(self.chain(self.history, logits.float()), self.seats, step)
+            drawn = zip(self.live, tokens.tolist(), strict=True)
             going = [place for place, pair in enumerate(drawn) if not self.rows.add(*pair)]
             if not going or step + 1 == max_new_tokens:
                 return
             if len(going) < len(tokens):
-                tokens = self._keep(torch.tensor(going, device=tokens.device), tokens, cascade)
+                tokens = self._keep(going, tokens, cascade)
             self.history = torch.cat([self.history, tokens[:, None]], dim=1)
-            logits = self.model(
-                **_inputs(tokens[:, None], (self.length + step)[:, None]), shared_prefix=cascade
-            ).logits[:, -1]
+            given = inputs(tokens[:, None], (self.length + step)[:, None], self.no_mask)
+            logits = self.model(**given, shared_prefix=cascade).logits[:, -1]
 
-    def _keep(self, at: Tensor, tokens: Tensor, cascade: Cascade) -> Tensor:
+    def _keep(self, going: list[int], tokens: Tensor, cascade: Cascade) -> Tensor:
         """Drop the rows that have ended."""
-        cascade.keep(at)
-        self.live, self.history, self.length = self.live[at], self.history[at], self.length[at]
+        cascade.keep(going)
+        self.live = [self.live[place] for place in going]
+        at = torch.tensor(going, device=tokens.device)
+        self.seats, self.history, self.length = self.seats[at], self.history[at], self.length[at]
         return tokens[at]

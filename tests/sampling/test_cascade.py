@@ -24,7 +24,7 @@ def test_rows_see_prefix_question_and_their_own_tokens() -> None:
     paths = [torch.tensor([0, 1, 2, 3]), torch.tensor([0, 1, 4, 5, 6])]  # two shared positions
     packed = torch.randn(2, 1, KEY_HEADS, 7, WIDTH)
     prompts = Prompts.cut({0: (packed[0], packed[1])}, paths, shared=2)
-    groups = torch.tensor([1, 0, 1])
+    groups = [1, 0, 1]
     cascade = Cascade(prompts, groups)
     own: list[list[Tensor]] = [[], [], []]
     live = [0, 1, 2]
@@ -40,7 +40,7 @@ def test_rows_see_prefix_question_and_their_own_tokens() -> None:
             torch.testing.assert_close(out[place, 0], expected, atol=1e-5, rtol=1e-5)
         if step == 10:
             live = [0, 2]
-            cascade.keep(torch.tensor(live))
+            cascade.keep(live)
 
 
 def test_own_tokens_outgrow_their_buffer() -> None:

@@ -12,7 +12,8 @@ from scipy.stats import chi2_contingency
 
 from rlvr.sampling.engine import Completions, Sampling
 from rlvr.sampling.plain import PlainEngine, pad_left
-from rlvr.sampling.shared import SharedEngine, choose_engine, prefill
+from rlvr.sampling.prefill import prefill
+from rlvr.sampling.shared import SharedEngine, choose_engine
 from rlvr.sampling.stop import StopRule
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -114,10 +115,10 @@ def test_every_prompt_token_goes_through_the_model_once(
     embeddings.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].numel()))
     distinct = list(dict.fromkeys(map(tuple, prompts(harness, 8))))
     with torch.no_grad():
-        logits, cache = prefill(model, distinct)
+        prefilled = prefill(model, distinct)
         plain = torch.cat([model(torch.tensor([p])).logits[:, -1] for p in distinct])
-    torch.testing.assert_close(logits, plain, rtol=0, atol=1e-5)
-    prefix = cache.prefix[0][0].shape[2]
+    torch.testing.assert_close(prefilled.logits, plain, rtol=0, atol=1e-5)
+    prefix = prefilled.shared
     assert seen[0] == prefix + sum(len(p) - prefix for p in distinct)
     assert prefix >= 7 * 8
 
