@@ -14,6 +14,7 @@ for script, *arguments in [
     ["compare.py"],
     ["shared_prefix.py"],
     ["memory.py"],
+    ["decode_counts.py"],
     *SAGEMAKER,
     *[["launcher_faults.py", where] for where in ("sagemaker", "slurm", "local")],
 ]:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from rlvr import ranks
 from rlvr.errors import UserError
 from rlvr.result import write_atomic
 from rlvr.sampling.engine import Engine, Sampling
@@ -25,7 +27,7 @@ from rlvr.sampling.vllm.settings import VllmSettings
 
 log = logging.getLogger(__name__)
 
-CLEARLY = 1.15  # times the tokens a second of the engine without vLLM: less may be noise
+CLEARLY = 1.15  # times the tokens a second of the usual engine: less may be noise
 TRIAL_TOKENS = 32  # of each row that is sampled to measure
 
 Inference = Callable[[], AbstractContextManager[PreTrainedModel]]
@@ -66,7 +68,7 @@ def engine_for(
     wanted = generation.wanted
     if wanted == "auto":
         wanted = (generation.known() or {}).get("chosen", wanted)
-    if wanted == "transformers":
+    if wanted in ("transformers", PlainEngine.name):
         return PlainEngine(tokenizer)
     if wanted.startswith("vllm") and generation.vllm is not None:
         from rlvr.sampling.vllm.engine import VllmEngine
@@ -81,10 +83,16 @@ def engine_for(
     return engine
 
 
-def undecided(generation: EngineChoice) -> bool:
-    """Whether `auto` has a vLLM to measure, and no earlier choice."""
-    asked = generation.wanted == "auto" and generation.vllm is not None
-    return asked and generation.known() is None
+def undecided(generation: EngineChoice, usual: Engine, device: torch.device) -> bool:
+    """Whether `auto` has another engine to measure, and no earlier choice."""
+    several = generation.vllm is not None or _rivals_plain(usual, device)
+    return generation.wanted == "auto" and several and generation.known() is None
+
+
+def _rivals_plain(usual: Engine, device: torch.device) -> bool:
+    """On CUDA, where launches and not sums take the time, what shares the most need not be the
+    fastest. Several processes would measure, and choose, each for itself."""
+    return device.type == "cuda" and usual.name == "shared" and not ranks.is_rank()
 
 
 def fastest(
@@ -95,27 +103,45 @@ def fastest(
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
 ) -> Engine:
-    """`usual`, or vLLM where it is clearly faster and computes the same; both sample `prompts`."""
+    """`usual`, or one that is clearly faster and computes the same; all sample `prompts`."""
     from rlvr.sampling.vllm.engine import COLOCATE, VllmEngine
 
-    assert generation.vllm is not None
-    vllm = VllmEngine(COLOCATE, tokenizer, generation.vllm, self_check=True)
+    engines, vllm = {usual.name: usual}, None
+    if generation.vllm is not None:
+        vllm = VllmEngine(COLOCATE, tokenizer, generation.vllm, self_check=True)
+        engines[COLOCATE] = vllm
     with inference() as model:
-        speeds = {usual.name: _tokens_per_second(usual, model, prompts, sampling)}
-        try:
-            speeds[COLOCATE] = _tokens_per_second(vllm, model, prompts, sampling)
-        except Exception as error:  # whatever vLLM raises, there is an engine that works
-            log.warning("trainer.generation=auto: vLLM is left out: %s", error)
-    faster = speeds.get(COLOCATE, 0.0) > CLEARLY * speeds[usual.name]
-    chosen = COLOCATE if faster else usual.name
-    parity = vllm.parity and str(vllm.parity)
+        if _rivals_plain(usual, model.device):
+            engines[PlainEngine.name] = PlainEngine(tokenizer)
+        speeds = _measured(engines, usual, model, prompts, sampling)
+    best = max(speeds, key=speeds.__getitem__)
+    chosen = best if speeds[best] > CLEARLY * speeds[usual.name] else usual.name
+    parity = vllm and vllm.parity and str(vllm.parity)
     found = {"chosen": chosen, "tokens_per_second": speeds, "vllm": parity}
     log.info("trainer.generation=auto: %s", json.dumps(found))
     generation.write(found)
-    if faster:
-        return vllm
-    vllm.close()
-    return usual
+    if vllm is not None and chosen != COLOCATE:
+        vllm.close()
+    return engines[chosen]
+
+
+def _measured(
+    engines: dict[str, Engine],
+    usual: Engine,
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+) -> dict[str, float]:
+    """Tokens a second of those that work."""
+    speeds = {}
+    for name, engine in engines.items():
+        try:
+            speeds[name] = _tokens_per_second(engine, model, prompts, sampling)
+        except Exception as error:  # whatever vLLM raises, there is an engine that works
+            if engine is usual:
+                raise
+            log.warning("trainer.generation=auto: %s is left out: %s", engine.name, error)
+    return speeds
 
 
 def _tokens_per_second(

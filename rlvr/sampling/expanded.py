@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn import functional
 
 from rlvr.sampling.prefill import Pair, Prefilled, side_by_side
 
@@ -56,7 +56,9 @@ class Expanded:
         # Heads that share keys become queries of one head: CUDA's fused kernels take either
         # grouped heads or a mask, not both.
         q = query.reshape(b, h, heads // h, d)
-        out = scaled_dot_product_attention(q, keys, values, attn_mask=self.mask, scale=scaling)
+        out = functional.scaled_dot_product_attention(
+            q, keys, values, attn_mask=self.mask, scale=scaling
+        )
         return out.reshape(b, 1, heads, value.shape[-1])
 
 

@@ -96,7 +96,7 @@ class Trainer(SharedPrefixGRPOTrainer):
         tokenizer, check = self.processing_class, self.sharing.self_check
         self.engine = choose.engine_for(generation, self.model, tokenizer, prefix_cache, check)
         sampling = rollout_sampling(self.args)
-        if choose.undecided(generation):
+        if choose.undecided(generation, self.engine, self.accelerator.device):
             short = min(choose.TRIAL_TOKENS, sampling.max_new_tokens)
             trial = self._first_prompts(), replace(sampling, max_new_tokens=short)
             self.engine = choose.fastest(generation, self.engine, tokenizer, self.inference, *trial)

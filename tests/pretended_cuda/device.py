@@ -1,6 +1,7 @@
 """Tensors that say `cuda:0`, and the mode that computes with them on the CPU."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,8 +9,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from pretended_cuda.graphs import Graph
 from pretended_cuda.kernels import EMULATED
-from pretended_cuda.record import Record, line
+from pretended_cuda.record import RECORD, line
 
 aten = torch.ops.aten
 CPU = torch.device("cpu")
@@ -46,8 +48,8 @@ NO_KERNEL = {
     aten._fused_sdp_choice.default,
     aten.is_pinned.default,
 }
-RECORD = Record()
-PINNED: set[int] = set()  # where pinned memory begins
+# Where pinned memory begins; kept, so that no other memory begins there.
+PINNED: dict[int, Tensor] = {}
 
 
 class CudaTensor(torch.Tensor):
@@ -104,15 +106,18 @@ def run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     asked = kwargs.get("device")
     target = None if asked is None else torch.device(asked).type
     tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    stops = RECORD.stops()
     if func in COPIES:
         there = _copied_to_cuda(func, args, kwargs, target)
     else:
         there = target == "cuda" if target else any(map(is_cuda, tensors))
         _refuse_two_devices(func, args, tensors)
         _note_waits(func, args)
-    if there and not _is_view(func) and func not in NO_KERNEL:
+    RECORD.refuse_more_than(stops)
+    launched = there and not _is_view(func) and func not in NO_KERNEL
+    if launched:
         RECORD.kernels[str(func), line()] += 1
-    out = _computed(func, args, kwargs, target)
+    out = _computed(func, args, kwargs, target, launched)
     if (written := _written(func, args, kwargs)) is not None:
         return written
     if not there or func is aten._local_scalar_dense.default:
@@ -142,7 +147,7 @@ def _copied_to_cuda(
 
 def _refuse_two_devices(func: Any, args: Sequence[Any], tensors: Sequence[Tensor]) -> None:
     strangers = [x for x in tensors if not is_cuda(x) and x.dim() > 0]
-    if not strangers or len(strangers) == len(tensors) or func is aten.set_.source_Tensor:
+    if not strangers or not any(map(is_cuda, tensors)) or func is aten.set_.source_Tensor:
         return
     values = [x for x in args[2:3] if isinstance(x, Tensor)]
     if func in INDEXED and is_cuda(args[0]) and all(is_cuda(x) or not x.dim() for x in values):
@@ -171,15 +176,25 @@ def _is_view(func: Any) -> bool:
     return alias is not None and not alias.is_write
 
 
-def _computed(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], target: str | None) -> Any:
+def _computed(
+    func: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    target: str | None,
+    launched: bool,
+) -> Any:
     here = tree_map(held, dict(kwargs))
     if target == "cuda":
         here["device"] = CPU
     pinned = here.pop("pin_memory", False) or func is aten._pin_memory.default
     kernel: Callable[..., Any] = EMULATED.get(func, func)
-    out = kernel(*tree_map(held, list(args)), **here)
+    call = partial(kernel, *tree_map(held, list(args)), **here)
+    if launched and Graph.open is not None:
+        returns = func._schema.returns
+        return Graph.open.capture(call, bool(returns) and _is_written(returns[0]))
+    out = call()
     if pinned:
-        PINNED.add(out.untyped_storage().data_ptr())
+        PINNED[out.untyped_storage().data_ptr()] = out
     return out
 
 

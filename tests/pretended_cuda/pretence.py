@@ -14,8 +14,9 @@ import transformers  # noqa: F401
 import trl  # noqa: F401
 from torch import nn
 
-from pretended_cuda.device import RECORD, Pretence, is_cuda
-from pretended_cuda.record import Record, line
+from pretended_cuda.device import Pretence, is_cuda
+from pretended_cuda.graphs import PRETENDED
+from pretended_cuda.record import RECORD, Record, line
 
 GB = 2**30
 PROPERTIES = SimpleNamespace(
@@ -36,7 +37,7 @@ def synchronize(device: Any = None) -> None:
     RECORD.waits["torch.cuda.synchronize", line()] += 1
 
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {
+FUNCTIONS: dict[str, Any] = {
     "is_available": lambda: True,
     "is_initialized": lambda: True,
     "_lazy_init": lambda: None,
@@ -47,7 +48,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "get_device_properties": lambda device=None: PROPERTIES,
     "get_device_name": lambda device=None: PROPERTIES.name,
     "is_bf16_supported": lambda including_emulation=True: True,
-    "is_current_stream_capturing": lambda: False,
+    **PRETENDED,
     "mem_get_info": lambda device=None: (80 * GB, 80 * GB),
     "empty_cache": lambda: None,
     "synchronize": synchronize,
@@ -79,7 +80,9 @@ def pretended_cuda() -> Iterator[Record]:
 def _tolist(tensor: Any, own: Callable[..., Any] = torch.Tensor.tolist) -> Any:
     if not is_cuda(tensor):
         return own(tensor)
+    stops = RECORD.stops()
     RECORD.waits[f"tolist of {tuple(tensor.shape)}", line()] += 1
+    RECORD.refuse_more_than(stops)
     return own(tensor.held)
 
 

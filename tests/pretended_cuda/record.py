@@ -20,10 +20,20 @@ class Record:
     waits: Calls = field(default_factory=Counter)
     # From pageable memory, which is staged before the call returns; hidden ones among them.
     copies: Calls = field(default_factory=Counter)
+    refuses: bool = False  # either: they are errors
+    refused: bool = False  # whether there was such an error
 
     def clear(self) -> None:
         for calls in (self.kernels, self.waits, self.copies):
             calls.clear()
+
+    def stops(self) -> int:
+        return self.waits.total() + self.copies.total()
+
+    def refuse_more_than(self, stops: int) -> None:
+        if self.refuses and self.stops() > stops:
+            self.refused = True
+            raise RuntimeError("called a synchronizing CUDA operation")
 
     def ours(self, calls: Calls) -> Calls:
         """Those that a line of this package asked for."""
@@ -41,3 +51,6 @@ def line() -> str:
             library = f"{name.split('site-packages/')[-1]}:{frame.f_lineno} {frame.f_code.co_name}"
         frame = frame.f_back
     return library or "?"
+
+
+RECORD = Record()
