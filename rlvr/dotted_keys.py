@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-# Where a run happens and is recorded; all else decides what it computes.
-NOT_OF_THE_RUN = ("hydra", "launcher", "tracking", "output_dir", "run")
+# Where a run happens, how far it goes and how it is recorded; all else decides what it computes.
+NOT_OF_THE_RUN = ("hydra", "launcher", "pruner", "tracking", "output_dir", "run")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

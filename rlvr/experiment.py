@@ -18,8 +18,10 @@ from rlvr.tracking.files import TABLE_ROWS
 
 if TYPE_CHECKING:
     from rlvr.data.load import Splits
+    from rlvr.evaluation.evaluate import Asker
     from rlvr.evaluation.score import Rows
     from rlvr.evaluation.tasks import Task
+    from rlvr.pruning import Pruned
     from rlvr.rewards.reward import Reward
     from rlvr.safeguards.preflight import Preflight
     from rlvr.training.trainer import Trainer
@@ -37,7 +39,7 @@ def experiment(
     from rlvr.config.steps import planned_steps
     from rlvr.data.load import data_digest, load_splits
     from rlvr.evaluation.protocols import protocol_tasks
-    from rlvr.evaluation.tasks import tasks
+    from rlvr.evaluation.tasks import tasks, validation_task
     from rlvr.hub.card import write_card
     from rlvr.rewards.build import build_rewards
     from rlvr.safeguards.learning_rate import learning_rate_warning
@@ -53,7 +55,7 @@ def experiment(
     schedule = ShotSchedule.of(cfg)
     verifier = build_verifier(cfg.dataset)
     splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier, schedule=schedule)
-    asked = tasks(cfg, splits)
+    asked, looked_at = tasks(cfg, splits), validation_task(cfg, splits)
     sandboxes = {str(v.sandbox) for v in (splits.verifier, *(task.verifier for task in asked))
                  if isinstance(v, CodeVerifier)}  # fmt: skip
     result.sandbox = ", ".join(sorted(sandboxes)) or None
@@ -81,7 +83,12 @@ def experiment(
     rows: dict[str, dict[str, Rows]] = {}
     if cfg.eval.before:
         rows["base"] = ask("base")
+    if looked_at is not None:
+        _look(cfg, run_dir, trainer, looked_at, tracker, progress)
     _train(cfg, run_dir, trainer, result, progress)
+    if trainer.looks is not None and trainer.looks.pruned is not None:
+        _conclude_pruned(trainer.looks.pruned, result, tracker, progress)
+        return
     if cfg.eval.after:
         rows["trained"] = ask("trained")
     progress.begin("saving the results")
@@ -209,22 +216,10 @@ def _evaluate(
     phase: str,
 ) -> "dict[str, Rows]":
     """Ask the model every task; what a base model answers is shared with other runs."""
-    from rlvr.evaluation.evaluate import Asker, evaluate
-    from rlvr.evaluation.identity import model_identity
-    from rlvr.training.arguments import evaluation_sampling
+    from rlvr.evaluation.evaluate import evaluate
 
     trained = run_dir / "model" if phase == "trained" else None
-    asker = Asker(
-        engine=trainer.engine,
-        tokenizer=trainer.processing_class,
-        inference=trainer.inference,
-        identity=model_identity(cfg, trained, trainer.accelerator.device.type),
-        sampling=evaluation_sampling(cfg),
-        seed=cfg.seed,
-        k=cfg.eval.k,
-        batch_size=cfg.eval.batch_size,
-        ranks=trainer.accelerator.num_processes,
-    )
+    asker = _asker(cfg, trainer, trained)
     folder = run_dir / "evaluations"
     folder.mkdir(exist_ok=True)
     root = folder / "answers" if trained else output_dir() / "evaluations"
@@ -235,6 +230,44 @@ def _evaluate(
         rows[task.name] = evaluate(asker, task, root=root, file=file, progress=progress.update)
         _keep_score(rows[task.name], task, phase, result, tracker)
     return rows
+
+
+def _asker(cfg: DictConfig, trainer: "Trainer", trained: Path | None) -> "Asker":
+    """`trained` is where the model was saved that is asked; None for the base model."""
+    from rlvr.evaluation.evaluate import Asker
+    from rlvr.evaluation.identity import model_identity
+    from rlvr.training.arguments import evaluation_sampling
+
+    return Asker(
+        engine=trainer.engine,
+        tokenizer=trainer.processing_class,
+        inference=trainer.inference,
+        identity=model_identity(cfg, trained, trainer.accelerator.device.type),
+        sampling=evaluation_sampling(cfg),
+        seed=cfg.seed,
+        k=cfg.eval.k,
+        batch_size=cfg.eval.batch_size,
+        ranks=trainer.accelerator.num_processes,
+    )
+
+
+def _look(
+    cfg: DictConfig,
+    run_dir: Path,
+    trainer: "Trainer",
+    task: "Task",
+    tracker: tracking.Tracker,
+    progress: Progress,
+) -> None:
+    """At the base model's validation questions now, and while it trains."""
+    from rlvr.config.steps import planned_steps
+    from rlvr.training.looks import Looks
+
+    steps = planned_steps(cfg, len(trainer.train_dataset)).count
+    asker = _asker(cfg, trainer, None)
+    trainer.looks = Looks(cfg.pruner, asker, task, run_dir, tracker, steps)
+    progress.begin("base validation", len(task.questions))
+    trainer.looks.at_base(output_dir() / "evaluations")
 
 
 def _keep_score(
@@ -276,12 +309,25 @@ def _train(
     set_seed(cfg.seed, device_specific=True)
     trainer.draws.manual_seed(cfg.seed)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
+    if trainer.looks is not None and trainer.looks.pruned is not None:
+        return  # its last checkpoint is what it can go on from
     progress.begin("saving the model")
     trainer.save_model(str(run_dir / "model"))
     if trainer.is_world_process_zero():
         forget_machine(run_dir / "model", cfg.model.path)
     trainer.accelerator.wait_for_everyone()  # every rank looks into the folder
     result.paths["model"] = "model"
+
+
+def _conclude_pruned(
+    pruned: "Pruned", result: Result, tracker: tracking.Tracker, progress: Progress
+) -> None:
+    """Its scores are of validation questions, so it has none that others are compared with."""
+    result.pruned, result.error = asdict(pruned), pruned.reason
+    tracker.set_tags({"pruned": pruned.rule, "pruned.reason": pruned.reason})
+    progress.end()
+    if ranks.is_main():
+        log.info("pruned, %s: %s", pruned.rule, pruned.reason)
 
 
 def _conclude(

@@ -31,7 +31,9 @@ UNTRACKED = frozenset(
 )
 # Tracked from the step on at which they are not 0.
 RARE = ("reward/reason_", "health/outcome_", "health/gaming")
-OWN_PREFIXES = ("train/", "eval/", "base/", "trained/", "reward/", "health/", "perf/")
+OWN_PREFIXES = tuple(
+    f"{kind}/" for kind in "train eval base trained reward health perf validation".split()
+)
 
 
 def metric_name(logged: str) -> str:

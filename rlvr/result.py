@@ -58,6 +58,7 @@ class Result:
     versions: dict[str, str] = field(default_factory=dict)
     git: dict[str, Any] | None = None
     paths: dict[str, str] = field(default_factory=dict)
+    pruned: dict[str, Any] | None = None  # why it was ended early: rlvr.pruning.Pruned
     error: str | None = None
     traceback: str | None = None
 

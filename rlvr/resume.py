@@ -9,7 +9,6 @@ from rlvr.check import project_root
 from rlvr.errors import UserError
 from rlvr.manifest import Manifest
 from rlvr.paths import output_dir
-from rlvr.states import State
 from rlvr.sweep import command
 
 
@@ -58,7 +57,7 @@ def newest_unfinished() -> Path:
 def _has_finished(run: Path) -> bool:
     """A result that cannot be read is left alone."""
     try:
-        return single_run.state(run) is State.finished
+        return single_run.state(run).complete
     except UserError as error:
         manifest.log.warning("skipped: %s", error)
         return True
@@ -73,7 +72,7 @@ def _begun(directory: Path) -> float:
 def _is_finished(record: Manifest) -> bool:
     """One that plans its jobs as results come in may have jobs that are in no record yet."""
     own_sweeper = any(a.startswith(("hydra.sweeper", "hydra/sweeper")) for a in record.command)
-    return not own_sweeper and all(job.state is State.finished for job in record.jobs)
+    return not own_sweeper and all(job.state.complete for job in record.jobs)
 
 
 def _resume_sweep(directory: Path, record: Manifest) -> None:

@@ -34,7 +34,8 @@ def run(cfg: DictConfig, run_dir: Path) -> float:
     """Train as configured and return the metric a sweeper maximises.
 
     The metric is the trained accuracy; without trained evaluation the base accuracy, else the mean
-    reward of the last training step. Whatever happens, `run_dir/result.json` says so.
+    reward of the last training step; nan where the run was pruned. Whatever happens,
+    `run_dir/result.json` says so.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     progress = Progress(run_dir)
@@ -88,10 +89,10 @@ def _run_in_ranks(cfg: DictConfig, run_dir: Path, count: int) -> float:
     if code == 0 and not ranks.is_main():
         return float("nan")  # the first machine has the result
     result = read(run_dir)
-    if code != 0 or result is None or result.metric is None:
+    if code != 0 or result is None or not result.status.complete:
         why = result.error if result and result.error else f"exit code {code}"
         raise UserError(f"the run in {count} processes failed: {why}\n  see {run_dir}")
-    return result.metric
+    return metric(result)
 
 
 def _run_here(cfg: DictConfig, run_dir: Path, progress: Progress) -> float:
@@ -110,6 +111,13 @@ def _run_here(cfg: DictConfig, run_dir: Path, progress: Progress) -> float:
         result.seconds = attempt.seconds
         _write(result, run_dir)
         _recorded(cfg, run_dir, result, attempt, diff, progress)
+    return metric(result)
+
+
+def metric(result: Result) -> float:
+    """What was pruned has none that could be compared."""
+    if result.status is State.pruned:
+        return float("nan")
     assert result.metric is not None
     return result.metric
 
@@ -134,7 +142,7 @@ def _recorded(
             write_atomic(run_dir / RUN_ID_FILE, tracker.run_id)
         _log_inputs(cfg, run_dir, tracker, diff)
         experiment(cfg, run_dir, result, tracker, progress)
-        result.status = State.finished
+        result.status = State.finished if result.pruned is None else State.pruned
     except BaseException as error:
         result.fail(error)
         raise

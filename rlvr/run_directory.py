@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 IDENTITY = "identity.json"
 # These choose where a run happens, how it is recorded and what it is asked, not what it learns.
-NOT_TRAINING = ("launcher", "tracking", "output_dir", "run", "eval")
+NOT_TRAINING = ("launcher", "pruner", "tracking", "output_dir", "run", "eval")
 NOT_THE_WAY = ("resume", "save_steps", "save_minutes")
 # Later than the first directories: at their defaults they are left out of the identity, so that a
 # run that was begun before there were any goes on.
@@ -30,6 +30,7 @@ LEFT_BY_TRAINING = (
     *("checkpoints", "model", "evaluations", "result.json", "preflight.json", "metrics.jsonl"),
     *("attempts.json", "health", "health_disagreements.jsonl", "shared_prefix.json"),
     *("micro_batch.json", "generation.json", "vllm.log", "tracked.json", "tensorboard", "wandb"),
+    *("scores.jsonl", "prune.json"),
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from rlvr import config, manifest, tracking
+from rlvr.config.pruner import PrunerName
 from rlvr.dotted_keys import flatten, is_of_the_run
 from rlvr.errors import UserError
 from rlvr.formatting import percent
@@ -39,7 +40,7 @@ def start(cfg: DictConfig, directory: Path, overrides: list[str]) -> float:
                 f"{directory} holds a run of another configuration ({'; '.join(changed[:4])}"
                 f"{'; ...' * (len(changed) > 4)}): choose another run=NAME, or remove the directory"
             )
-        if not _is_finished(directory):
+        if not _is_complete(cfg, directory):
             write_atomic(directory / CONFIG, config.to_yaml(cfg))
             OmegaConf.save(OmegaConf.create(overrides), directory / OVERRIDES)
             write_atomic(directory / STARTED_IN, str(Path.cwd()))
@@ -74,18 +75,26 @@ def state(directory: Path) -> State:
     return State.lost if result is None else result.status
 
 
-def _is_finished(directory: Path) -> bool:
-    return is_run(directory) and state(directory) is State.finished
+def _is_complete(cfg: DictConfig, directory: Path) -> bool:
+    """What was pruned goes on without a pruner."""
+    if not is_run(directory):
+        return False
+    return state(directory) is State.finished or (
+        state(directory) is State.pruned and cfg.pruner.name is not PrunerName.none
+    )
 
 
 def _go_on(cfg: DictConfig, directory: Path) -> float:
-    if _is_finished(directory):
+    from rlvr.run import RUN_ID_FILE, metric, run
+
+    if _is_complete(cfg, directory):
         result = read(directory)
         assert result is not None
-        assert result.metric is not None
-        print(f"{directory} is finished already{_score(result)}")
-        return result.metric
-    from rlvr.run import RUN_ID_FILE, run
+        if result.status is State.pruned:
+            print(f"{directory} was pruned: {result.error}. With pruner=none it goes on.")
+        else:
+            print(f"{directory} is finished already{_score(result)}")
+        return metric(result)
 
     earlier = directory / RUN_ID_FILE
     if earlier.is_file():

@@ -8,6 +8,7 @@ class State(StrEnum):
     running = "running"
     finished = "finished"
     failed = "failed"
+    pruned = "pruned"  # ended early as hopeless, with its reason: docs/sweeps.md
     killed = "killed"  # from outside: Ctrl-C, a signal, a time limit
     lost = "lost"  # it should run, but nobody has it any more
 
@@ -19,6 +20,11 @@ class State(StrEnum):
     @property
     def ended(self) -> bool:
         return self not in (State.pending, State.running)
+
+    @property
+    def complete(self) -> bool:
+        """Is nothing of it left to run?"""
+        return self in (State.finished, State.pruned)
 
     @classmethod
     def of_slurm(cls, word: str) -> "State":
@@ -40,6 +46,7 @@ WORDS = {
     State.finished: ("FINISHED", "COMPLETED", "Completed"),
     State.failed: ("FAILED", "FAILED BOOT_FAIL LAUNCH_FAILED NODE_FAIL OUT_OF_MEMORY RECONFIG_FAIL",
                    "Failed"),
+    State.pruned: ("KILLED", "", ""),  # to Slurm its job has completed; SageMaker has none
     State.killed: ("KILLED", "CANCELLED TIMEOUT DEADLINE PREEMPTED REVOKED", "Stopped"),
     State.lost: ("KILLED", "UNKNOWN", ""),
 }  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlvr.config import generation, training
+from rlvr.config import generation, pruner, training
 from rlvr.config.schema import (
     OTHER_NAMES,
     Attention,
@@ -339,12 +339,6 @@ def _tracking(config: DictConfig) -> Iterator[str]:
         )
 
 
-OUR_FILES = {
-    *("output_dir", "save_strategy", "save_total_limit", "save_only_model", "ignore_data_skip"),
-    *("load_best_model_at_end", "push_to_hub", "hub_strategy", "resume_from_checkpoint"),
-}  # what exact resume rests on
-
-
 def _distributed(config: DictConfig) -> Iterator[str]:
     chosen = config.trainer.distributed
     if chosen is Distributed.fsdp2 and config.peft.method is PeftMethod.qlora:
@@ -352,8 +346,6 @@ def _distributed(config: DictConfig) -> Iterator[str]:
             "trainer.distributed=fsdp2 does not shard the 4-bit weights of peft=qlora: use "
             "peft=lora, or trainer.distributed=ddp"
         )
-    for name in OUR_FILES & set(config.trainer.extra):
-        yield f"trainer.extra.{name}: checkpoints are rlvr's own affair (trainer.save_minutes)"
 
 
 def _output(config: DictConfig) -> Iterator[str]:
@@ -387,6 +379,7 @@ CHECKS = (
     _secrets,
     _training,
     _evaluation,
+    pruner.problems,
     _shots,
     _schedule,
     _files,

@@ -9,6 +9,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import II, MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError
 
+from rlvr.config.pruner import PrunerConfig
 from rlvr.errors import UserError
 
 
@@ -366,6 +367,7 @@ class Config:
     peft: PeftConfig = field(default_factory=PeftConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+    pruner: PrunerConfig = field(default_factory=PrunerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     launcher: dict[str, Any] = field(default_factory=dict)
 

@@ -22,6 +22,10 @@ NEED_KWARGS = {
     Scheduler.cosine_warmup_with_min_lr: "{min_lr: 1e-6}",
     Scheduler.warmup_stable_decay: "{num_decay_steps: 100}",
 }
+OUR_FILES = {
+    *("output_dir", "save_strategy", "save_total_limit", "save_only_model", "ignore_data_skip"),
+    *("load_best_model_at_end", "push_to_hub", "hub_strategy", "resume_from_checkpoint"),
+}  # what exact resume rests on
 
 
 def problems(cfg: DictConfig) -> Iterator[str]:
@@ -32,6 +36,8 @@ def problems(cfg: DictConfig) -> Iterator[str]:
     yield from _loss(cfg)
     yield from _scheduler(cfg)
     yield from _precision(cfg)
+    for name in OUR_FILES & set(cfg.trainer.extra):
+        yield f"trainer.extra.{name}: checkpoints are rlvr's own affair (trainer.save_minutes)"
 
 
 def _per_micro_batch(cfg: DictConfig) -> Iterator[str]:

@@ -215,14 +215,14 @@ def _split(cfg: DictConfig, rows: dict[str, list[Row]], seed: int) -> dict[str, 
 
 def _check_leaks(exemplars: Sequence[Exemplar], rows: Mapping[str, Sequence[Row]]) -> None:
     """An exemplar among the test questions is an error; lesser overlaps are said once."""
-    seen = {split: {_plain(r["question"]) for r in part} for split, part in rows.items()}
+    seen = {split: {plain(r["question"]) for r in part} for split, part in rows.items()}
     for number, exemplar in enumerate(exemplars, 1):
-        if _plain(exemplar.question) in seen["test"]:
+        if plain(exemplar.question) in seen["test"]:
             raise UserError(
                 f"exemplar {number} is also a test question: {exemplar.question[:80]!r}. "
                 "Remove it from dataset.exemplars or from the test split."
             )
-    shown = sum(_plain(e.question) in seen["train"] | seen["validation"] for e in exemplars)
+    shown = sum(plain(e.question) in seen["train"] | seen["validation"] for e in exemplars)
     if shown:
         log.warning("%d exemplars are also training or validation questions", shown)
     for split in ("train", "validation"):
@@ -230,7 +230,8 @@ def _check_leaks(exemplars: Sequence[Exemplar], rows: Mapping[str, Sequence[Row]
             log.warning("%d %s questions are also test questions", common, split)
 
 
-def _plain(question: str) -> str:
+def plain(question: str) -> str:
+    """Alike for questions that differ in case and white space alone."""
     return " ".join(question.casefold().split())
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from rlvr.data.load import load_benchmark
+from rlvr.config.pruner import PrunerName
+from rlvr.data.load import load_benchmark, plain
 from rlvr.errors import UserError
 from rlvr.sampling.stop import StopRule
 from rlvr.verify.build import build_verifier
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rlvr.data.load import Splits
 
 MAIN = "main"  # the dataset that is trained on
+VALIDATION = "validation"  # what a pruner asks while the run trains
 OTHER_SHOTS = "shots_"  # before the number of them, the same questions otherwise
 PROTOCOL = "protocol."  # before the name of another rule for it: a benchmark may be called alike
 
@@ -72,6 +74,26 @@ def tasks(cfg: DictConfig, splits: "Splits") -> list[Task]:
 def own_task(cfg: DictConfig, splits: "Splits") -> Task:
     questions = _chosen(cfg, getattr(splits, cfg.eval.split.value))
     return Task(MAIN, questions, splits.verifier, splits.stop)
+
+
+def validation_task(cfg: DictConfig, splits: "Splits") -> Task | None:
+    """What a pruner looks at while a run trains; None without one.
+
+    Raises UserError where there are no such questions, or where they would be test questions.
+    """
+    if cfg.pruner.name is PrunerName.none:
+        return None
+    asked = splits.validation.take(min(cfg.pruner.questions, len(splits.validation)))
+    tested = {plain(question) for question in splits.test["question"]}
+    common = sum(plain(question) in tested for question in asked["question"])
+    if not len(asked) or common:
+        what = f"{common} of them are also test questions" if common else "there are none"
+        raise UserError(
+            f"pruner={cfg.pruner.name.value} decides by validation questions, but {what}: set "
+            "dataset.validation_fraction=0.1, use other validation data, or pruner=none"
+        )
+    rows = asked.add_column("index", list(range(len(asked)))).to_list()
+    return Task(VALIDATION, rows, splits.verifier, splits.stop)
 
 
 def with_shots(count: int) -> str:

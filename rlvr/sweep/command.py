@@ -13,8 +13,9 @@ from rlvr.dotted_keys import override_key
 from rlvr.errors import UserError
 from rlvr.manifest import Manifest
 
-# These say where and how jobs run and change no job, so that they may stand beside the command.
-BESIDES = ("launcher", "tracking", "output_dir")
+# These say where, how and how far jobs run and change no job, so that they may stand beside the
+# command.
+BESIDES = ("launcher", "pruner", "tracking", "output_dir")
 OF_A_RESUME = ("launcher.resume", "launcher.extend", "launcher.dry_run")
 MULTIRUN = ("-m", "--multirun")
 

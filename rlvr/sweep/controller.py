@@ -16,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from rlvr import manifest, tracking
+from rlvr.config.pruner import PrunerConfig
 from rlvr.errors import UserError
 from rlvr.manifest import Job, Manifest
 from rlvr.result import Result
@@ -23,6 +24,7 @@ from rlvr.states import State
 from rlvr.sweep import compose, terminal, transport
 from rlvr.sweep.command import is_own
 from rlvr.sweep.interrupts import Interrupts
+from rlvr.sweep.pruner import SweepPruner, settings_of
 from rlvr.sweep.recorded import RecordedSweep
 from rlvr.sweep.resume import Resume, refuse_others, wanted
 from rlvr.sweep.runner import Runner
@@ -51,6 +53,7 @@ class Sweep(RecordedSweep):
         self.task_function = task_function
         self._earlier: list[Job] = []
         self._data: SweepData | None = None
+        self.pruner = SweepPruner(PrunerConfig(), self.terminal.say)
 
     @property
     def asked(self) -> list[str]:
@@ -64,6 +67,7 @@ class Sweep(RecordedSweep):
             if settings.resume is not None:
                 self._refuse_others(composed, settings)
             self._validate(composed)
+            self.pruner.settings = settings_of(composed)
             self.runner.prepare(composed, self)
             self.notify = settings.notify
         except UserError:
@@ -213,8 +217,9 @@ class Sweep(RecordedSweep):
         """Decide what runs; the manifest and MLflow say so before anything starts."""
         resumed = bool(self._earlier)
         resume = Resume(
-            self.record, self._earlier, self.result, self.runner.attachable, self.end_run
-        )
+            self.record, self._earlier, self.result, self.runner.attachable, self.end_run,
+            complete=(State.finished, State.pruned) if self.pruner.is_on else (State.finished,),
+        )  # fmt: skip
         jobs = resume.match(composed)
         for job in jobs:
             compose.place(job, self.directory)
@@ -229,13 +234,16 @@ class Sweep(RecordedSweep):
         return jobs
 
     def _run(self, jobs: list[Job], interrupts: Interrupts) -> None:
-        unfinished = [job for job in jobs if job.state is not State.finished]
+        unfinished = [job for job in jobs if not job.state.complete]
         for job in unfinished:
             if job.state is State.pending and not job.is_remote():
                 self._use_tracking_uri(job.config)
                 self.transport.write(job)
         with self.terminal.watching(unfinished, self.record.metric):
             self.runner.run(unfinished, self, interrupts)
+
+    def prune(self) -> None:
+        self.pruner.round(self.record.jobs)
 
     def _use_tracking_uri(self, config: DictConfig) -> None:
         """The job writes where its run was created, whatever its own defaults would say."""
@@ -255,7 +263,7 @@ class Sweep(RecordedSweep):
         return added | {tracking.RUN_NAME_VARIABLE: self.record.run_name(job)}
 
     def _returns(self, jobs: list[Job]) -> list[JobReturn]:
-        failed = [job for job in jobs if job.state is not State.finished]
+        failed = [job for job in jobs if not job.state.complete]
         message = terminal.failure(self.directory, failed, len(jobs))
         returns = []
         for job in jobs:

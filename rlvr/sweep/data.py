@@ -74,7 +74,7 @@ class SweepData:
         from rlvr.data.hub import NotCachedError, only_cached
         from rlvr.data.load import load_splits
         from rlvr.data.schedule import ShotSchedule
-        from rlvr.evaluation.tasks import tasks
+        from rlvr.evaluation.tasks import tasks, validation_task
         from rlvr.verify.build import build_verifier
 
         if not self.here and not all(map(_needs_no_network, _datasets(cfg))):
@@ -85,6 +85,7 @@ class SweepData:
                 splits = load_splits(
                     cfg.dataset, seed=cfg.seed, verifier=verifier, schedule=ShotSchedule.of(cfg)
                 )
+                validation_task(cfg, splits)  # refuses what a pruner must not look at
                 asked = sum(len(task.questions) for task in tasks(cfg, splits))
             if self.examine is not None:
                 self.examine(cfg, splits)

@@ -73,6 +73,9 @@ class RecordedSweep:
         self.end_run(job, job.state)
         self.terminal.changed(job)
 
+    def prune(self) -> None:
+        """Called each round; what goes on without a controller is not pruned."""
+
     def save(self) -> None:
         self.record.save(self.directory)
 
@@ -146,4 +149,4 @@ def overall(jobs: Sequence[Job]) -> State:
         return State.running  # they were left to go on
     if State.failed in states:
         return State.failed
-    return State.finished if states == {State.finished} else State.killed
+    return State.finished if all(state.complete for state in states) else State.killed

@@ -22,6 +22,7 @@ class Resume:
 
     `result_of` is what a job has left, `attachable` whether one that was handed to a cluster can
     still be waited for, `end_run` ends the MLflow run of a job that could not do so itself.
+    `complete` are the states that are kept.
     """
 
     def __init__(
@@ -31,9 +32,11 @@ class Resume:
         result_of: Callable[[Job], Result | None],
         attachable: Callable[[Job], bool],
         end_run: Callable[[Job, State], None],
+        complete: Sequence[State] = (State.finished, State.pruned),
     ) -> None:
         self.record, self.earlier = record, earlier
         self.result_of, self.attachable, self.end_run = result_of, attachable, end_run
+        self.complete = complete
         self.labels: dict[str, list[str]] = {}
 
     def match(self, composed: Sequence[Job]) -> list[Job]:
@@ -59,7 +62,7 @@ class Resume:
         return "\n".join(f"  {what}: {'; '.join(labels)}" for what, labels in listed if labels)
 
     def _take(self, test: Callable[[Job], bool]) -> Job | None:
-        found = sorted(filter(test, self.earlier), key=lambda job: job.state is not State.finished)
+        found = sorted(filter(test, self.earlier), key=lambda job: not job.state.complete)
         if found:
             self.earlier.remove(found[0])
         return found[0] if found else None
@@ -103,12 +106,12 @@ class Resume:
 
     def _keep_or_repeat(self, old: Job, state: State) -> None:
         result = self.result_of(old)
-        if result is not None and result.status is State.finished:
-            self._end(old, State.finished)
-            old.state, old.value, old.error = State.finished, result.metric, None
+        if result is not None and result.status in self.complete:
+            self._end(old, result.status)
+            old.state, old.value, old.error = result.status, result.metric, result.error
             self._say(KEPT, old.label)
         else:
-            state = State.lost if state is State.finished else state
+            state = State.lost if state in self.complete else state
             self._end(old, state)
             old.retire()
             old.value = old.error = None

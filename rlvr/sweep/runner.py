@@ -101,6 +101,7 @@ class Runner:
                     self.running.remove(job)
                 if self.interrupts.count > answered:
                     break
+            self.sweep.prune()
             time.sleep(self.tick)
 
     def withdraw(self) -> None:

@@ -10,7 +10,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import OmegaConf
 
-from rlvr import attempts, progress, result
+from rlvr import attempts, progress, pruning, result
 from rlvr.errors import UserError
 from rlvr.manifest import Job
 from rlvr.result import Result
@@ -61,7 +61,7 @@ class ResolvedConfig:
         return config_hash(resolved(job.config), job.directory)
 
     def write(self, job: Job) -> None:
-        for stale in (result.FILE, progress.FILE):
+        for stale in (result.FILE, progress.FILE, pruning.TOLD):
             (job.directory / stale).unlink(missing_ok=True)
         OmegaConf.save(OmegaConf.create(resolved(job.config)), job.directory / "config.yaml")
         OmegaConf.save(OmegaConf.create(job.overrides), job.directory / "overrides.yaml")
@@ -90,7 +90,7 @@ class ResolvedConfig:
 
     def job_return(self, job: Job, found: Result) -> JobReturn:
         returned = empty_return(job)
-        if found.status is State.finished:
+        if found.status.complete:  # what was pruned has no value
             returned.return_value, returned.status = found.metric, JobStatus.COMPLETED
         return returned
 

@@ -81,4 +81,4 @@ class WandbTracker(NullTracker):
         self._run.config.update({f"data/{context}": f"{name}, {len(dataset)} rows"})
 
     def finish(self, state: State = State.finished) -> None:
-        self._run.finish(exit_code=int(state is not State.finished))
+        self._run.finish(exit_code=int(not state.complete))

@@ -27,6 +27,7 @@ from rlvr.training.arguments import rollout_sampling
 from rlvr.training.fsdp2 import gathered
 from rlvr.training.gradients import GradientGuard
 from rlvr.training.kl_probe import KLProbe
+from rlvr.training.looks import Looks
 from rlvr.training.resumable import Resumption
 from rlvr.training.selection import Drawn, Selection
 from rlvr.training.shared_prefix.update import SharedPrefixGRPOTrainer, Sharing
@@ -70,6 +71,7 @@ class Trainer(SharedPrefixGRPOTrainer):
         self.drawn: Drawn | None = None  # where the batch to be scored is sampled already
         self.verifier, self.stop = verifier, stop
         self.begun: Begun | None = None
+        self.looks: Looks | None = None  # at validation questions, for a pruner
         self.health, self.resumption = health, Resumption(self, save_minutes)
         self.guard = GradientGuard(health.run_dir, tokenizer) if health else None
         self.probe = KLProbe(health.run_dir) if health and args.beta == 0 else None
@@ -266,6 +268,8 @@ class Trainer(SharedPrefixGRPOTrainer):
     def _maybe_log_save_evaluate(self, *args: Any, learning_rate: float | None = None) -> None:
         _, grad_norm, _, _, epoch = args[:5]
         self.resumption.end_step(grad_norm, learning_rate, epoch)
+        if self.looks is not None and self.looks.pruned_at(self.state.global_step):
+            self.control.should_training_stop = self.control.should_save = True
         super()._maybe_log_save_evaluate(*args, learning_rate=learning_rate)
 
     def _get_output_dir(self, trial: Any) -> str:

@@ -23,7 +23,6 @@ from rlvr.launchers.slurm import scheduler
 from rlvr.processes import PARENT, end_group, signal_group
 from rlvr.ranks import HOST, HOSTS
 from rlvr.result import read, write_atomic
-from rlvr.states import State
 from rlvr.worker import TERMINATED
 
 ENDED_BY_SIGNAL = (TERMINATED, -signal.SIGTERM, -signal.SIGUSR2)
@@ -110,7 +109,7 @@ class Node:
 
     def _has_finished(self) -> bool:
         found = read(Path(self.task.directory))
-        return found is not None and found.status is State.finished
+        return found is not None and found.status.complete
 
     def _work(self) -> int:
         log = self.task.log if self.host == "0" else f"{self.task.log}.{self.host}"

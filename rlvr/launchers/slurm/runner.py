@@ -206,7 +206,7 @@ class SlurmRunner(Runner):
         absent = self._absent.get(job.index, 0)
         if absent:
             result = self.sweep.result(job)
-            done = result is not None and result.status is State.finished
+            done = result is not None and result.status.complete
             return done or absent > FORGOTTEN
         seen = self._seen.get(job.index)
         return seen is not None and seen.ended
