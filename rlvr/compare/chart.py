@@ -167,9 +167,7 @@ def _x(recipe: Recipe, layout: Layout, positions: dict[str, float]) -> float:
 
 
 def _ended_without(recipe: Recipe) -> bool:
-    return recipe.trained is None and any(
-        run.state in ("failed", "killed", "lost") for run in recipe.runs
-    )
+    return recipe.trained is None and any(run.state in WITHOUT_SCORE for run in recipe.runs)
 
 
 def _base_series(

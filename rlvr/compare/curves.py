@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.compare.logs import HealthWarning, metrics
+from rlvr.compare.logs import HealthWarning, looks, metrics
 from rlvr.compare.recipes import SEED
 from rlvr.compare.runs import RunRow, label
 from rlvr.compare.svg import COLOURS, DASHES, Flag, Line, Point
@@ -14,6 +14,7 @@ from rlvr.formatting import number, percent
 METRICS = {
     "reward/total": "reward",
     "eval/reward/total": "reward on validation questions",
+    "validation/accuracy": "accuracy on validation questions",
     "health/accuracy": "share of right rollouts",
     "train/length_mean": "tokens a completion",
     "train/entropy": "entropy (nats a token)",
@@ -80,7 +81,7 @@ def learning_curves(
     """
     charts = _charts(rows)
     drawn = [row for _, chart in charts for row in chart]
-    logs = {row.index: metrics(row.directory) for row in drawn}
+    logs = {row.index: metrics(row.directory) + looks(row.directory) for row in drawn}
     styles = _styles(drawn, by_shots=len(charts) > 1)
     present = [key for key in METRICS if any(key in r for log in logs.values() for r in log)]
     most = max(8, POINTS // max(1, len(logs) * len(present)))

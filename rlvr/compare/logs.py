@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from rlvr import pruning
 from rlvr.compare.runs import RunRow
 from rlvr.errors import UserError
 
@@ -40,6 +41,14 @@ def metrics(run: Path) -> list[dict[str, Any]]:
         raise UserError(
             f"{file} is not a run's metrics, one JSON object a line: {error}"
         ) from error
+
+
+def looks(run: Path) -> list[dict[str, Any]]:
+    """What a pruner saw of a run, in the form of `metrics`."""
+    return [
+        {"step": look.step, "validation/accuracy": look.accuracy}
+        for look in pruning.read_looks(run)
+    ]
 
 
 def health_warnings(row: RunRow) -> list[HealthWarning]:

@@ -9,7 +9,7 @@ from rlvr.compare.comparison import Comparison, Rival
 from rlvr.compare.protocols import protocols
 from rlvr.compare.recipes import Recipe
 from rlvr.compare.runs import RunRow
-from rlvr.compare.table import ENDED_BADLY, reason
+from rlvr.compare.table import WITHOUT_SCORE, reason
 from rlvr.compare.verdict import verdict
 
 OF_A_SCORE = ("accuracy", "low", "high", "n", "format_rate", "well_formed_accuracy")
@@ -44,10 +44,22 @@ def _of_run(run: RunRow, recipe: dict[str, Any]) -> dict[str, Any]:
         **recipe,
         "seconds": run.result.seconds if run.result else None,
         "cost": run.result.cost if run.result else None,
-        "error": reason(run) if run.state in ENDED_BADLY else None,
+        "error": reason(run) if run.state in WITHOUT_SCORE else None,
+        **_of_pruned(run),
         "run_id": run.run_id,
         "sweep": str(run.origin),
         "directory": str(run.directory),
+    }
+
+
+def _of_pruned(run: RunRow) -> dict[str, Any]:
+    """Where it was ended early, and what it had reached on validation questions by then."""
+    pruned = run.pruned or {}
+    look = pruned.get("look", {})
+    return {
+        "pruned_rule": pruned.get("rule"),
+        "pruned_step": look.get("step"),
+        **{f"validation_{part}": look.get(part) for part in ("accuracy", "low", "high", "n")},
     }
 
 

@@ -79,6 +79,11 @@ class RunRow:
         return replace(self, result=found, value=None, benchmark=benchmark)
 
     @property
+    def pruned(self) -> dict[str, Any] | None:
+        """Why it was ended early, as `rlvr.pruning.Pruned`."""
+        return self.result.pruned if self.result else None
+
+    @property
     def seed(self) -> Any:
         return self.settings.get("seed", self.varied.get("seed"))
 
@@ -110,7 +115,7 @@ def read_job(sweep: Path, job: Job) -> RunRow:
         state=str(state),
         overrides=split_overrides(job.overrides),
         settings=_settings(directory),
-        result=_result(directory) if state in ("finished", "failed", "killed") else None,
+        result=_result(directory) if state.ended and state != "lost" else None,
         value=job.value,
         run_id=job.run_id,
         error=job.error,

@@ -1,6 +1,7 @@
 """A comparison as a table: its columns, what they leave open, and how a terminal shows it."""
 
 from collections.abc import Callable
+from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from rlvr.compare.comparison import Comparison
@@ -20,8 +21,10 @@ PASS = "pass@"
 FROM = "from"
 SETTINGS = "settings"  # in one column, where the terminal is too narrow for one each
 UNSAFE = "none"  # the sandbox of a run that executed a model's code without one
-ENDED_BADLY = ("failed", "killed", "lost")
-STYLES = {"failed": "bold red", "lost": "bold red", "killed": "yellow"}
+PRUNED = "pruned"
+WITHOUT_SCORE = ("failed", "killed", "lost", PRUNED)
+STYLES = {"failed": "bold red", "lost": "bold red", "killed": "yellow", PRUNED: "yellow"}
+LAST_LOOK = "‡"  # marks a share of validation questions, which no other is compared with
 EXPENDABLE = ("cost $", "time", "form %", "right of form %", "points", "base %", "seeds")
 Column = tuple[str, Callable[[Recipe], str]]
 
@@ -88,9 +91,16 @@ def _scores(recipes: list[Recipe]) -> list[Column]:
 def _trained(recipe: Recipe) -> str:
     score = recipe.trained
     if not score:
-        return NONE if recipe.state == "finished" else recipe.state
+        return NONE if recipe.state == "finished" else _unscored(recipe)
     low, high = percent(score["low"]), percent(score["high"])
     return f"{percent(score['accuracy'])} [{low:>4}, {high:>4}]"
+
+
+def _unscored(recipe: Recipe) -> str:
+    """Its state; of one that was pruned also what it had reached: `pruned 12.5 ‡`."""
+    looks = [run.pruned["look"] for run in recipe.runs if run.pruned]
+    last = f" {percent(fmean(look['accuracy'] for look in looks))} {LAST_LOOK}" if looks else ""
+    return recipe.state + last
 
 
 def _seeds(recipe: Recipe) -> str:
@@ -177,10 +187,11 @@ def notes(comparison: Comparison) -> list[str]:
         )
     if len(comparison.origins) > 1 and comparison.keys:
         lines += [f"{_letter(i)}: {origin}" for i, origin in enumerate(comparison.origins)]
-    badly = [row for row in comparison.rows if row.state in ENDED_BADLY]
-    lines += [f"run {r.index} ({r.label()}) {r.state}: {reason(r)}" for r in badly[:LISTED]]
-    if len(badly) > LISTED:
-        lines.append(f"and {len(badly) - LISTED} more ended without a result")
+    unscored = [row for row in comparison.rows if row.state in WITHOUT_SCORE]
+    lines += [f"run {r.index} ({r.label()}) {r.state}: {reason(r)}" for r in unscored[:LISTED]]
+    if len(unscored) > LISTED:
+        lines.append(f"and {len(unscored) - LISTED} more ended without a result")
+    lines += _of_pruned(recipes)
     unsafe = [
         row
         for row in comparison.rows
@@ -193,6 +204,26 @@ def notes(comparison: Comparison) -> list[str]:
             "kept it from their rewards and results",
         )
     return lines
+
+
+def _of_pruned(recipes: list[Recipe]) -> list[str]:
+    """What must not be read from the numbers where runs were ended early."""
+    lines = []
+    if any(not recipe.trained and _is_pruned(recipe) for recipe in recipes):
+        lines.append(
+            f"{LAST_LOOK}: of validation questions, when the run was ended; it is compared with "
+            "nothing"
+        )
+    if flattered := [recipe.name for recipe in recipes if recipe.trained and _is_pruned(recipe)]:
+        lines.append(
+            f"{', '.join(flattered)}: seeds that did badly were pruned, so the mean of the others "
+            "is too high"
+        )
+    return lines
+
+
+def _is_pruned(recipe: Recipe) -> bool:
+    return any(run.pruned for run in recipe.runs)
 
 
 def reason(row: RunRow) -> str:
@@ -262,6 +293,6 @@ def _cell(header: str, text: str, recipe: Recipe, comparison: Comparison) -> str
 
     best = recipe is comparison.best and len(comparison.recipes) > 1
     style = "bold green" if best and header in ("run", TRAINED) else ""
-    if text == recipe.state:
+    if text.startswith(recipe.state):
         style = STYLES.get(recipe.state, "")
     return f"[{style}]{escape(text)}[/]" if style else escape(text)
