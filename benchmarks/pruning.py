@@ -12,7 +12,6 @@ import os
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -82,6 +81,7 @@ def train(seed: int, shots: int, rate: float, loading: float) -> Recorded:
     class Timed(Looks):
         def pruned_at(self, step: int) -> bool:
             super().pruned_at(step)
+            self.pruned = None
             at[step] = time.process_time() - began
             return False
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rlvr.compare.comparison import Comparison
 from rlvr.compare.names import short_names, shown, without_shared_start
 from rlvr.compare.recipes import SEED, Recipe
+from rlvr.compare.table import WITHOUT_SCORE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -67,7 +67,7 @@ class Sweep(RecordedSweep):
             if settings.resume is not None:
                 self._refuse_others(composed, settings)
             self._validate(composed)
-            self.pruner.settings = settings_of(composed)
+            self.pruner.take(settings_of(composed))
             self.runner.prepare(composed, self)
             self.notify = settings.notify
         except UserError:

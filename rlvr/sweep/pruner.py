@@ -33,6 +33,15 @@ class SweepPruner:
         self._due = 0.0
         self._read: dict[Path, tuple[int, list[Look]]] = {}  # when written, and what
 
+    def take(self, settings: PrunerConfig) -> None:
+        """Before anything starts; raises UserError where nobody would decide."""
+        if settings.name is PrunerName.optuna and self.decide is pruning.prune:
+            raise UserError(
+                "pruner=optuna is decided by Optuna's study: add hydra/sweeper=rlvr_optuna, or use "
+                "pruner=interval or pruner=asha"
+            )
+        self.settings = settings
+
     @property
     def is_on(self) -> bool:
         return self.settings.name is not PrunerName.none
