@@ -27,13 +27,13 @@ from rlvr import config, pruning  # noqa: E402
 from rlvr.config.pruner import PrunerConfig, PrunerName  # noqa: E402
 from rlvr.pruning import Look  # noqa: E402
 
-SHOTS, RATES = (2, 4), (3e-4, 2e-3)  # of conf/experiment/quickstart.yaml
-LOOKS = [0.1, 0.2, 0.3, 0.35, 0.5, 0.75]  # those of all pruners
+SHOTS, RATES, STEPS = (2, 4), (3e-4, 2e-3), 40  # of conf/experiment/quickstart.yaml
+LOOKS = [0.1, 0.25, 0.3, 0.5]  # those of all pruners
 PRUNERS = {
-    "interval": PrunerConfig(PrunerName.interval),
+    "interval": PrunerConfig(PrunerName.interval, [0.1, 0.25, 0.5]),
     "asha, a third": PrunerConfig(PrunerName.asha, [0.1, 0.3], reduction=3),
-    "asha, half": PrunerConfig(PrunerName.asha, [0.1, 0.2, 0.35, 0.5, 0.75], reduction=2),
-    "own base alone": PrunerConfig(PrunerName.optuna),
+    "asha, half": PrunerConfig(PrunerName.asha, [0.1, 0.25, 0.5], reduction=2),
+    "own base alone": PrunerConfig(PrunerName.optuna, [0.1, 0.25, 0.5]),
 }
 
 
@@ -105,6 +105,121 @@ def read(file: Path) -> list[Recorded]:
     return [Recorded(**{**r, "looks": [Look(**look) for look in r["looks"]]}) for r in records]
 
 
+@dataclass
+class Costs:
+    """What a run is made of, in seconds: all before its training, a step, a look, all after."""
+
+    before: float
+    step: float
+    look: float
+    after: float
+
+    @classmethod
+    def of(cls, run: Recorded) -> "Costs":
+        """By least squares: between two looks lie some steps and one look, at the end none."""
+        import numpy as np
+
+        steps = [0, *map(int, run.at), STEPS]
+        spans = np.diff(steps)[1:]
+        seconds = np.diff([*run.at.values(), run.trained])
+        looked = [1.0] * (len(spans) - 1) + [0.0]
+        (step, look), *_ = np.linalg.lstsq(np.column_stack([spans, looked]), seconds, rcond=None)
+        first = run.looks[1]
+        before = run.at[str(first.step)] - first.step * step - 2 * look  # the base's look too
+        return cls(before, step, look, run.seconds - run.trained)
+
+    def until(self, step: int, looks: int) -> float:
+        return self.before + step * self.step + looks * self.look
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """Seconds of all runs together and of the sweep, without a pruner and with it."""
+
+    runs: tuple[float, float]
+    sweep: tuple[float, float]
+    pruned: dict[int, int]  # the step of each
+    best_kept: bool
+
+
+def replay(runs: list[Recorded], settings: PrunerConfig, slots: int) -> Replayed:
+    """One seed's sweep: `slots` runs at a time, each told to end by what is known by then."""
+    costs = [Costs.of(run) for run in runs]
+    plain = [cost.until(STEPS, 0) + cost.after for cost in costs]
+    taken: dict[int, float] = {}
+    known: dict[int, list[Look]] = {}
+    pruned: dict[int, int] = {}
+    free, events, waiting = [0.0] * slots, [], [*range(len(runs))]
+
+    def start(at: float) -> None:
+        number = waiting.pop(0)
+        looks = [k for k in runs[number].looks if k.share in settings.looks]
+        known[number] = [runs[number].looks[0]]
+        for count, look in enumerate(looks, 2):
+            events.append((at + costs[number].until(look.step, count), number, look))
+        end = at + costs[number].until(STEPS, len(looks) + 1) + costs[number].after
+        events.append((end, number, None))
+        taken[number] = -at
+
+    def finish(number: int, at: float) -> None:
+        taken[number] += at
+        free[:] = [*free, at]
+        events[:] = [event for event in events if event[1] != number]
+        if waiting:
+            start(at)
+
+    for at in free:
+        start(at)
+    while events:
+        events.sort(key=lambda event: event[:2])
+        at, number, look = events.pop(0)
+        if look is None:
+            finish(number, at)
+            continue
+        known[number].append(look)
+        running = [n for n in known if any(event[1] == n for event in events)]
+        for hopeless in pruning.prune(settings, known, running):
+            pruned[hopeless] = known[hopeless][-1].step
+            finish(hopeless, at + costs[hopeless].step)  # it sees it at the end of a step
+    best = max(run.accuracy for run in runs)
+    kept = any(run.accuracy == best for n, run in enumerate(runs) if n not in pruned)
+    sweep = (_sweep_seconds(plain, slots), max(free))
+    return Replayed((sum(plain), sum(taken.values())), sweep, pruned, kept)
+
+
+def _sweep_seconds(seconds: list[float], slots: int) -> float:
+    ends = [0.0] * slots
+    for one in seconds:
+        ends[ends.index(min(ends))] += one
+    return max(ends)
+
+
+def table(runs: list[Recorded]) -> None:
+    seeds = sorted({run.seed for run in runs})
+    whole = [sorted((r for r in runs if r.seed == seed), key=lambda r: (r.shots, r.rate))
+             for seed in seeds]  # fmt: skip
+    whole = [sweep for sweep in whole if len(sweep) == len(SHOTS) * len(RATES)]
+    print(f"{len(whole)} seeds, {len(runs)} runs")
+    print("| pruner | time of the runs saved | of the sweep | runs ended | at step | best kept |")
+    print("|---|---|---|---|---|---|")
+    for name, settings in PRUNERS.items():
+        found = [replay(sweep, settings, slots=2) for sweep in whole]
+        steps = sorted(step for one in found for step in one.pruned.values())
+        parts = [
+            name,
+            *(_saved([getattr(one, what) for one in found]) for what in ("runs", "sweep")),
+            f"{len(steps)} of {4 * len(whole)}",
+            f"{steps[0]} to {steps[-1]}" if steps else "-",
+            f"{sum(one.best_kept for one in found)} of {len(whole)}",
+        ]
+        print(f"| {' | '.join(parts)} |")
+
+
+def _saved(pairs: list[tuple[float, float]]) -> str:
+    shares = [1 - pruned / plain for plain, pruned in pairs]
+    return f"{sum(shares) / len(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("action", choices=("record", "replay"))
@@ -113,6 +228,8 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.action == "record":
         record(chosen.file, chosen.seeds)
+    else:
+        table(read(chosen.file))
 
 
 if __name__ == "__main__":

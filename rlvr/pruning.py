@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rlvr.config.pruner import PrunerConfig, PrunerName
+from rlvr.evaluation.statistics import LEVEL, Interval, wilson
 from rlvr.formatting import percent
 from rlvr.result import write_atomic
 
@@ -111,12 +112,20 @@ def below_base(looks: Sequence[Look]) -> Pruned | None:
 
 
 def _below_best(run: int, looks: Mapping[int, Sequence[Look]]) -> Pruned | None:
+    """Of many equal runs the luckiest is compared with: the intervals are wider for it."""
     newest = looks[run][-1]
-    others = [(look.low, -number) for number, look in _peers(newest, looks) if number != run]
-    low, best = max(others, default=(0.0, 0))
-    if newest.high >= low:
+    others = {number: look for number, look in _peers(newest, looks) if number != run}
+    if not others:
+        return None
+    level = LEVEL / len(others)
+    low, best = max((_bounds(look, level).low, -number) for number, look in others.items())
+    if _bounds(newest, level).high >= low:
         return None
     return _against(-best, "below the best", newest, looks)
+
+
+def _bounds(look: Look, level: float) -> Interval:
+    return wilson(look.accuracy * look.n, look.n, level)
 
 
 def _not_promoted(run: int, looks: Mapping[int, Sequence[Look]], reduction: int) -> Pruned | None:

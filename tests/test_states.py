@@ -53,3 +53,8 @@ def test_words_of_slurm(word, state):
 
 def test_only_two_states_are_not_an_end():
     assert [state for state in State if not state.ended] == ["pending", "running"]
+
+
+def test_what_is_complete_has_ended():
+    assert [state for state in State if state.complete] == ["finished", "pruned"]
+    assert all(state.ended for state in State if state.complete)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr import manifest
-from rlvr.compare import code, curves, matrix, questions, svg, table
+from rlvr.compare import code, curves, matrix, questions, study, svg, table
 from rlvr.compare.comparison import Comparison, read_sweep
 from rlvr.compare.logs import health_warnings
 from rlvr.compare.protocols import protocols
@@ -91,6 +91,7 @@ def gather(comparison: Comparison) -> dict[str, Any]:
         "spent": taken,
         "priced": any(found.cost is not None for found in taken),
         "matrix": _matrix(comparison),
+        "search": study.search(comparison.directory),
         "rules": protocols(comparison, recipes),
         "code": code.code_lines(rows),
         "passes": _passes(rows),
@@ -239,6 +240,7 @@ def _data(
             {"run": run, "phase": phase, "pass_at_k": passes, "intervals": intervals}
             for run, phase, passes, intervals in (content["passes"] or {"lines": []})["lines"]
         ],
+        "study": content["search"]["study"] if content["search"] else None,
         "protocols": rules.records() if rules else [],
         "protocol_warnings": rules.warnings if rules else [],
         "question_counts": {str(run): counted for run, counted in counts.items()},

@@ -56,6 +56,7 @@ class Line:
     points: Sequence[Point]
     end: str = ""  # written behind the last point
     flags: Sequence[Flag] = ()
+    joined: bool = True  # else there are its points alone
 
     @property
     def colour(self) -> str:
@@ -180,6 +181,7 @@ def _line(line: Line, x: Scale, y: Scale, aside: float, markers: bool) -> Markup
         f"{x(at) + aside:g} {y(sum(ys) / len(ys)):g}" for at, ys in sorted(means.items())
     )
     drawn = Markup('<path class="line" stroke-dasharray="{}" d="M{}"/>').format(line.dashes, path)
+    drawn = drawn if line.joined else Markup("")
     if markers or len(means) == 1:
         drawn += _join([_point(line, point, x, y, aside) for point in line.points])
     return Markup('<g class="{}">{}</g>').format(line.colour, drawn)

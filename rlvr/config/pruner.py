@@ -21,7 +21,7 @@ class PrunerConfig:
     """`looks` are shares of the optimizer steps. What is done with them: `rlvr.pruning`."""
 
     name: PrunerName = PrunerName.none
-    looks: list[float] = field(default_factory=lambda: [0.1, 0.2, 0.35, 0.5, 0.75])
+    looks: list[float] = field(default_factory=lambda: [0.1, 0.2, 0.35, 0.5])
     questions: int = 128
     reduction: int = 3  # of so many runs one goes on, with asha
 

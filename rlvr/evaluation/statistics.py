@@ -16,13 +16,14 @@ class Interval:
     high: float
 
 
-def wilson(successes: float, n: float) -> Interval:
-    """95 % score interval of a proportion (Wilson 1927); both may be fractional, n > 0.
+def wilson(successes: float, n: float, level: float = LEVEL) -> Interval:
+    """Score interval of a proportion (Wilson 1927), 95 % unless `level` says otherwise; successes
+    and n > 0 may be fractional.
 
     The closed form, because scipy's `binomtest` has this interval for whole successes only, and
     with several samples a question they are shares.
     """
-    z = NormalDist().inv_cdf(1 - LEVEL / 2)
+    z = NormalDist().inv_cdf(1 - level / 2)
     p = successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5

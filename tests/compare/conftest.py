@@ -84,7 +84,8 @@ def write_run(
     OmegaConf.save(cfg, directory / "config.yaml")
     done = state == "finished"
     trained = trained if done else None
-    if state in ("finished", "failed"):
+    look = {"share": 0.2, "step": 8, "accuracy": 0.125, "low": 0.08, "high": 0.19, "n": 128}
+    if state in ("finished", "failed", "pruned"):
         Result(
             status=state,
             metric=trained,
@@ -97,6 +98,9 @@ def write_run(
             error=error,
             run_id=run_id,
             benchmarks=benchmarks or {},
+            pruned={"rule": "below the best", "reason": error, "look": look, "against": 0}
+            if state == "pruned"
+            else None,
         ).write(directory)
     found = {"run_id": run_id, "value": trained, "error": error}
     remote = {"name": "job"} if state == "running" else None

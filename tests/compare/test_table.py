@@ -189,3 +189,28 @@ def test_many_failures_are_counted_not_listed(make_sweep):
 def test_markup_in_a_setting_is_text(make_sweep):
     jobs = [("dataset.name='[red]x'", {}), ("dataset.name=y", {})]
     assert "[red]x" in text_of(read_sweep(make_sweep(jobs)))
+
+
+def test_pruned_runs_show_what_they_had_reached_and_are_no_scores(make_sweep):
+    jobs = [("shots=0", {}), ("shots=2", {"state": "pruned", "error": "fewer than run 0"})]
+    comparison = read_sweep(make_sweep(jobs))
+    text = text_of(comparison)
+    assert f"pruned 12.5 {table.LAST_LOOK}" in text
+    notes = table.notes(comparison)
+    assert "run 1 (shots=2) pruned: fewer than run 0" in notes
+    assert any(note.startswith(table.LAST_LOOK) for note in notes)
+    assert comparison.best.index == 0
+    assert comparison.rows[1].score is None
+    assert comparison.rivals == []
+
+
+def test_a_mean_of_the_seeds_that_were_left_is_said_to_flatter(make_sweep):
+    seeds = [
+        ("shots=2 seed=1", {}),
+        ("shots=2 seed=2", {"state": "pruned"}),
+        ("shots=4 seed=1", {}),
+        ("shots=4 seed=2", {}),
+    ]
+    notes = table.notes(read_sweep(make_sweep(seeds)))
+    (flattered,) = [note for note in notes if "too high" in note]
+    assert flattered.startswith("runs 0,1: seeds that did badly were pruned")

@@ -155,3 +155,15 @@ def test_results_are_set_aside_any_number_of_times(tmp_path: Path):
         assert (tmp_path / f"0.old-{number}").is_dir()
     set_aside(tmp_path / "0")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_pruned_job_is_kept_and_runs_to_its_end_where_that_is_asked_for():
+    earlier = Earlier(job(0, state=State.pruned, error="below the best"))
+    earlier.left[0] = Result(State.pruned, error="below the best")
+    (kept,) = earlier.match(job(0))
+    assert (kept.state, kept.error) == ("pruned", "below the best")
+    again = Earlier(job(0, state=State.pruned, error="below the best"))
+    again.left[0] = Result(State.pruned, error="below the best")
+    again.resume.complete = (State.finished,)  # as with pruner=none
+    (repeated,) = again.match(job(0))
+    assert (repeated.state, repeated.error) == ("pending", None)

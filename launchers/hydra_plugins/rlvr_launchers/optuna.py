@@ -1,4 +1,4 @@
-"""`hydra/sweeper=rlvr_optuna` (conf/hydra/sweeper/rlvr_optuna.yaml): Optuna proposes the runs of a sweep.
+"""`hydra/sweeper=rlvr_optuna`: Optuna proposes the runs of a sweep.
 
 hydra-optuna-sweeper needs Optuna 2, whose studies cannot be kept in a database with the SQLAlchemy
 that MLflow needs, and knows neither pruned trials nor how to go on with a sweep.
