@@ -99,8 +99,7 @@ def test_options_of_another_folder_and_sweepers_that_wait_for_results(previewed,
     code, out, _ = previewed("-m", "experiment=mine", *SMALL, "--config-dir", str(tmp_path))
     assert code == 0
     assert "All 3 jobs passed." in out
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    code, _, err = previewed("-m", "experiment=debug", "hydra/sweeper=optuna")
+    code, _, err = previewed("-m", "experiment=debug", "hydra/sweeper=rlvr_optuna")
     assert "proposes each job from the results of earlier ones" in err
 
 

@@ -1,5 +1,6 @@
 """A run by itself: its directory can be named, and what is begun there goes on."""
 
+import math
 import os
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def test_a_finished_run_is_said(start, ran, capsys):
     assert start() == 0.5
     assert len(ran) == 1
     assert "runs/mine is finished already: accuracy 50.0 %" in capsys.readouterr().out
+
+
+def test_a_pruned_run_is_said_and_goes_on_without_a_pruner(start, ran, capsys):
+    ran.result = Result(State.pruned, error="below its base")
+    start("pruner=interval")
+    assert math.isnan(start("pruner=interval"))
+    assert "runs/mine was pruned: below its base. With pruner=none" in capsys.readouterr().out
+    ran.result = Result(State.finished, 0.5, trained={"accuracy": 0.5})
+    assert start("pruner=none") == 0.5
+    assert [run_id for _, _, run_id, _ in ran] == [None, "r7"]
 
 
 @pytest.mark.parametrize("change", ["shots=4", "eval.n=7", "trainer.learning_rate=1e-3"])

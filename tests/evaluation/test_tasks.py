@@ -1,11 +1,13 @@
 """What is asked: the run's own questions, and benchmarks with prompts and rules of their own."""
 
+import json
+
 import pytest
 
 from rlvr.data.load import load_splits
 from rlvr.data.schedule import ShotSchedule
 from rlvr.errors import UserError
-from rlvr.evaluation.tasks import MAIN, tasks
+from rlvr.evaluation.tasks import MAIN, tasks, validation_task
 from rlvr.verify.build import build_verifier
 
 
@@ -77,3 +79,40 @@ def test_where_shots_move_both_ends_are_asked_the_same_questions(compose_config)
         assert {**start, "prompt": ""} == {**end, "prompt": ""}
     assert splits.train[0]["prompt"].count("The final answer is") == 2
     assert splits.validation[0]["prompt"].count("The final answer is") == 0
+
+
+@pytest.fixture
+def looked_at(compose_config):
+    def compose(*overrides):
+        cfg = compose_config("dataset=word_problems", "shots=0", *overrides)
+        verifier = build_verifier(cfg.dataset)
+        splits = load_splits(cfg.dataset, seed=cfg.seed, verifier=verifier)
+        return validation_task(cfg, splits), splits
+
+    return compose
+
+
+def test_a_pruner_asks_the_first_validation_questions(looked_at):
+    task, splits = looked_at("pruner=interval", "pruner.questions=16")
+    asked = [question["question"] for question in task.questions]
+    assert asked == splits.validation["question"][:16]
+    assert not set(asked) & set(splits.test["question"])
+    assert looked_at()[0] is None, "nobody decides by it"
+    few, splits = looked_at("pruner=asha", "dataset.loader.train_size=50")
+    assert len(few.questions) == len(splits.validation) == 5
+
+
+def test_without_validation_questions_of_its_own_a_pruner_is_refused(looked_at, tmp_path):
+    with pytest.raises(
+        UserError, match=r"pruner=asha decides by validation questions.*there are none"
+    ):
+        looked_at("pruner=asha", "dataset.validation_fraction=0")
+    for name, rows in {
+        "train": ["1 + 1?", "1 + 2?"],
+        "validation": ["2 + 2?"],
+        "test": ["2 +  2?"],
+    }.items():
+        lines = [json.dumps({"question": row, "answer": "4"}) + "\n" for row in rows]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    with pytest.raises(UserError, match="1 of them are also test questions"):
+        looked_at("pruner=asha", "dataset=jsonl", f"dataset.path={tmp_path}")

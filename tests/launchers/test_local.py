@@ -229,14 +229,13 @@ def test_batches_share_one_sweep(app):
 
 
 def test_optuna_gets_the_values(app):
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    sampler = "hydra/sweeper/sampler=random"
-    count = [
-        "hydra.sweeper.n_trials=4",
-        "hydra.sweeper.n_jobs=2",
-        "hydra.sweeper.direction=maximize",
+    pytest.importorskip("optuna", minversion="4.0")
+    conf = Path(__file__).parents[2] / "conf"
+    settings = [
+        *("hydra/sweeper=rlvr_optuna", f"hydra.searchpath=[file://{conf}]"),
+        *("hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "hydra.sweeper.sampler.seed=1"),
     ]
-    app.run("hydra/sweeper=optuna", sampler, *count, "value=choice(0.1,0.2)", "seconds=0")
+    app.run(*settings, "value=choice(0.1,0.2)", "seconds=0")
     found = OmegaConf.load(app.sweep() / "optimization_results.yaml")
     values = [job.value for job in app.manifest().jobs]
     assert len(values) == 4
