@@ -90,10 +90,10 @@ class Search:
         self._settle()
         self.launcher.sweep.pruner.decide = self.decide
         failed: list[JobReturn] = []
-        while left := self.settings.n_trials - len(self._own(complete=True)) - len(failed):
+        while (left := self.settings.n_trials - len(self._own(complete=True)) - len(failed)) > 0:
             returns = self._batch(space, min(left, self.settings.n_jobs))
             failed += [one for one in returns if one.status is JobStatus.FAILED]
-            if len(failed) >= len(returns) and all(one in failed for one in returns):
+            if all(one.status is JobStatus.FAILED for one in returns):
                 break  # what fails every run of a batch would fail the next as well
         self._conclude()
         for one in failed:
@@ -104,14 +104,18 @@ class Search:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         name = self.settings.study_name or self.directory.name
-        return optuna.create_study(
+        study = optuna.create_study(
             storage=_storage(self.settings.storage),
             study_name=name,
-            sampler=instantiate(self.settings.sampler),
             pruner=instantiate(self.settings.pruner),
             direction="maximize" if self.settings.direction == "maximize" else "minimize",
             load_if_exists=True,
         )
+        sampler = dict(self.settings.sampler)
+        if sampler.get("seed") is not None:  # else it would propose again what it did before
+            sampler["seed"] += len(study.get_trials(deepcopy=False))
+        study.sampler = instantiate(sampler)
+        return study
 
     def _settle(self) -> None:
         """Trials that nobody runs any more have failed; those of this sweep are asked again."""
@@ -121,11 +125,13 @@ class Search:
             where = Path(str(trial.user_attrs.get(SWEEP)))
             if where == self.directory or manifest.holder(where) is None:
                 self.study.tell(trial.number, state=TrialState.FAIL)
-        complete = [trial.params for trial in self._own(complete=True)]
+        waiting = self.study.get_trials(states=(TrialState.WAITING,))
+        settled = [trial.system_attrs.get("fixed_params") for trial in waiting]
+        settled += [trial.params for trial in self._own(complete=True)]
         for trial in self._own(complete=False):
-            if trial.params not in complete:
-                self.study.enqueue_trial(trial.params, skip_if_exists=False)
-                complete.append(trial.params)
+            if trial.params not in settled:
+                self.study.enqueue_trial(trial.params)
+                settled.append(trial.params)
 
     def _own(self, *, complete: bool) -> list[Any]:
         """Trials of this sweep that have a value or were pruned, or else have failed."""
@@ -150,7 +156,7 @@ class Search:
     def _tell(self, trial: "Trial", returned: JobReturn) -> None:
         from optuna.trial import TrialState
 
-        run = Path(returned.working_dir)
+        run = Path(str(returned.working_dir))
         self._report(trial, pruning.read_looks(run))
         found = result.ended(run)
         if found is not None and found.status is State.pruned:

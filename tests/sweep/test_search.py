@@ -118,9 +118,26 @@ def test_a_killed_trial_has_failed_and_is_asked_again(made):
     assert states(again) == [TrialState.COMPLETE, TrialState.FAIL, *[TrialState.COMPLETE] * 2]
     assert second.asked[0] == first.asked[1], "its job goes on where it was"
     assert len(second.asked) == 2
+    assert len([t for t in again.study.trials if t.state is TrialState.WAITING]) == 0
     more, third = made(lambda place: 0.5, n_trials=3)
     more.run(SPACE)
     assert third.asked == [], "nothing is left"
+
+
+def test_one_that_is_killed_before_it_is_asked_again_is_asked_once(made):
+    with pytest.raises(KeyboardInterrupt):
+        made(lambda place: "killed", n_trials=2)[0].run(SPACE)
+    for _ in range(2):
+        waiting, _ = made(lambda place: 0.5, n_trials=2)
+        waiting.study = waiting._open_study()
+        waiting._settle()
+    search, launched = made(lambda place: 0.5, n_trials=2)
+    search.run(SPACE)
+    assert states(search) == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    assert len({tuple(overrides) for overrides in launched.asked}) == 2
+    fewer, none = made(lambda place: 0.5, n_trials=1)
+    fewer.run(SPACE)
+    assert none.asked == [], "there are more than that already"
 
 
 def test_a_study_that_is_named_is_shared_by_sweeps(made):
