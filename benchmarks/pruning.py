@@ -2,6 +2,7 @@
 
 python benchmarks/pruning.py record FILE --seeds 20    trains every run to its end, with looks
 python benchmarks/pruning.py replay FILE               what each pruner would have done
+python benchmarks/pruning.py replay FILE --draws 20    the same with other luck in its looks
 
 `record` goes on where FILE ends. `replay` decides by the same function as a sweep does.
 """
@@ -12,9 +13,10 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +27,7 @@ from hydra import compose, initialize_config_dir  # noqa: E402
 
 from rlvr import config, pruning  # noqa: E402
 from rlvr.config.pruner import PrunerConfig, PrunerName  # noqa: E402
+from rlvr.evaluation.statistics import wilson  # noqa: E402
 from rlvr.pruning import Look  # noqa: E402
 
 SHOTS, RATES, STEPS = (2, 4), (3e-4, 2e-3), 40  # of conf/experiment/quickstart.yaml
@@ -134,8 +137,10 @@ class Costs:
 
 @dataclass(frozen=True)
 class Replayed:
-    """Seconds of all runs together and of the sweep, without a pruner and with it."""
+    """Seconds of all runs together, of their training and of the sweep, without a pruner and with
+    it. The evaluation after training counts as training: a run that was ended has none."""
 
+    training: tuple[float, float]
     runs: tuple[float, float]
     sweep: tuple[float, float]
     pruned: dict[int, int]  # the step of each
@@ -184,7 +189,9 @@ def replay(runs: list[Recorded], settings: PrunerConfig, slots: int) -> Replayed
     best = max(run.accuracy for run in runs)
     kept = any(run.accuracy == best for n, run in enumerate(runs) if n not in pruned)
     sweep = (_sweep_seconds(plain, slots), max(free))
-    return Replayed((sum(plain), sum(taken.values())), sweep, pruned, kept)
+    ready = sum(cost.before for cost in costs)
+    trained = (sum(plain) - ready, sum(taken.values()) - ready)
+    return Replayed(trained, (sum(plain), sum(taken.values())), sweep, pruned, kept)
 
 
 def _sweep_seconds(seconds: list[float], slots: int) -> float:
@@ -194,20 +201,40 @@ def _sweep_seconds(seconds: list[float], slots: int) -> float:
     return max(ends)
 
 
-def table(runs: list[Recorded]) -> None:
-    seeds = sorted({run.seed for run in runs})
-    whole = [sorted((r for r in runs if r.seed == seed), key=lambda r: (r.shots, r.rate))
-             for seed in seeds]  # fmt: skip
-    whole = [sweep for sweep in whole if len(sweep) == len(SHOTS) * len(RATES)]
-    print(f"{len(whole)} seeds, {len(runs)} runs")
-    print("| pruner | time of the runs saved | of the sweep | runs ended | at step | best kept |")
-    print("|---|---|---|---|---|---|")
+def redrawn(run: Recorded, generator: Any) -> Recorded:
+    """The same run, asked other questions: its recorded accuracies taken as the true ones."""
+    looks = []
+    for look in run.looks:
+        right = int(generator.binomial(look.n, look.accuracy))
+        bounds = wilson(right, look.n)
+        found = {"accuracy": right / look.n, "low": bounds.low, "high": bounds.high}
+        looks.append(replace(look, **found))
+    return replace(run, looks=looks)
+
+
+def table(runs: list[Recorded], draws: int) -> None:
+    """Of whole sweeps; with `draws` of each as many with looks that are drawn anew."""
+    import numpy as np
+
+    sweeps = [sorted((r for r in runs if r.seed == seed), key=lambda r: (r.shots, r.rate))
+              for seed in sorted({run.seed for run in runs})]  # fmt: skip
+    whole = [sweep for sweep in sweeps if len(sweep) == len(SHOTS) * len(RATES)]
+    print(f"{len(whole)} sweeps recorded")
+    if draws:
+        generator = np.random.default_rng(0)
+        whole = [[redrawn(r, generator) for r in sweep] for sweep in whole for _ in range(draws)]
+        print(f"{len(whole)} simulated from them")
+    print("| pruner | training saved | whole runs | sweep | runs ended | at step | best kept |")
+    print("|---|---|---|---|---|---|---|")
     for name, settings in PRUNERS.items():
         found = [replay(sweep, settings, slots=2) for sweep in whole]
         steps = sorted(step for one in found for step in one.pruned.values())
         parts = [
             name,
-            *(_saved([getattr(one, what) for one in found]) for what in ("runs", "sweep")),
+            *(
+                _saved([getattr(one, what) for one in found])
+                for what in ("training", "runs", "sweep")
+            ),
             f"{len(steps)} of {4 * len(whole)}",
             f"{steps[0]} to {steps[-1]}" if steps else "-",
             f"{sum(one.best_kept for one in found)} of {len(whole)}",
@@ -225,11 +252,14 @@ def main() -> None:
     parser.add_argument("action", choices=("record", "replay"))
     parser.add_argument("file", type=Path)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument(
+        "--draws", type=int, default=0, help="simulated sweeps of each recorded one"
+    )
     chosen = parser.parse_args()
     if chosen.action == "record":
         record(chosen.file, chosen.seeds)
     else:
-        table(read(chosen.file))
+        table(read(chosen.file), chosen.draws)
 
 
 if __name__ == "__main__":

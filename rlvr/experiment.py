@@ -59,7 +59,7 @@ def experiment(
     sandboxes = {str(v.sandbox) for v in (splits.verifier, *(task.verifier for task in asked))
                  if isinstance(v, CodeVerifier)}  # fmt: skip
     result.sandbox = ", ".join(sorted(sandboxes)) or None
-    planned_steps(cfg, len(splits.train))  # refuses what is no plan
+    steps = planned_steps(cfg, len(splits.train)).count  # refuses what is no plan
     for name in ("train", "validation", "test"):
         data = getattr(splits, name)
         result.datasets[name] = {"n": len(data), "digest": data_digest(data)}
@@ -84,7 +84,7 @@ def experiment(
     if cfg.eval.before:
         rows["base"] = ask("base")
     if looked_at is not None:
-        _look(cfg, run_dir, trainer, looked_at, tracker, progress)
+        _look(cfg, run_dir, trainer, looked_at, steps, tracker, progress)
     _train(cfg, run_dir, trainer, result, progress)
     if trainer.looks is not None and trainer.looks.pruned is not None:
         _conclude_pruned(trainer.looks.pruned, result, tracker, progress)
@@ -256,14 +256,13 @@ def _look(
     run_dir: Path,
     trainer: "Trainer",
     task: "Task",
+    steps: int,
     tracker: tracking.Tracker,
     progress: Progress,
 ) -> None:
-    """At the base model's validation questions now, and while it trains."""
-    from rlvr.config.steps import planned_steps
+    """At the base model's answers to validation questions now, and at its own while it trains."""
     from rlvr.training.looks import Looks
 
-    steps = planned_steps(cfg, len(trainer.train_dataset)).count
     asker = _asker(cfg, trainer, None)
     trainer.looks = Looks(cfg.pruner, asker, task, run_dir, tracker, steps)
     progress.begin("base validation", len(task.questions))

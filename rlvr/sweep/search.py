@@ -118,12 +118,15 @@ class Search:
         return study
 
     def _settle(self) -> None:
-        """Trials that nobody runs any more have failed; those of this sweep are asked again."""
+        """Trials that nobody runs any more have failed; those of this sweep are asked again.
+
+        What another machine or another program has asked for may still run.
+        """
         from optuna.trial import TrialState
 
         for trial in self.study.get_trials(states=(TrialState.RUNNING,)):
-            where = Path(str(trial.user_attrs.get(SWEEP)))
-            if where == self.directory or manifest.holder(where) is None:
+            where = Path(trial.user_attrs.get(SWEEP, "/nowhere"))
+            if where.is_dir() and (where == self.directory or manifest.holder(where) is None):
                 self.study.tell(trial.number, state=TrialState.FAIL)
         waiting = self.study.get_trials(states=(TrialState.WAITING,))
         settled = [trial.system_attrs.get("fixed_params") for trial in waiting]
