@@ -219,6 +219,8 @@ def table(runs: list[Recorded], draws: int) -> None:
     sweeps = [sorted((r for r in runs if r.seed == seed), key=lambda r: (r.shots, r.rate))
               for seed in sorted({run.seed for run in runs})]  # fmt: skip
     whole = [sweep for sweep in sweeps if len(sweep) == len(SHOTS) * len(RATES)]
+    if not whole:
+        sys.exit("no seed has all of its runs recorded yet: go on with `record`")
     print(f"{len(whole)} sweeps recorded")
     if draws:
         generator = np.random.default_rng(0)
