@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.compare.names import short_names
-from rlvr.compare.svg import Line, Point, ticks
+from rlvr.compare.svg import Line, Point
 from rlvr.formatting import number, percent
 from rlvr.sweep import study_record
 
@@ -62,8 +62,9 @@ def _slice(study: dict[str, Any], key: str, name: str) -> Chart:
     if key not in study["logarithmic"]:
         return Chart(name, name, _points(study, values))
     xs = [None if value is None else math.log10(value) for value in values]
-    at = ticks([x for x in xs if x is not None], 4)
-    return Chart(name, name, _points(study, xs), {x: number(10**x) for x in at})
+    placed = [x for x in xs if x is not None]
+    decades = range(math.floor(min(placed)), math.ceil(max(placed)) + 1)
+    return Chart(name, name, _points(study, xs), {x: number(10.0**x) for x in decades})
 
 
 def _points(study: dict[str, Any], xs: Sequence[float | None]) -> list[Line]:

@@ -45,7 +45,7 @@ def test_each_trial_is_a_point_and_the_best_so_far_a_line(sweep):
 def test_slices_are_along_each_setting(sweep):
     _, rate, shots = study.search(sweep)["charts"]
     assert [p.x for p in rate.lines[0].points] == pytest.approx([-4, -3, -4]), "logarithmic"
-    assert rate.x_names[-3] == "1e-3"
+    assert rate.x_names == {-5: "1e-5", -4: "1e-4", -3: "1e-3", -2: "0.01"}
     assert [p.x for p in shots.lines[0].points] == [0, 1, 1]
     assert shots.x_names == {0: "2", 1: "4"}
 
