@@ -1,25 +1,24 @@
-"""Attention over a packed trie: three exact ways to let each position see its own ancestors only.
+"""Attention over a packed trie: exact ways to let each position see its own ancestors only.
 
 `DenseMask` gives stock `sdpa` an (N, N) mask. `TreeBlocks` needs no mask: in pre-order all
 descendants of a segment are contiguous, so a segment is one causal block with itself and one
 unmasked block with everything below it; blocks are merged by their log-sum-exp, and the backward
-pass feeds each block the merged output, as ring attention does. `FlexMask` gives the rule to
-`flex_attention`, which skips empty blocks on a GPU.
+pass feeds each block the merged output, as ring attention does. What a GPU has beside them is in
+`rlvr.prefix.levels` and `rlvr.prefix.flex`.
 """
 
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
-from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from rlvr.errors import UserError
-from rlvr.prefix.trie import Packed
+from rlvr.prefix.trie import Packed, on_device
 
 Block = tuple[slice, slice, bool]  # queries, keys, whether causal
 SMALL = 100_000  # queries times keys of a block
@@ -113,10 +112,14 @@ def _refuse_what_we_would_drop(mask: Any, kwargs: dict[str, Any]) -> None:
 
 
 def choose(mode: str, device: torch.device) -> AttentionKind:
-    """The attention of `trainer.shared_prefix`: `auto` is `tree` where there is a kernel for it."""
-    if mode != "dense" and device.type == "cpu":
-        return TreeBlocks
-    return FlexMask if mode != "dense" and device.type == "cuda" else DenseMask
+    """The attention for sampling: blocks where there is a kernel for them, unless told `dense`."""
+    return TreeBlocks if mode != "dense" and device.type == "cpu" else DenseMask
+
+
+@cache
+def no_mask(device: torch.device) -> Tensor:
+    """`NO_MASK`, copied to a device once."""
+    return NO_MASK.to(device)
 
 
 class DenseMask:
@@ -124,7 +127,7 @@ class DenseMask:
 
     def __init__(self, packed: Packed, device: torch.device, above: int = 0) -> None:
         at = torch.arange(len(packed), device=device)
-        end = torch.from_numpy(packed.subtree_end).to(device)
+        end = on_device(packed.subtree_end, device)
         own = (at <= at[:, None]) & (at[:, None] < end)
         prefix = own.new_ones(len(packed), above)
         self.mask = torch.cat([prefix, own], dim=1)[None, None]  # (1, 1, q, k)
@@ -133,32 +136,6 @@ class DenseMask:
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float
     ) -> Tensor:
         return sdpa_attention_forward(module, query, key, value, self.mask, scaling=scaling)[0]
-
-    def forget(self) -> None: ...
-
-
-class FlexMask:
-    """`flex_attention` with the trie as a block mask."""
-
-    def __init__(self, packed: Packed, device: torch.device, above: int = 0) -> None:
-        from torch.nn.attention.flex_attention import create_block_mask
-
-        end = torch.from_numpy(packed.subtree_end).to(device)
-
-        def sees(batch: Tensor, head: Tensor, q: Tensor, k: Tensor) -> Tensor:
-            own = (k - above).clamp(min=0)
-            return (k < above) | ((own <= q) & (q < end[own]))
-
-        n = len(packed)
-        # Compiled, the mask is never held whole.
-        self.mask = create_block_mask(
-            sees, None, None, n, above + n, device=device, _compile=device.type == "cuda"
-        )
-
-    def __call__(
-        self, module: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float
-    ) -> Tensor:
-        return flex_attention_forward(module, query, key, value, self.mask, scaling=scaling)[0]
 
     def forget(self) -> None: ...
 

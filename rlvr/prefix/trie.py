@@ -66,7 +66,8 @@ def rows_of(input_ids: torch.Tensor, attention_mask: torch.Tensor, width: int) -
 
     A row without a completion token is left out: nothing of it is scored.
     """
-    ids, mask = input_ids.cpu().numpy().astype(np.int64), attention_mask.cpu().numpy()
+    both = torch.stack([input_ids, attention_mask.to(input_ids.dtype)]).cpu()  # one wait
+    ids, mask = both.numpy().astype(np.int64)
     first = ids.shape[1] - width
     rows = (_row(i, ids[i], np.flatnonzero(mask[i]), first) for i in range(len(ids)))
     return [row for row in rows if len(row.columns)]
@@ -135,9 +136,14 @@ def _common(a: TokenRow, b: TokenRow) -> int:
     return n if equal.all() else int(equal.argmin())
 
 
+def on_device(array: Ints, device: torch.device) -> torch.Tensor:
+    """From pinned memory to a GPU: a copy from pageable memory is waited for."""
+    tensor = torch.from_numpy(array)
+    pinned = tensor.pin_memory() if device.type == "cuda" else tensor
+    return pinned.to(device, non_blocking=True)
+
+
 def tensors(packed: Packed, device: torch.device) -> dict[str, torch.Tensor]:
     """The model's inputs for a pack, each (1, N)."""
     names = {"input_ids": "input_ids", "position_ids": "position_ids", "shift_labels": "labels"}
-    return {
-        key: torch.from_numpy(getattr(packed, name))[None].to(device) for key, name in names.items()
-    }
+    return {key: on_device(getattr(packed, name), device)[None] for key, name in names.items()}

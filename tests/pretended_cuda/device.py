@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from pretended_cuda.graphs import Graph
-from pretended_cuda.kernels import EMULATED
+from pretended_cuda.kernels import EMULATED, PINNED
 from pretended_cuda.record import RECORD, line
 
 aten = torch.ops.aten
@@ -48,8 +48,6 @@ NO_KERNEL = {
     aten._fused_sdp_choice.default,
     aten.is_pinned.default,
 }
-# Where pinned memory begins; kept, so that no other memory begins there.
-PINNED: dict[int, Tensor] = {}
 
 
 class CudaTensor(torch.Tensor):

@@ -16,7 +16,9 @@ from torch import nn
 
 from pretended_cuda.device import Pretence, is_cuda
 from pretended_cuda.graphs import PRETENDED
+from pretended_cuda.kernels import PINNED, flash_on_cpu
 from pretended_cuda.record import RECORD, Record, line
+from rlvr.prefix import flex
 
 GB = 2**30
 PROPERTIES = SimpleNamespace(
@@ -65,16 +67,23 @@ FUNCTIONS: dict[str, Any] = {
 def pretended_cuda() -> Iterator[Record]:
     """The record of what happens within; `guard.install` must have been called."""
     RECORD.clear()
+    PINNED.clear()
     with ExitStack() as undo:
         for name, function in FUNCTIONS.items():
             undo.enter_context(mock.patch.object(torch.cuda, name, function))
         undo.enter_context(mock.patch.object(nn.Module, "_apply", _apply))
         undo.enter_context(mock.patch.object(torch.Tensor, "tolist", _tolist))
+        undo.enter_context(mock.patch.object(flex, "compiled", _no_triton))
+        undo.enter_context(flash_on_cpu())
         # torch.tensor(..., device="cuda") makes a tensor on the CPU first.
         torch._C._set_only_lift_cpu_tensors(True)
         undo.callback(torch._C._set_only_lift_cpu_tensors, False)
         undo.enter_context(Pretence())
         yield RECORD
+
+
+def _no_triton(function: Callable[..., Any]) -> Callable[..., Any]:
+    raise RuntimeError("Cannot find a working triton installation")
 
 
 def _tolist(tensor: Any, own: Callable[..., Any] = torch.Tensor.tolist) -> Any:

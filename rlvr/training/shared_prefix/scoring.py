@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
-from rlvr.prefix.attention import NO_MASK, AttentionKind
-from rlvr.prefix.trie import EMPTY, Packed, TokenRow, pack, rows_of, split, tensors
+from rlvr.prefix.attention import AttentionKind, no_mask
+from rlvr.prefix.trie import EMPTY, Packed, TokenRow, on_device, pack, rows_of, split, tensors
 from rlvr.training.shared_prefix.step_prefix import (
     SHORTEST,
     StepPrefix,
@@ -67,12 +67,12 @@ class PackedScorer:
         logps = torch.zeros(len(ids), width, device=ids.device)
         entropies: Tensor | None = torch.zeros_like(logps)
         for packed, (logp, entropy) in zip(packs, forward(model, packs), strict=True):
-            where = tuple(torch.from_numpy(x).to(ids.device) for x in (packed.rows, packed.columns))
-            sources = torch.from_numpy(packed.sources).to(ids.device)
-            logps = logps.index_put(where, logp[sources])
+            places = (packed.rows, packed.columns, packed.sources)
+            *where, sources = (on_device(x, ids.device) for x in places)
+            logps = logps.index_put(tuple(where), logp[sources])
             if entropies is not None:
                 known = None if entropy is None else entropy[sources]
-                entropies = None if known is None else entropies.index_put(where, known)
+                entropies = None if known is None else entropies.index_put(tuple(where), known)
         return logps, entropies
 
     def _read_all(
@@ -113,7 +113,7 @@ class PackedScorer:
         with self.autocast(), self.scoring():
             output = model(
                 **tensors(own, device),
-                attention_mask=NO_MASK.to(device),
+                attention_mask=no_mask(device),
                 shared_prefix=attention,
                 fused_lm_head=True,
             )

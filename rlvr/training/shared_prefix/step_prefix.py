@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlvr.prefix.attention import NO_MASK, AttentionFunction, AttentionKind
+from rlvr.prefix.attention import AttentionFunction, AttentionKind, no_mask
 from rlvr.prefix.support import base_model
-from rlvr.prefix.trie import UNSCORED, Ints, Packed, TokenRow, pack
+from rlvr.prefix.trie import UNSCORED, Ints, Packed, TokenRow, on_device, pack
 
 # A pass costs more than a few tokens do in the passes of the micro-batches.
 SHORTEST = 16  # tokens
@@ -87,9 +87,9 @@ class StepPrefix:
         self._attention = kind(pack([row]), device)
         with autocast:
             self.hidden: Tensor = core.get_decoder()(
-                input_ids=torch.from_numpy(tokens)[None].to(device),
+                input_ids=on_device(tokens, device)[None],
                 position_ids=torch.arange(len(tokens), device=device)[None],
-                attention_mask=NO_MASK.to(device),
+                attention_mask=no_mask(device),
                 use_cache=False,
                 shared_prefix=self._record,
             ).last_hidden_state
