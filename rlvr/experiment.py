@@ -86,6 +86,7 @@ def experiment(
     if looked_at is not None:
         _look(cfg, run_dir, trainer, looked_at, steps, tracker, progress)
     _train(cfg, run_dir, trainer, result, progress)
+    result.attention = trainer.attention.made if trainer.can_share else None
     if trainer.looks is not None and trainer.looks.pruned is not None:
         _conclude_pruned(trainer.looks.pruned, result, tracker, progress)
         return
@@ -155,7 +156,7 @@ def build_trainer(
     progress: Progress,
 ) -> "Trainer":
     from rlvr import machine
-    from rlvr.run_directory import shared_prefix_records
+    from rlvr.run_directory import attention_records, shared_prefix_records
     from rlvr.safeguards.health import HealthMonitor
     from rlvr.training import micro_batch
     from rlvr.training.arguments import generation, grpo_config
@@ -195,6 +196,7 @@ def build_trainer(
             cfg.trainer.self_check,
             cfg.trainer.token_budget,
             shared_prefix_records(run_dir),
+            attention_records(run_dir),
         ),
         prefix_cache=cfg.trainer.prefix_cache,
         health=HealthMonitor(rewards, prefix, run_dir) if cfg.trainer.health else None,

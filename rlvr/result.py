@@ -54,6 +54,7 @@ class Result:
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
     sandbox: str | None = None  # where a model's code was executed: docs/code.md
     engine: str | None = None  # what sampled: docs/vllm.md
+    attention: dict[str, Any] | None = None  # of the update on a GPU: docs/shared_prefix.md
     run_id: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     git: dict[str, Any] | None = None

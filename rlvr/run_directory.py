@@ -29,8 +29,8 @@ LATER = (
 LEFT_BY_TRAINING = (
     *("checkpoints", "model", "evaluations", "result.json", "preflight.json", "metrics.jsonl"),
     *("attempts.json", "health", "health_disagreements.jsonl", "shared_prefix.json"),
-    *("micro_batch.json", "generation.json", "vllm.log", "tracked.json", "tensorboard", "wandb"),
-    *("scores.jsonl", "prune.json"),
+    *("shared_attention.json", "micro_batch.json", "scores.jsonl", "prune.json"),
+    *("generation.json", "vllm.log", "tracked.json", "tensorboard", "wandb"),
 )
 
 
@@ -69,6 +69,11 @@ def _leave_out_defaults(kept: dict[str, Any]) -> None:
 def shared_prefix_records(run_dir: Path) -> tuple[Path, ...]:
     """Where `trainer.shared_prefix=auto` keeps its choice."""
     return _records(run_dir, "shared_prefix")
+
+
+def attention_records(run_dir: Path) -> tuple[Path, ...]:
+    """Where the choice of one of a GPU's attentions is kept."""
+    return _records(run_dir, "shared_attention")
 
 
 def generation_records(run_dir: Path) -> tuple[Path, ...]:

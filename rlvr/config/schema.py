@@ -146,6 +146,8 @@ class SharedPrefix(StrEnum):
     auto = "auto"
     dense = "dense"
     tree = "tree"
+    varlen = "varlen"
+    flex = "flex"
     off = "off"
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 BUCKET = 2**23  # numbers that are reduced in one call
@@ -52,6 +52,11 @@ def _buckets(gradients: list[Tensor]) -> list[list[Tensor]]:
 def same(value: Any) -> Any:
     """The main process's value, on all of them."""
     return broadcast_object_list([value])[0]
+
+
+def of_each(value: Any) -> list[Any]:
+    """Every rank's value, on all of them."""
+    return gather_object([value])  # type: ignore[no-any-return]
 
 
 def mean(numbers: tuple[float, float] | None, device: torch.device) -> tuple[float, float] | None:

@@ -1,6 +1,6 @@
 """The first step's log-probabilities and gradient against the plain path, on a few of its rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlvr.prefix.agreement import Values, compare, of_gradients, of_log_probs, require
+from rlvr.prefix.agreement import (
+    Difference,
+    Values,
+    compare,
+    of_gradients,
+    of_log_probs,
+    require,
+)
 from rlvr.prefix.precision import in_float32
 from rlvr.prefix.trie import rows_of
 from rlvr.training.shared_prefix.scoring import PackedScorer
@@ -47,53 +54,63 @@ def trained(inputs: dict[str, Any], rows: Tensor) -> Rows:
     return Rows(ids[rows], mask[rows], (weights * advantages[:, None])[rows])
 
 
+class Reference:
+    """What the plain path, TRL's own method, makes of a few rows, and another stock attention.
+
+    Log-probabilities also in float32, where a fault cannot hide behind the rounding of 16 bits.
+    At most four rows are compared: two that lie side by side, which share most, and the farthest
+    ones. Stock takes them one by one.
+    """
+
+    def __init__(self, plain: Callable[..., Any], model: Any, rows: Rows) -> None:
+        last = len(rows) - 1
+        self.model, self.parameters = model, _checked(model)
+        self.rows = few = rows.take(sorted({0, min(1, last), last // 2, last}))
+        ones = [few.take([i]) for i in range(len(few))]
+
+        def by_rows() -> Values:
+            parts = [_one(plain, model, row, self.parameters) for row in ones]
+            logps, *gradients = (list(x) for x in zip(*parts, strict=True))
+            return torch.cat(logps), *(torch.stack(g).sum(0) for g in gradients)
+
+        with torch.no_grad(), in_float32(model):
+            in_32 = compare(lambda: (torch.cat([_plain_log_probs(model, r) for r in ones]),), model)
+        self.in_float32 = [values[0][self.scored] for values in in_32]
+        self.values = compare(by_rows, model)
+
+    @property
+    def scored(self) -> Tensor:
+        return self.rows.weights != 0
+
+    def differences(self, scorer: PackedScorer, once: bool) -> Iterator[tuple[str, Difference]]:
+        """Of the shared path; `once` says that the step's prefix has a pass of its own."""
+        found = _shared_in_float32(scorer, self.model, self.rows, once)[self.scored]
+        yield "log-probabilities in float32", of_log_probs(found, *self.in_float32)
+        ours = _shared(scorer, self.model, self.rows, self.parameters, once)
+        stock, other = self.values
+        logps = (values[0][self.scored] for values in (ours, stock, other))
+        yield "log-probabilities", of_log_probs(*logps)
+        yield "gradients", of_gradients(ours[1:], stock[1:], other[1:])
+
+
 def verify(
     plain: Callable[..., Any], scorer: PackedScorer, model: Any, rows: Rows, once: bool
 ) -> None:
-    """Raise UserError unless the shared path is `plain`, TRL's own method, but for rounding.
-
-    Log-probabilities also in float32, where a fault cannot hide behind the rounding of 16 bits.
-
-    `once` says that the step's prefix has a pass of its own. At most four rows are compared: two
-    that lie side by side, which share most, and the farthest ones. Stock takes them one by one.
-    """
-    last = len(rows) - 1
-    few = rows.take(sorted({0, min(1, last), last // 2, last}))
-    _verify_in_float32(scorer, model, few, once)
-    parameters = _checked(model)
-
-    def by_rows() -> Values:
-        parts = [_one(plain, model, few.take([i]), parameters) for i in range(len(few))]
-        logps, *gradients = (list(x) for x in zip(*parts, strict=True))
-        return torch.cat(logps), *(torch.stack(g).sum(0) for g in gradients)
-
-    stock, other = compare(by_rows, model)
-    ours = _shared(scorer, model, few, parameters, once)
-    scored = few.weights != 0
-    logps = (values[0][scored] for values in (ours, stock, other))
-    require("log-probabilities", WAY_OUT, of_log_probs(*logps))
-    require("gradients", WAY_OUT, of_gradients(ours[1:], stock[1:], other[1:]))
+    """Raise UserError unless the shared path is the plain one but for rounding."""
+    for what, difference in Reference(plain, model, rows).differences(scorer, once):
+        require(what, WAY_OUT, difference)
 
 
 @torch.no_grad()
-def _verify_in_float32(scorer: PackedScorer, model: Any, rows: Rows, once: bool) -> None:
-    scored = rows.weights != 0
-
-    def by_rows() -> Values:
-        parts = (_plain_log_probs(model, rows.take([i])) for i in range(len(rows)))
-        return (torch.cat(list(parts)),)
-
+def _shared_in_float32(scorer: PackedScorer, model: Any, rows: Rows, once: bool) -> Tensor:
     with in_float32(model):
         own, scorer.autocast = scorer.autocast, nullcontext
         try:
-            stock, other = compare(by_rows, model)
             # Row by row, so that they are several packs where the step has several.
             size = 1 if once else None
-            ours = scorer.score(model, rows.ids, rows.mask, rows.width, size)[0]
+            return scorer.score(model, rows.ids, rows.mask, rows.width, size)[0]
         finally:
             scorer.autocast = own
-    values = (x[scored] for x in (ours, stock[0], other[0]))
-    require("log-probabilities in float32", WAY_OUT, of_log_probs(*values))
 
 
 def _plain_log_probs(model: Any, row: Rows) -> Tensor:

@@ -19,10 +19,12 @@ from trl import GRPOTrainer
 
 from rlvr.errors import UserError
 from rlvr.prefix import attention
+from rlvr.prefix.kinds import Attentions, kinds
 from rlvr.prefix.probe import drawing, unshareable
 from rlvr.prefix.support import base_model, unsupported
 from rlvr.prefix.trie import TokenRow, rows_of
-from rlvr.training.shared_prefix import across_ranks, selfcheck
+from rlvr.training.shared_prefix import across_ranks, attention_choice, selfcheck
+from rlvr.training.shared_prefix.attention_choice import AttentionChoice
 from rlvr.training.shared_prefix.choice import Choice
 from rlvr.training.shared_prefix.grouping import keep_groups_together, regroupable
 from rlvr.training.shared_prefix.scoring import PackedScorer
@@ -37,11 +39,12 @@ log = logging.getLogger(__name__)
 class Sharing:
     """The `trainer.*` switches of the update."""
 
-    shared_prefix: str = "auto"  # auto, dense, tree or off
+    shared_prefix: str = "auto"  # auto, tree, varlen, flex, dense or off
     skip_zero_advantage: bool = True
     self_check: bool = True
     token_budget: int | None = None  # distinct tokens in one packed row; None is no limit
     records: tuple[Path, ...] = ()  # where `auto` writes what it has chosen, and looks for it
+    attention_records: tuple[Path, ...] = ()  # the same for one of several attentions
 
 
 class SharedPrefixGRPOTrainer(GRPOTrainer):
@@ -59,9 +62,14 @@ class SharedPrefixGRPOTrainer(GRPOTrainer):
         self.can_share = sharing.shared_prefix != "off" and self._can_share()
         self._unverified = self.can_share and sharing.self_check
         if self.can_share:
-            kind = attention.choose(sharing.shared_prefix, self.accelerator.device)
+            of_device = kinds(sharing.shared_prefix, self.accelerator.device)
+            self.attention = AttentionChoice(Attentions(of_device), sharing.attention_records)
+            self.attention.take(across_ranks.same(self.attention.made))
             self.scorer = PackedScorer(
-                self.accelerator, kind, sharing.token_budget, self._entropy_bonus_enabled
+                self.accelerator,
+                self.attention.attentions,
+                sharing.token_budget,
+                self._entropy_bonus_enabled,
             )
             self.choice = Choice(sharing.records if sharing.shared_prefix == "auto" else ())
             self.choice.made = across_ranks.same(self.choice.made)
@@ -134,6 +142,7 @@ class SharedPrefixGRPOTrainer(GRPOTrainer):
             if self.scorer.forwarded:
                 metrics["perf/packing_ratio"].append(phases.padded / self.scorer.forwarded)
             self._compare_seconds()
+            self._agree_on_failures()
             self.scorer.prefix, self.scorer.forwarded = None, 0
         self.phases, self._micro_batch = Phases(), 0
 
@@ -147,9 +156,12 @@ class SharedPrefixGRPOTrainer(GRPOTrainer):
             share = len(trained.rows) / len(inputs["advantages"])
             self._metrics["train"]["perf/trained_rows"].append(share)
         self._count(inputs)
-        if self.shares and len(trained.rows):
+        if self.shares and self._undecided:
+            rows = selfcheck.trained(inputs, trained.rows) if len(trained.rows) else None
             with self.phases.checking():
-                self._compare_with_stock(selfcheck.trained(inputs, trained.rows))
+                self._choose_attention(rows)
+                if rows is not None:
+                    self._compare_with_stock(rows)
         if self._once and self.scorer.prefix is None:
             self.scorer.prefix = self.scorer.begin(model, self._rows_of_the_step())
         try:
@@ -179,10 +191,48 @@ class SharedPrefixGRPOTrainer(GRPOTrainer):
             rows += rows_of(ids, mask, inputs["completion_ids"].shape[1])
         return rows
 
+    @property
+    def _undecided(self) -> bool:
+        """Whether something is still to be compared with the plain path, or timed."""
+        return self._unverified or self.attention.open or self._times_stock
+
+    @property
+    def _times_stock(self) -> bool:
+        return self.sharing.shared_prefix == "auto" and self.choice.made is None
+
+    def _choose_attention(self, rows: selfcheck.Rows | None) -> None:
+        """Where the device has several; every rank takes part, until one of them has had rows."""
+        if not self.attention.open:
+            return
+        trials: dict[str, attention_choice.Trial] = {}
+        if rows is not None:
+            bare = self.accelerator.unwrap_model(self.model)
+            if self._unverified:
+                plain = super()._get_per_token_logps_and_entropies
+                with recomputed(bare, self.args):
+                    reference = selfcheck.Reference(plain, bare, rows)
+                    trials = attention_choice.compared(self.scorer, reference, self._once)
+                self._unverified = False
+            with not_reentrant(bare, self.args):
+                attention_choice.timed(self.scorer, bare, rows, trials)
+        self.attention.settle(across_ranks.of_each(trials or None))
+        if not self.attention.open and self.accelerator.is_main_process:
+            self.attention.write()
+
+    def _agree_on_failures(self) -> None:
+        """An attention that has failed on one rank is left out on all of them."""
+        failed = self.attention.attentions.failed
+        if self.attention.made is None:
+            return
+        for of_rank in across_ranks.of_each(failed):
+            failed = {**of_rank, **failed}
+        if self.attention.note_failures(failed) and self.accelerator.is_main_process:
+            self.attention.write()
+
     def _compare_with_stock(self, rows: selfcheck.Rows) -> None:
         """The first trained micro-batch is computed both ways; of each step until `auto` has
         chosen, some rows are timed as stock: so many that they have the tokens that are scored."""
-        timed = self.sharing.shared_prefix == "auto" and self.choice.made is None
+        timed = self._times_stock
         if not (self._unverified or (timed and self._micro_batch == 0)):
             return
         plain = super()._get_per_token_logps_and_entropies
