@@ -266,6 +266,23 @@ def _check(chosen: argparse.Namespace) -> None:
     check(chosen.overrides, config_dir=chosen.config_dir, rollouts=chosen.rollouts)
 
 
+def _add_serve(commands: Commands) -> None:
+    command = commands.add_parser(
+        "serve",
+        help="vLLM for runs on other machines, reached through a tunnel",
+        description="Listen on this machine alone, and start an engine for each run that connects "
+        "with the token of RLVR_SERVER_TOKEN, one after the other. docs/vllm.md has the tunnel.",
+    )
+    command.add_argument("--port", type=int, default=8700, help="another one if it is taken")
+    command.set_defaults(run=_serve)
+
+
+def _serve(chosen: argparse.Namespace) -> None:
+    from rlvr.sampling.vllm.listen import listen
+
+    listen(chosen.port)
+
+
 def _add_resume(commands: Commands) -> None:
     command = commands.add_parser(
         "resume",
@@ -304,4 +321,5 @@ COMMANDS: list[Callable[[Commands], None]] = [
     _add_ui,
     _add_push,
     _add_jobs,
+    _add_serve,
 ]

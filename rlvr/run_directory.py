@@ -2,6 +2,7 @@
 
 import json
 import logging
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ LATER = (
     *("dataset.train_order", "dataset.pass_rates"),
     *("trainer.dynamic_sampling", "trainer.revisit", "trainer.downsample_from"),
     *("dataset.exemplar_choice", "dataset.exemplar_order", "dataset.exemplar_seed"),
+    "trainer.vllm.speculation",
 )
 LEFT_BY_TRAINING = (
     *("checkpoints", "model", "evaluations", "result.json", "preflight.json", "metrics.jsonl"),
@@ -39,6 +41,7 @@ def claim_directory(cfg: DictConfig, run_dir: Path, ranks: int) -> None:
     values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     kept = {key: value for key, value in values.items() if key not in NOT_TRAINING}
     kept["trainer"] = {k: v for k, v in kept["trainer"].items() if k not in NOT_THE_WAY}
+    kept["trainer"]["vllm"].pop("server", None)  # where it is, not what it computes
     _leave_out_defaults(kept)
     identity = {"configuration": digest(kept), "ranks": ranks, "seed": cfg.seed}
     file = run_dir / IDENTITY
@@ -60,8 +63,8 @@ def claim_directory(cfg: DictConfig, run_dir: Path, ranks: int) -> None:
 def _leave_out_defaults(kept: dict[str, Any]) -> None:
     defaults = OmegaConf.structured(Config)
     for key in LATER:
-        group, _, name = key.rpartition(".")
-        node = kept[group] if group else kept
+        *groups, name = key.split(".")
+        node = reduce(lambda outer, group: outer[group], groups, kept)
         if node.get(name) == OmegaConf.select(defaults, key):
             node.pop(name, None)
 

@@ -1,6 +1,7 @@
 """A directory belongs to one configuration."""
 
 import json
+from functools import reduce
 
 import pytest
 from omegaconf import OmegaConf
@@ -68,6 +69,11 @@ def test_another_number_of_ranks_is_another_run(claim):
     assert not (claim(ranks=2) / CHECKPOINT).exists()
 
 
+def test_where_a_server_is_does_not_matter(claim):
+    leave(claim("trainer.vllm.server=127.0.0.1:8700"))
+    assert (claim("trainer.vllm.server=127.0.0.1:8701") / CHECKPOINT).exists()
+
+
 def test_what_nobody_has_signed_is_not_trusted(claim, tmp_path):
     leave(tmp_path)
     assert not (claim() / CHECKPOINT).exists()
@@ -78,8 +84,8 @@ def test_a_run_that_was_begun_before_there_were_schedules_goes_on(compose_config
     cfg = compose_config()
     old = OmegaConf.to_container(cfg, resolve=True)
     for key in LATER:
-        group, _, name = key.rpartition(".")
-        del (old[group] if group else old)[name]
+        *groups, name = key.split(".")
+        del reduce(lambda node, group: node[group], groups, old)[name]
     digests = set()
     for place, values in enumerate((cfg, OmegaConf.create(old, flags={"allow_objects": True}))):
         folder = tmp_path / str(place)
@@ -95,6 +101,7 @@ def test_settings_that_came_later_are_part_of_what_a_directory_belongs_to(claim,
              "dataset.exemplar_order": "reversed", "dataset.exemplar_seed": 1, "shots_end": 1,
              "shots_until": 0.2, "shots_probability": 0.2,
              "trainer.dynamic_sampling": 1, "trainer.revisit": 0.5, "trainer.downsample_from": 9,
+             "trainer.vllm.speculation": "ngram",
              "dataset.train_order": "easy_first", "dataset.pass_rates": "x.jsonl"}  # fmt: skip
     leave(claim())
     assert not (claim(f"{key}={other[key]}") / CHECKPOINT).exists()

@@ -1,6 +1,8 @@
 """Checks of `trainer.generation`: what vLLM cannot do, before it or a model is loaded."""
 
 import json
+import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from rlvr.config.schema import Distributed, Generation, Loss
 from rlvr.model_files import model_files
-from rlvr.sampling.vllm.settings import LONGEST, RANKS, unusable
+from rlvr.sampling.vllm.settings import (
+    LONGEST,
+    ONLY_GREEDY_ON_CPU,
+    RANKS,
+    TOKEN,
+    unusable,
+)
 
 INSTEAD = (
     "TRL's own generation passes by the stop rule: set trainer.generation=vllm_colocate or "
@@ -18,6 +26,7 @@ INSTEAD = (
 CORRECTION = "vllm_importance_sampling_"
 HOTTEST = 2.0
 COLOCATE_SHARE, SERVER_SHARE = 0.3, 0.9  # of a GPU that also trains, and of one that does not
+GUESSES = 4  # next tokens that are looked up at a time
 MOST = 0.5  # of a GPU's memory that all engines on it may have: the rest is for what trains
 
 
@@ -29,17 +38,38 @@ def is_ours(name: str) -> bool:
 
 def problems(cfg: DictConfig) -> Iterator[str]:
     chosen = cfg.trainer.generation
+    yield from _server(cfg)
     if chosen is Generation.shared and not cfg.trainer.prefix_cache:
         yield "trainer.prefix_cache=false: trainer.generation=shared is that cache; use auto"
     if not chosen.is_vllm:
         return
     key = f"trainer.generation={chosen.value}"
-    if cfg.launcher.get("name", "local") == "local" and (reason := unusable()):
+    if cfg.launcher.get("name", "local") == "local" and (reason := missing(cfg)):
         yield f"{key}: {reason}, or use trainer.generation=auto"
     if cfg.launcher.get("name") == "sagemaker":
         yield f"{key}: jobs on SageMaker install no vLLM; use trainer.generation=auto"
     yield from (f"{key}: {reason}" for reason in reasons_against(cfg))
     yield from _shared_gpu(cfg)
+
+
+def missing(cfg: DictConfig) -> str | None:
+    """Why there is no vLLM for this run; one on another machine is asked when the run begins."""
+    return None if cfg.trainer.vllm.server else unusable()
+
+
+def _server(cfg: DictConfig) -> Iterator[str]:
+    """Of `rlvr serve`, which is for this run alone while it goes on."""
+    if (address := cfg.trainer.vllm.server) is None:
+        return
+    key = f"trainer.vllm.server={address}"
+    if not re.fullmatch(r"[^:/\s]+:[0-9]{1,5}", address):
+        yield f"{key}: must be HOST:PORT, such as 127.0.0.1:8700 at this end of a tunnel"
+    if cfg.trainer.generation is not Generation.vllm_server:
+        yield f"{key}: is asked by trainer.generation=vllm_server alone"
+    if cfg.launcher.get("name", "local") == "local" and not os.environ.get(TOKEN):
+        yield f"{key}: set {TOKEN} in the environment, to the secret that rlvr serve has there"
+    if (cfg.launcher.get("n_jobs") or 1) > 1:
+        yield f"{key}: one run at a time has it; set launcher.n_jobs=1"
 
 
 def reasons_against(cfg: DictConfig) -> Iterator[str]:
@@ -60,6 +90,10 @@ def reasons_against(cfg: DictConfig) -> Iterator[str]:
     for key in ("trainer.temperature", "eval.temperature"):
         if OmegaConf.select(cfg, key) > HOTTEST:
             yield f"vLLM samples at temperatures up to {HOTTEST:g}; lower {key}"
+    if trainer.vllm.speculation and trainer.extra.get("min_p"):
+        yield "vLLM's speculation knows no min_p; leave out trainer.vllm.speculation"
+    if trainer.vllm.speculation and not trainer.vllm.server and _is_cpu(cfg):
+        yield f"{ONLY_GREEDY_ON_CPU}; leave out trainer.vllm.speculation"
     mode = trainer.extra.get("vllm_importance_sampling_mode", "sequence_mask")
     if trainer.loss_type is Loss.vespo and not str(mode).startswith("token_"):
         yield (
@@ -67,6 +101,12 @@ def reasons_against(cfg: DictConfig) -> Iterator[str]:
             "+trainer.extra.vllm_importance_sampling_mode=token_truncate"
         )
     yield from _length(cfg)
+
+
+def _is_cpu(cfg: DictConfig) -> bool:
+    from rlvr.machine import visible_gpus
+
+    return cfg.launcher.get("name", "local") == "local" and not visible_gpus()
 
 
 def _length(cfg: DictConfig) -> Iterator[str]:
@@ -100,14 +140,30 @@ def _positions(cfg: DictConfig) -> int | None:
 
 def memory_share(cfg: DictConfig, gpus: int) -> float:
     """Of the memory of the GPU that vLLM is on, which trains too unless a server has its own."""
-    own = cfg.trainer.generation is Generation.vllm_server and gpus > 1
-    return float(cfg.trainer.vllm.memory_share or (SERVER_SHARE if own else COLOCATE_SHARE))
+    usual = SERVER_SHARE if is_elsewhere(cfg, gpus) else COLOCATE_SHARE
+    return float(cfg.trainer.vllm.memory_share or usual)
+
+
+def is_elsewhere(cfg: DictConfig, gpus: int) -> bool:
+    """Whether vLLM takes nothing of the GPU, or on a machine without one of the memory, we have."""
+    own_server = cfg.trainer.generation is Generation.vllm_server and gpus > 1
+    return own_server or cfg.trainer.vllm.server is not None
+
+
+def may_take_vllm(cfg: DictConfig) -> bool:
+    """Whether it samples, or `auto` has one to try."""
+    chosen = cfg.trainer.generation
+    if chosen is not Generation.auto or cfg.launcher.get("name", "local") != "local":
+        return bool(chosen.is_vllm)
+    return not (missing(cfg) or any(reasons_against(cfg)))
 
 
 def _shared_gpu(cfg: DictConfig) -> Iterator[str]:
     """Of jobs that the local launcher starts at the same time."""
     from rlvr.machine import visible_gpus
 
+    if cfg.trainer.vllm.server is not None:
+        return
     jobs, per_job = (cfg.launcher.get(key) or 1 for key in ("n_jobs", "gpus_per_job"))
     if cfg.launcher.get("name", "local") != "local" or jobs == 1 or not (gpus := visible_gpus()):
         return

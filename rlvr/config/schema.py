@@ -165,6 +165,12 @@ class Generation(StrEnum):
         return self in (Generation.vllm_colocate, Generation.vllm_server)
 
 
+class Speculation(StrEnum):
+    """Where vLLM takes guesses at the next tokens from, which the model then checks at once."""
+
+    ngram = "ngram"
+
+
 class TrackingName(StrEnum):
     mlflow = "mlflow"
     tensorboard = "tensorboard"
@@ -256,10 +262,15 @@ class PeftConfig:
 
 @dataclass
 class VllmConfig:
-    """null: the model's own limit or 8192 tokens; 0.3 of a shared GPU's memory, 0.9 of another."""
+    """null: the model's own limit or 8192 tokens; 0.3 of a shared GPU's memory, 0.9 of another.
+
+    `server` is HOST:PORT of an `rlvr serve`, on another machine or this one; null starts one.
+    """
 
     max_model_len: int | None = None
     memory_share: float | None = None
+    speculation: Speculation | None = None
+    server: str | None = None
 
 
 @dataclass

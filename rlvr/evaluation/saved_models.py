@@ -69,13 +69,13 @@ class SavedModels:
 
         Where the run's own was vLLM and there is none here, another class answers anew.
         """
+        from rlvr.config.generation import missing
         from rlvr.sampling.choose import EngineChoice, engine_for
-        from rlvr.sampling.vllm.settings import unusable
         from rlvr.training.arguments import vllm_settings
         from rlvr.training.model import without_weights
 
         run, chosen = self.folder.parent, self._cfg.trainer.generation.value
-        settings = None if unusable() else vllm_settings(self._cfg, run / "vllm.log")
+        settings = None if missing(self._cfg) else vllm_settings(self._cfg, run / "vllm.log")
         known = EngineChoice(chosen, settings, (run / "generation.json",))
         skeleton, cache = without_weights(self._cfg), self._cfg.trainer.prefix_cache
         return engine_for(known, skeleton, self.tokenizer, cache)

@@ -11,13 +11,19 @@ from trl import GRPOConfig
 
 from rlvr import ranks
 from rlvr.config.batch import Batch
-from rlvr.config.generation import max_model_len, memory_share, reasons_against
+from rlvr.config.generation import (
+    GUESSES,
+    max_model_len,
+    memory_share,
+    missing,
+    reasons_against,
+)
 from rlvr.config.schema import Generation, PeftMethod, TrainOrder
 from rlvr.errors import UserError
 from rlvr.run_directory import generation_records
 from rlvr.sampling.choose import EngineChoice
 from rlvr.sampling.engine import Sampling
-from rlvr.sampling.vllm.settings import VllmSettings, unusable
+from rlvr.sampling.vllm.settings import VllmSettings
 from rlvr.training.model import computed_in, mixed_precision, resolve_path
 
 if TYPE_CHECKING:
@@ -117,7 +123,7 @@ def generation(
     problem = None
     if chosen.is_vllm or chosen is Generation.auto:
         several = "vLLM takes the weights of one process" if ranks.is_rank() else None
-        against = unusable() or several or next(reasons_against(cfg), None)
+        against = missing(cfg) or several or next(reasons_against(cfg), None)
         problem = against or _no_room(cfg, splits, tokenizer)
     if problem and chosen.is_vllm:
         raise UserError(f"trainer.generation={chosen.value}: {problem}")
@@ -153,6 +159,8 @@ def vllm_settings(cfg: DictConfig, log: Path) -> VllmSettings:
         lora_rank=0 if cfg.peft.method is PeftMethod.none else cfg.peft.r,
         memory_share=memory_share(cfg, torch.cuda.device_count()),
         log=str(log),
+        guesses=GUESSES if cfg.trainer.vllm.speculation else 0,
+        server=cfg.trainer.vllm.server,
     )
 
 

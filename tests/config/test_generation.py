@@ -5,6 +5,7 @@ import pytest
 from rlvr import config
 from rlvr.config import generation
 from rlvr.errors import UserError
+from rlvr.sampling.vllm.settings import TOKEN
 
 
 @pytest.fixture
@@ -43,11 +44,39 @@ def test_every_way_of_training_has_a_way(compose_config, usable, peft):
         ("trainer.max_completion_length=1024", "leaves no room for a prompt"),
         ("trainer.vllm.memory_share=1.5", "trainer.vllm.memory_share=1.5: must be null or between"),
         ("trainer.temperature=2.5", "lower trainer.temperature"),
+        ("trainer.vllm.speculation=ngram +trainer.extra.min_p=0.1", "speculation knows no min_p"),
+        ("trainer.vllm.speculation=ngram", "right only where it draws greedily"),
+        ("trainer.vllm.server=127.0.0.1:8700", "asked by trainer.generation=vllm_server alone"),
         ("launcher=sagemaker", "jobs on SageMaker install no vLLM"),
     ],
 )
 def test_what_vllm_cannot_do_is_refused_by_name(compose_config, usable, override, said):
-    assert said in refused(compose_config, COLOCATE, "peft=lora", override)
+    assert said in refused(compose_config, COLOCATE, "peft=lora", *override.split())
+
+
+def test_guesses_are_for_a_gpu(compose_config, usable, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    cfg = compose_config(
+        "model=tiny", "dataset=word_problems", COLOCATE, "trainer.vllm.speculation=ngram"
+    )
+    config.validate(cfg)
+
+
+SERVER = ("trainer.generation=vllm_server", "trainer.vllm.server=127.0.0.1:8700")
+
+
+def test_a_server_elsewhere_needs_its_token_and_no_vllm_here(compose_config, monkeypatch):
+    monkeypatch.setattr(generation, "unusable", lambda: "vLLM is not installed: run this")
+    monkeypatch.setenv(TOKEN, "")
+    assert f"set {TOKEN} in the environment" in refused(compose_config, *SERVER)
+    monkeypatch.setenv(TOKEN, "known to both")
+    config.validate(compose_config("model=tiny", "dataset=word_problems", *SERVER))
+    for override, said in [
+        ("trainer.vllm.server=8700", "must be HOST:PORT"),
+        ("launcher.n_jobs=2", "launcher.n_jobs=1"),
+        ("trainer.num_processes=2", "trainer.num_processes=1"),
+    ]:
+        assert said in refused(compose_config, *SERVER, override)
 
 
 def test_auto_leaves_out_what_vllm_cannot_do(compose_config, usable):

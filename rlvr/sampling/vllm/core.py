@@ -5,20 +5,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
+from rlvr.errors import UserError
 from rlvr.sampling.engine import Completions, OnFinished, Rows, Sampling, known_tokens
 from rlvr.sampling.stop import StopRule
-from rlvr.sampling.vllm.settings import RANKS, VllmSettings
+from rlvr.sampling.vllm.settings import CPU_CACHE, CPU_GIB, ONLY_GREEDY_ON_CPU, RANKS, VllmSettings
 
 # Read when vLLM is imported; what the user has set stays.
 ENVIRONMENT = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
+    CPU_CACHE: CPU_GIB,
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # threads stay where the trainer has put them
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",
 }
 NEVER = -100.0  # nats added to the score of a token that the tokenizer does not know
+CPU_STEP = 4096  # tokens of prompts in a step, at least
+LOOKED_UP = (2, 4)  # tokens that must have come before in the same order, for a guess at the next
 
 
 class Core:
@@ -30,6 +34,7 @@ class Core:
         # A process of vLLM's own would outlive us, and hides its errors.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         from vllm import EngineArgs, LLMEngine
+        from vllm.usage.usage_lib import UsageContext
 
         self.tokenizer = tokenizer
         self._adapter: Any = None
@@ -49,14 +54,23 @@ class Core:
                 max_loras=1,
                 max_lora_rank=rank,  # type: ignore[arg-type]
                 logprobs_mode="processed_logprobs",  # of the distribution that was drawn from
+                speculative_config=_speculation(settings.guesses),
                 disable_log_stats=True,
                 use_tqdm_on_load=False,
-            )
+                **_prefill(settings.max_model_len),
+            ),
+            usage_context=UsageContext.LLM_CLASS,  # as many rows and tokens in a step as LLM takes
         )
+        self._guesses = settings.guesses
+        self._allowed = self._allowed_tokens()
+
+    def _allowed_tokens(self) -> dict[str, Any]:
+        """Settings that leave out what the tokenizer does not know."""
         size = self._engine.vllm_config.model_config.get_vocab_size()
-        known = known_tokens(tokenizer)[:size].tolist()
-        unknown = [i for i in range(size) if i >= len(known) or not known[i]]
-        self._bias = dict.fromkeys(unknown, NEVER) or None
+        known = set(known_tokens(self.tokenizer)[:size].nonzero().flatten().tolist())
+        if self._guesses and len(known) < size:  # guesses are checked without a bias
+            return {"allowed_token_ids": sorted(known)}
+        return {"logit_bias": {i: NEVER for i in range(size) if i not in known} or None}
 
     def take_adapter(self, folder: Path | None) -> None:
         """Sample with the adapter of `folder` from now on; None is the base model.
@@ -89,6 +103,8 @@ class Core:
         on_step: Callable[[], None] = lambda: None,
     ) -> Completions:
         """As `Engine.sample`; `on_step` is called after each step of the model."""
+        if self._guesses and sampling.temperature > 0 and not torch.cuda.is_available():
+            raise UserError(f"trainer.vllm.speculation: {ONLY_GREEDY_ON_CPU}; leave it out")
         rows = Rows(self.tokenizer, prompts, stop, eos, on_finished)
         log_probs: list[list[float]] = [[] for _ in prompts]
         first = self._requests
@@ -122,10 +138,10 @@ class Core:
             repetition_penalty=sampling.repetition_penalty,
             seed=seed % 2**63,
             stop_token_ids=list(eos),
-            logit_bias=self._bias,
             logprobs=0,  # of the token that was drawn alone
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
+            **self._allowed,
         )
         tokens: Any = {"prompt_token_ids": list(prompt)}
         self._engine.add_request(name, tokens, params, lora_request=self._adapter)
@@ -144,3 +160,24 @@ class Core:
 
         self._engine.engine_core.shutdown()
         cleanup_dist_env_and_memory()
+
+
+def _speculation(guesses: int) -> dict[str, Any] | None:
+    """What follows the same tokens earlier in the row; the model keeps of it what it would draw."""
+    if not guesses:
+        return None
+    least, most = LOOKED_UP
+    return {
+        "method": "ngram",
+        "num_speculative_tokens": guesses,
+        "prompt_lookup_min": least,
+        "prompt_lookup_max": most,
+    }
+
+
+def _prefill(longest: int) -> dict[str, Any]:
+    """Prompts whole, on a CPU: where only a part of one was computed, vLLM winds back what it drew
+    for its row, and PyTorch's generators on a CPU cannot be wound back."""
+    if torch.cuda.is_available():
+        return {}
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": max(CPU_STEP, longest)}

@@ -129,9 +129,10 @@ def _build(
     mode: str, settings: VllmSettings, tokenizer: PreTrainedTokenizerBase
 ) -> "Core | Server":
     if mode == SERVER:
-        from rlvr.sampling.vllm.server import Server
+        from rlvr.sampling.vllm.remote import RemoteServer
+        from rlvr.sampling.vllm.server import OwnServer
 
-        return Server(settings, _last_gpu())
+        return RemoteServer(settings) if settings.server else OwnServer(settings, _last_gpu())
     from rlvr.random_states import random_state, set_random_state
     from rlvr.sampling.vllm.core import Core
 

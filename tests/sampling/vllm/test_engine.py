@@ -116,6 +116,16 @@ def test_a_row_is_its_seeds_alone(engine, model, embedded):
     assert drawn.ids != other.ids
 
 
+def test_prompts_that_fill_more_than_a_step_are_drawn_as_alone(engine, model, embedded):
+    """A prompt that is computed in parts draws a number too many, which is taken back."""
+    long = [f"{TEXTS[0] * 40}{i}" for i in range(12)]
+    assert sum(map(len, embedded(long)["input_ids"])) > 4096
+    hot = Sampling(4, temperature=1.5)
+    drawn = answered(engine, model, embedded, long, hot, StopRule())
+    last = answered(engine, model, embedded, long[-1:], hot, StopRule(), [11])
+    assert drawn.ids[-1:] == last.ids
+
+
 def test_each_row_is_told_once(engine, model, embedded):
     told = []
     ids = embedded(TEXTS)["input_ids"]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ import pytest
 pytestmark = [pytest.mark.usefixtures("vllm"), pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[3]
+ELSEWHERE = "vllm_server elsewhere"
+MODES = ("vllm_colocate", "vllm_server", ELSEWHERE)
 SMALL = ["experiment=debug", "tracking=none", "eval=greedy", "eval.n=8"]
 
 
 @pytest.fixture
-def train(tmp_path):
+def train(tmp_path, waited):
     def run(name, *overrides):
         command = [sys.executable, "train.py", *SMALL, f"output_dir={tmp_path}", f"run={name}"]
         surroundings = {**os.environ, "RLVR_OUTPUT_DIR": str(tmp_path)}
@@ -23,7 +26,7 @@ def train(tmp_path):
             [*command, *overrides], cwd=ROOT, env=surroundings, capture_output=True, text=True
         )
         assert ended.returncode == 0, ended.stderr
-        assert servers(tmp_path) == []
+        waited(lambda: not servers(tmp_path))
         return tmp_path / "runs" / name
 
     return run
@@ -47,11 +50,17 @@ def entries(run):
     return [entry for entry in map(json.loads, lines) if "train/engine_difference" in entry]
 
 
-@pytest.mark.parametrize("peft", ["none", "lora"])
-@pytest.mark.parametrize("mode", ["vllm_colocate", "vllm_server"])
-def test_training_samples_with_what_it_trains(train, mode, peft):
+@pytest.mark.parametrize(
+    ("mode", "peft"), [*product(MODES, ["none", "lora"]), ("vllm_colocate", "qlora")]
+)
+def test_training_samples_with_what_it_trains(train, serving, mode, peft):
     """Weights that were not handed over would differ from the second step on."""
-    run = train(mode, f"trainer.generation={mode}", f"peft={peft}", "trainer.learning_rate=1e-3")
+    overrides = [f"peft={peft}", "trainer.learning_rate=1e-3", "trainer.warmup_ratio=0"]
+    if mode == ELSEWHERE:
+        mode = "vllm_server"
+        address = serving("-m", "rlvr", "serve", "--port", "0")
+        overrides.append(f"trainer.vllm.server={address}")
+    run = train(mode, f"trainer.generation={mode}", *overrides)
     result = json.loads((run / "result.json").read_text("utf-8"))
     assert result["engine"] == "vllm"
     assert result["status"] == "finished"
@@ -60,6 +69,7 @@ def test_training_samples_with_what_it_trains(train, mode, peft):
     assert len(steps) == 2
     for step in steps:
         assert step["train/engine_difference"] < 1e-4
+        assert step["train/sampling/importance_sampling_ratio/mean"] == pytest.approx(1, abs=1e-3)
         assert step["train/clipped_ratio"] < 0.5
     assert steps[1]["perf/seconds_sync"] > 0
 
@@ -70,6 +80,7 @@ def test_auto_measures_once_and_repeats_its_choice_and_qlora_has_a_way(train):
     choice = json.loads((first / "generation.json").read_text("utf-8"))
     assert choice["tokens_per_second"].keys() == {"shared", "vllm_colocate"}
     assert "log-probabilities of" in choice["vllm"]
+    assert "trainer.generation=auto: {" in (first / "train.log").read_text("utf-8")
     engine = json.loads((first / "result.json").read_text("utf-8"))["engine"]
     assert choice["chosen"].startswith(engine)
     again = train("again", *overrides)

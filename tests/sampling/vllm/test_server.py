@@ -55,15 +55,18 @@ def is_there(pid):
     return Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.parametrize("where", ["own", "elsewhere"])
 def test_adapters_are_handed_over_alone_and_a_killed_server_is_one_message(
-    padded, tokenizer, settings_of
+    padded, tokenizer, settings_of, serving, waited, where
 ):
     """One server for all of this: a start takes half a minute."""
+    address = serving("-m", "rlvr", "serve", "--port", "0") if where == "elsewhere" else None
     base, folder = padded
     model = get_peft_model(
         base, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
     )
-    engine = VllmEngine(SERVER, tokenizer, settings_of(folder, lora_rank=4), self_check=True)
+    settings = settings_of(folder, lora_rank=4, server=address)
+    engine = VllmEngine(SERVER, tokenizer, settings, self_check=True)
     plain = PlainEngine(tokenizer)
     seen = []
     for seed in range(3):
@@ -86,12 +89,14 @@ def test_adapters_are_handed_over_alone_and_a_killed_server_is_one_message(
     assert max(token for row in hot.ids for token in row) < len(tokenizer)
     assert sorted(told) == list(enumerate(hot.texts))
 
-    process = engine._core.process
-    os.kill(process.pid, signal.SIGKILL)
-    with pytest.raises(UserError, match=r"vllm_server: the server died with signal 9 ") as error:
+    (child,) = serving.children() if address else [engine._core.process.pid]
+    ended = "has closed the connection" if address else r"died with signal 9 "
+    os.kill(int(child), signal.SIGKILL)
+    with pytest.raises(UserError, match=rf"vllm_server: the server .*{ended}") as error:
         answered(engine, model, tokenizer)
-    assert "vllm.log" in str(error.value)
-    assert not is_there(process.pid)
+    assert ("rlvr serve has printed" if address else "vllm.log") in str(error.value)
+    waited(lambda: not is_there(child))
+    waited(lambda: not list(serving.temporary.glob("rlvr-*")))
 
 
 def test_a_server_that_cannot_start_is_one_message_and_is_gone(
@@ -105,31 +110,23 @@ def test_a_server_that_cannot_start_is_one_message_and_is_gone(
 
 PARENT = """
 import json, sys
-from rlvr.sampling.vllm.server import Server
+from rlvr.sampling.vllm.server import OwnServer
 from rlvr.sampling.vllm.settings import VllmSettings
-Server(VllmSettings(**json.loads(sys.argv[1])), None)
+OwnServer(VllmSettings(**json.loads(sys.argv[1])), None)
 """
 
 
-def test_a_server_ends_with_a_parent_that_is_killed(saved_model, settings_of):
+def test_a_server_ends_with_a_parent_that_is_killed(saved_model, settings_of, waited):
     told = json.dumps(asdict(settings_of(saved_model)))
     parent = subprocess.Popen([sys.executable, "-c", PARENT, told], cwd=ROOT)
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
     try:
-        server = _await(lambda: [int(pid) for pid in children.read_text().split()])[0]
+        server = waited(lambda: [int(pid) for pid in children.read_text().split()])[0]
         assert parent.poll() is None
-        _await(lambda: "server" in Path(f"/proc/{server}/cmdline").read_text())
+        waited(lambda: "vllm.process" in Path(f"/proc/{server}/cmdline").read_text())
         time.sleep(5)  # in the middle of loading
         assert is_there(server)
     finally:
         parent.kill()
         parent.wait()
-    _await(lambda: not is_there(server))
-
-
-def _await(condition):
-    deadline = time.monotonic() + 300
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "nothing happened for five minutes"
-        time.sleep(0.1)
-    return found
+    waited(lambda: not is_there(server))
