@@ -179,7 +179,8 @@ def least_memory(cfg: DictConfig) -> float | None:
         return None
     gpu = cfg.launcher.get("name", "local") != "local" or shutil.which("nvidia-smi") is not None
     none = memory.Tokens(0, 0, 1)
-    parts = memory.estimate(cfg, shape, none, micro=1, processes=1, gpu=gpu)
+    alone = machine.Machine("", int(gpu), None)
+    parts = memory.estimate(cfg, shape, none, micro=1, processes=1, machine=alone)
     return parts.weights + parts.training
 
 

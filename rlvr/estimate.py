@@ -68,7 +68,7 @@ def plan(cfg: DictConfig, splits: "Splits", machine: Machine, processes: int) ->
     if shape is None or not prompts:
         return Plan(batch.derive(cfg, processes, lambda micro: True), None, machine)
     need = partial(
-        memory.estimate, cfg, shape, tokens(cfg, prompts), processes=processes, gpu=machine.gpus > 0
+        memory.estimate, cfg, shape, tokens(cfg, prompts), processes=processes, machine=machine
     )
     chosen = batch.derive(cfg, processes, lambda micro: machine.holds(need(micro=micro).peak))
     return Plan(chosen, need(micro=chosen.micro), machine)

@@ -7,6 +7,7 @@ are. benchmarks/README.md, "Memory", compares it with measured peaks.
 
 import json
 import math
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from rlvr.config.generation import is_elsewhere, may_take_vllm, memory_share
 from rlvr.config.schema import Distributed, Dtype, PeftMethod, SharedPrefix
+from rlvr.machine import GIB, Machine
+from rlvr.sampling.vllm.settings import CPU_CACHE, CPU_GIB
 
 FLOAT = 4
 HALF = 2
@@ -60,10 +64,11 @@ class Memory:
     training: float  # gradients and averages of what is trained
     update: float  # activations and the output layer's tiles
     rollout: float  # keys, values and logits
+    engine: float = 0.0  # vLLM's own weights, keys and values, which it keeps while others compute
 
     @property
     def peak(self) -> float:
-        return self.weights + self.training + max(self.update, self.rollout)
+        return self.weights + self.training + max(self.update, self.rollout) + self.engine
 
 
 def read_shape(folder: Path) -> Shape | None:
@@ -112,9 +117,10 @@ def _linear(weights: dict[str, list[int]]) -> Iterator[tuple[int, int]]:
 
 
 def estimate(
-    cfg: DictConfig, shape: Shape, tokens: Tokens, micro: int, processes: int, gpu: bool
+    cfg: DictConfig, shape: Shape, tokens: Tokens, micro: int, processes: int, machine: Machine
 ) -> Memory:
     """With `micro` completions at a time in each process; on a CPU without bfloat16 by default."""
+    gpu = machine.gpus > 0
     half = cfg.model.dtype is Dtype.bfloat16 or (cfg.model.dtype is Dtype.auto and gpu)
     compute = HALF if half else FLOAT
     weights, trained = _weights(cfg, shape, compute)
@@ -125,8 +131,20 @@ def estimate(
         weights,
         training,
         _update(cfg, shape, tokens, micro, compute, gpu),
-        _rollout(cfg, shape, tokens, processes, compute),
+        # of `auto` it is not known yet which of the two will sample
+        0.0 if cfg.trainer.generation.is_vllm else _rollout(cfg, shape, tokens, processes, compute),
+        _engine(cfg, shape, compute, machine),
     )
+
+
+def _engine(cfg: DictConfig, shape: Shape, compute: int, machine: Machine) -> float:
+    """Of the memory that trains. On a GPU vLLM takes its share, whatever the model needs of it."""
+    if not may_take_vllm(cfg) or is_elsewhere(cfg, machine.gpus):
+        return 0.0
+    if machine.gpus and machine.memory:
+        return memory_share(cfg, machine.gpus) * machine.memory
+    cache = 0.0 if machine.gpus else float(os.environ.get(CPU_CACHE, CPU_GIB)) * GIB
+    return shape.parameters * compute + cache
 
 
 def _weights(cfg: DictConfig, shape: Shape, compute: int) -> tuple[float, float]:

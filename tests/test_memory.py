@@ -2,6 +2,8 @@
 
 import pytest
 
+from rlvr.config import generation
+from rlvr.machine import GIB, Machine
 from rlvr.memory import Tokens, estimate, read_shape, shapes
 
 TOKENS = Tokens(prefix=700, question=100, completion=200)
@@ -14,9 +16,10 @@ def shape(saved_model):
 
 @pytest.fixture
 def counted(compose_config, shape):
-    def count(*overrides, micro=8, processes=1, gpu=False, tokens=TOKENS):
+    def count(*overrides, micro=8, processes=1, gpu=False, tokens=TOKENS, machine=None):
         cfg = compose_config("~launcher", *overrides)
-        return estimate(cfg, shape, tokens, micro, processes, gpu)
+        machine = machine or Machine("", int(gpu), None)
+        return estimate(cfg, shape, tokens, micro, processes, machine)
 
     return count
 
@@ -68,3 +71,34 @@ def test_keys_and_values_are_kept_for_all_rows_of_a_generation_batch(counted):
     )
     assert counted("peft=lora", "trainer.prefix_cache=false").rollout > 2 * once.rollout
     assert counted("peft=lora", micro=1).rollout == once.rollout
+
+
+GPU, TWO_GPUS = Machine("a GPU", 1, 24 * GIB), Machine("two", 2, 24 * GIB)
+COLOCATE, SERVER = "trainer.generation=vllm_colocate", "trainer.generation=vllm_server"
+
+
+def test_vllm_keeps_its_share_of_the_gpu_that_trains(counted):
+    without, colocated = counted(machine=GPU), counted(COLOCATE, machine=GPU)
+    assert (without.engine, colocated.engine) == (0, 0.3 * 24 * GIB)
+    assert colocated.rollout == 0, "the trainer's model samples nothing"
+    rest = colocated.weights + colocated.training + colocated.update
+    assert colocated.peak == rest + colocated.engine
+    assert counted(COLOCATE, "trainer.vllm.memory_share=0.5", machine=GPU).engine == 12 * GIB
+    assert counted(SERVER, machine=GPU).engine == 0.3 * 24 * GIB, "of the one that trains too"
+    for elsewhere in ([TWO_GPUS], [GPU, "trainer.vllm.server=127.0.0.1:8700"]):
+        machine, *override = elsewhere
+        assert counted(SERVER, *override, machine=machine).engine == 0
+
+
+def test_vllm_on_a_cpu_has_weights_and_a_cache_of_its_own(counted, shape, monkeypatch):
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "2")
+    assert counted(COLOCATE, "peft=qlora").engine == 4 * shape.parameters + 2 * GIB
+
+
+def test_auto_has_room_for_the_vllm_that_it_may_choose(counted, monkeypatch):
+    monkeypatch.setattr(generation, "unusable", lambda: None)
+    may = counted(machine=GPU)
+    assert (may.engine, may.rollout > 0) == (0.3 * 24 * GIB, True)
+    assert counted("trainer.vllm.max_model_len=256", machine=GPU).engine == 0, "it has no room"
+    monkeypatch.setattr(generation, "unusable", lambda: "vLLM is not installed")
+    assert counted(machine=GPU).engine == 0
