@@ -13,6 +13,7 @@ for script, *arguments in [
     ["overlap.py"],
     ["compare.py"],
     ["shared_prefix.py"],
+    ["generation.py"],
     ["memory.py"],
     ["decode_counts.py"],
     *SAGEMAKER,

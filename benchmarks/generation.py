@@ -1,14 +1,15 @@
 """Tokens per second of every engine, and of TRL's own vLLM, while an adapter is trained.
 
-    .venv-vllm/bin/python benchmarks/generation.py          after make test-vllm: both shapes
-    .venv-vllm/bin/python benchmarks/generation.py --shape embedded --repeats 1
+    .venv-vllm/bin/python benchmarks/generation.py          after make test-vllm: all engines
+    .venv-vllm/bin/python benchmarks/generation.py --model embedded DIR     and another model
+    python benchmarks/generation.py                         without vLLM: ours and transformers
 
-Random weights in the shape of the embedded model and of SmolLM2-135M, LoRA r16, float32 on a CPU;
-32 prompts of GSM8K's lengths in groups of 8, 64 tokens each. A round is what a step of training
-asks for: the adapter has changed, is handed over, and all prompts are sampled. The first round
-loads, compiles and is not counted. Each engine has a process of its own; they take turns. Seconds
-are CPU seconds of one thread, a server's among them (on a GPU seconds), the median of the repeats.
-TRL's is its `VLLMGeneration`, which merges the adapter and loads all weights.
+LoRA r16 on all linear layers, float32 on a CPU; 32 prompts of 8 shots, word problems in groups of
+8, at most 64 tokens each. A round is what a step of training asks for: the adapter has changed, is
+handed over, and all prompts are sampled. The first round loads, compiles and is not counted. Each
+engine has a process of its own; they take turns. Seconds are CPU seconds of one thread, a server's
+among them (on a GPU seconds), the median of the repeats. TRL's is its `VLLMGeneration`, which
+merges the adapter and loads all weights. "ngram" is trainer.vllm.speculation, for GPUs alone.
 """
 
 import argparse
@@ -19,45 +20,59 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
-import shared_prefix
+from rlvr.machine import visible_gpus
+from rlvr.sampling.vllm.settings import unusable
 
-ENGINES = ("transformers", "shared", "vllm_colocate", "vllm_server", "trl_colocate")
-SHOTS, EXEMPLAR, ROWS, GROUP, NEW, ROUNDS = 8, 88, 32, 8, 64, 2
-LONGEST = 2048  # tokens of a prompt and its completion
+WITHOUT_VLLM = ("transformers", "shared")
+ENGINES = (*WITHOUT_VLLM, "vllm_colocate", "vllm_server", "trl_colocate")
+NGRAM = "vllm_colocate+ngram"
+SHOTS, ROWS, GROUP, NEW, ROUNDS = 8, 32, 8, 64, 5
+LONGEST = 1024  # tokens of a prompt and its completion
 
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shape", nargs="+", default=["embedded", "smollm2-135m"])
-    parser.add_argument("--engine", nargs="+", choices=ENGINES, default=ENGINES)
+    parser.add_argument("--model", nargs="+", default=["embedded"], help="or directories")
+    parser.add_argument("--engine", nargs="+", choices=(*ENGINES, NGRAM))
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def work(shape, name):
+def work(path, name):
     import torch
     from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from rlvr.paths import ASSETS
 
     torch.set_num_threads(1)
-    like = SimpleNamespace(
-        shape=shape, layers=None, model=None, dtype="float32", exemplar=EXEMPLAR, rows=ROWS,
-        group=GROUP, new_tokens=NEW,
-    )  # fmt: skip
-    prompts = [prompt for prompt, _ in shared_prefix.rows(like, SHOTS)]
-    base = shared_prefix.load(like)
-    tokenizer = shared_prefix.tokenizer(base.config.vocab_size)
+    path = str(ASSETS / "tiny") if path == "embedded" else path
+    tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    base = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    asked = tokenizer(questions())["input_ids"]
     with tempfile.TemporaryDirectory() as folder:
-        base.save_pretrained(folder)
+        base.save_pretrained(folder)  # in the trainer's precision, for all of them
         tokenizer.save_pretrained(folder)
         base.name_or_path = folder
         adapter = LoraConfig(r=16, target_modules="all-linear", task_type="CAUSAL_LM")
         model = get_peft_model(base, adapter).eval()
         ask = trl(model, tokenizer) if name == "trl_colocate" else ours(name, tokenizer, folder)
-        found = [one_round(model, prompts, ask) for _ in range(1 + ROUNDS)][1:]
+        found = [one_round(model, asked, ask) for _ in range(1 + ROUNDS)][1:]
         print(json.dumps({key: statistics.mean(r[key] for r in found) for key in found[0]}))
+
+
+def questions():
+    from rlvr.check import compose
+    from rlvr.data.load import load_splits
+    from rlvr.verify.build import build_verifier
+
+    cfg = compose(["model=tiny", "dataset=word_problems", f"shots={SHOTS}"])
+    train = load_splits(cfg.dataset, seed=1, verifier=build_verifier(cfg.dataset)).train
+    return [text for text in train[: ROWS // GROUP]["prompt"] for _ in range(GROUP)]
 
 
 def one_round(model, prompts, ask):
@@ -85,6 +100,7 @@ def clock():
 
 
 def ours(name, tokenizer, folder):
+    from rlvr.config.generation import GUESSES
     from rlvr.sampling.choose import EngineChoice, engine_for
     from rlvr.sampling.engine import Sampling
     from rlvr.sampling.shared import SharedEngine
@@ -92,7 +108,9 @@ def ours(name, tokenizer, folder):
     from rlvr.sampling.vllm.settings import VllmSettings
 
     log = str(Path(folder) / "vllm.log")
-    settings = VllmSettings(folder, None, False, "float32", LONGEST, 16, 0.3, log)
+    name, _, guessing = name.partition("+")
+    guesses = GUESSES if guessing else 0
+    settings = VllmSettings(folder, None, False, "float32", LONGEST, 16, 0.3, log, guesses)
     if name == "shared":
         engine = SharedEngine(tokenizer, self_check=False)
     else:
@@ -124,37 +142,45 @@ def trl(model, tokenizer):
     return ask
 
 
-def measured(shape, name):
-    command = [sys.executable, __file__, "--worker", f"{shape} {name}"]
+def measured(model, name):
+    command = [sys.executable, __file__, "--worker", model, name]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        print(f"{shape}, {name}: {ended.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+    if ended.returncode:  # vLLM's libraries have much to say after the error
+        lines = [x for x in ended.stderr.splitlines() if "Error" in x]
+        print(f"{model}, {name}: {lines[-1] if lines else ended.stderr}", file=sys.stderr)
         return None
-    return json.loads(next(x for x in reversed(ended.stdout.splitlines()) if x.startswith("{")))
+    last = next(x for x in reversed(ended.stdout.splitlines()) if x.startswith("{"))
+    print(f"{model}, {name}: {last}", file=sys.stderr, flush=True)
+    return json.loads(last)
 
 
 def main():
     args = options()
     if args.worker:
-        work(*args.worker.split())
+        work(*args.worker)
         return
+    reason = unusable()
+    with_vllm = (*ENGINES, NGRAM) if visible_gpus() else ENGINES
+    names = args.engine or (WITHOUT_VLLM if reason else with_vllm)
+    if reason:
+        print(f"vLLM is left out: {reason}", file=sys.stderr)
     print(
         "| model | engine | tokens/s | a round, s | of it handing over, s |\n|---|---|---|---|---|"
     )
-    for shape in args.shape:
-        found = {name: [] for name in args.engine}
+    for model in args.model:
+        found = {name: [] for name in names}
         for _ in range(args.repeats):
-            for name in args.engine:
-                found[name].append(measured(shape, name))
+            for name in names:
+                found[name].append(measured(model, name))
         for name, results in found.items():
             if None in results:
-                print(f"| {shape} | {name} | failed | | |")
+                print(f"| {model} | {name} | failed | | |", flush=True)
                 continue
             rate, seconds, over = (
                 statistics.median(r[key] for r in results)
                 for key in ("rate", "seconds", "handed_over")
             )
-            print(f"| {shape} | {name} | {rate:.0f} | {seconds:.2f} | {over:.2f} |", flush=True)
+            print(f"| {model} | {name} | {rate:.0f} | {seconds:.2f} | {over:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
