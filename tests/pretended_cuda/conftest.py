@@ -13,7 +13,8 @@ from pretended_cuda import guard
 
 WRITTEN_TO = "RLVR_PRETENDED_CUDA_REPORTS"  # by the child, a report a line
 CHILD = WRITTEN_TO in os.environ
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 REPORTS = pytest.StashKey[dict[str, list[pytest.TestReport]]]()  # of a file's tests
 
 if CHILD:
@@ -43,7 +44,8 @@ def pytest_itemcollected(item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item):
-    if CHILD or guard.unavailable():
+    """Called for the tests of every folder: others run as they always do."""
+    if CHILD or item.path.parent != HERE or guard.unavailable():
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for report in _reports(item)[item.nodeid]:

@@ -69,6 +69,7 @@ def test_a_line_of_the_package_is_named(cuda):
     from rlvr.prefix.trie import EMPTY, pack, tensors
 
     tensors(pack([EMPTY]), torch.device("cuda", 0))
-    ((what, line),) = cuda.ours(cuda.copies)
-    assert what == "pageable copy of (1, 1)"
+    assert not cuda.ours(cuda.copies), "from pinned memory"
+    ((what, line),) = cuda.ours(cuda.kernels)
+    assert what == "aten._to_copy.default"
     assert line.startswith("rlvr/prefix/trie.py:")
