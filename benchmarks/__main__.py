@@ -16,6 +16,7 @@ for script, *arguments in [
     ["generation.py"],
     ["memory.py"],
     ["decode_counts.py"],
+    ["gpu.py"],
     *SAGEMAKER,
     *[["launcher_faults.py", where] for where in ("sagemaker", "slurm", "local")],
 ]:

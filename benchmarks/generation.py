@@ -4,12 +4,15 @@
     .venv-vllm/bin/python benchmarks/generation.py --model embedded DIR     and another model
     python benchmarks/generation.py                         without vLLM: ours and transformers
 
-LoRA r16 on all linear layers, float32 on a CPU; 32 prompts of 8 shots, word problems in groups of
-8, at most 64 tokens each. A round is what a step of training asks for: the adapter has changed, is
-handed over, and all prompts are sampled. The first round loads, compiles and is not counted. Each
-engine has a process of its own; they take turns. Seconds are CPU seconds of one thread, a server's
-among them (on a GPU seconds), the median of the repeats. TRL's is its `VLLMGeneration`, which
-merges the adapter and loads all weights. "ngram" is trainer.vllm.speculation, for GPUs alone.
+LoRA r16 on all linear layers, float32 on a CPU, bfloat16 on a GPU; 32 prompts of 8 shots, word
+problems in groups of 8, at most 64 tokens each. A round is what a step of training asks for: the
+adapter has changed, is handed over, and all prompts are sampled. The first round loads, compiles
+and is not counted. Each engine has a process of its own; they take turns. Seconds are CPU seconds
+of one thread, a server's among them (on a GPU seconds), the median of the repeats. TRL's is its
+`VLLMGeneration`, which merges the adapter and loads all weights. "ngram" is
+trainer.vllm.speculation, for GPUs alone. On a GPU "shared" decodes over a copy of the prompt's keys
+for each row, "cascade" without copies, as on a CPU. Engines compare themselves with the model in
+the first round.
 """
 
 import argparse
@@ -24,11 +27,12 @@ from pathlib import Path
 from rlvr.machine import visible_gpus
 from rlvr.sampling.vllm.settings import unusable
 
-WITHOUT_VLLM = ("transformers", "shared")
+WITHOUT_VLLM = ("transformers", "shared", *(["cascade"] if visible_gpus() else []))
 ENGINES = (*WITHOUT_VLLM, "vllm_colocate", "vllm_server", "trl_colocate")
 NGRAM = "vllm_colocate+ngram"
 SHOTS, ROWS, GROUP, NEW, ROUNDS = 8, 32, 8, 64, 5
 LONGEST = 1024  # tokens of a prompt and its completion
+DTYPE, DEVICE = ("bfloat16", "cuda") if visible_gpus() else ("float32", "cpu")
 
 
 def options():
@@ -52,7 +56,8 @@ def work(path, name):
     tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    base = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    dtype = getattr(torch, DTYPE)
+    base = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, device_map=DEVICE)
     asked = tokenizer(questions())["input_ids"]
     with tempfile.TemporaryDirectory() as folder:
         base.save_pretrained(folder)  # in the trainer's precision, for all of them
@@ -110,11 +115,11 @@ def ours(name, tokenizer, folder):
     log = str(Path(folder) / "vllm.log")
     name, _, guessing = name.partition("+")
     guesses = GUESSES if guessing else 0
-    settings = VllmSettings(folder, None, False, "float32", LONGEST, 16, 0.3, log, guesses)
-    if name == "shared":
-        engine = SharedEngine(tokenizer, self_check=False)
+    settings = VllmSettings(folder, None, False, DTYPE, LONGEST, 16, 0.3, log, guesses)
+    if name in WITHOUT_VLLM[1:]:
+        engine = SharedEngine(tokenizer, expand=None if name == "shared" else False)
     else:
-        engine = engine_for(EngineChoice(name, settings), None, tokenizer, True, False)
+        engine = engine_for(EngineChoice(name, settings), None, tokenizer, True)
 
     def ask(model, prompts):
         drawn = engine.sample(model, prompts, Sampling(NEW), StopRule(), range(len(prompts)))
@@ -128,7 +133,7 @@ def trl(model, tokenizer):
     from trl.generation.vllm_generation import VLLMGeneration
 
     made = VLLMGeneration(
-        model, Accelerator(cpu=True), tokenizer, gpu_memory_utilization=0.3,
+        model, Accelerator(cpu=DEVICE == "cpu"), tokenizer, gpu_memory_utilization=0.3,
         max_model_length=LONGEST, max_completion_length=NEW,
     )  # fmt: skip
 

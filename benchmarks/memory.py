@@ -23,6 +23,8 @@ SHAPES: dict[str, dict[str, int]] = {
             "num_attention_heads": 8, "num_key_value_heads": 2, "vocab_size": 32000},
     "135M": {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
              "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152},
+    "500M": {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24,
+             "num_attention_heads": 14, "num_key_value_heads": 2, "vocab_size": 151936},
 }  # fmt: skip
 STOCK = ["trainer.shared_prefix=off", "trainer.prefix_cache=false"]
 KEPT = ["trainer.gradient_checkpointing=false"]
