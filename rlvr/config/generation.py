@@ -92,7 +92,7 @@ def reasons_against(cfg: DictConfig) -> Iterator[str]:
             yield f"vLLM samples at temperatures up to {HOTTEST:g}; lower {key}"
     if trainer.vllm.speculation and trainer.extra.get("min_p"):
         yield "vLLM's speculation knows no min_p; leave out trainer.vllm.speculation"
-    if trainer.vllm.speculation and not trainer.vllm.server and _is_cpu(cfg):
+    if trainer.vllm.speculation and not trainer.vllm.server and is_cpu(cfg):
         yield f"{ONLY_GREEDY_ON_CPU}; leave out trainer.vllm.speculation"
     mode = trainer.extra.get("vllm_importance_sampling_mode", "sequence_mask")
     if trainer.loss_type is Loss.vespo and not str(mode).startswith("token_"):
@@ -103,7 +103,7 @@ def reasons_against(cfg: DictConfig) -> Iterator[str]:
     yield from _length(cfg)
 
 
-def _is_cpu(cfg: DictConfig) -> bool:
+def is_cpu(cfg: DictConfig) -> bool:
     from rlvr.machine import visible_gpus
 
     return cfg.launcher.get("name", "local") == "local" and not visible_gpus()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from omegaconf import DictConfig
 
 from rlvr.config import batch
+from rlvr.config.generation import is_cpu
 from rlvr.config.schema import (
     Config,
     Dtype,
@@ -12,6 +13,7 @@ from rlvr.config.schema import (
     PeftMethod,
     Schedule,
     Scheduler,
+    SharedPrefix,
     TrainerConfig,
     TrainOrder,
 )
@@ -33,6 +35,7 @@ def problems(cfg: DictConfig) -> Iterator[str]:
     yield from _per_micro_batch(cfg)
     yield from _one_example(cfg)
     yield from _selection(cfg)
+    yield from _attention(cfg)
     yield from _loss(cfg)
     yield from _scheduler(cfg)
     yield from _precision(cfg)
@@ -75,6 +78,15 @@ def _selection(cfg: DictConfig) -> Iterator[str]:
             f"trainer.downsample_from={many}: it must be above trainer.num_generations="
             f"{t.num_generations}, the completions of a question that are kept; leave it out to "
             "train on all that are sampled"
+        )
+
+
+def _attention(cfg: DictConfig) -> Iterator[str]:
+    mode = cfg.trainer.shared_prefix
+    if mode in (SharedPrefix.varlen, SharedPrefix.flex) and is_cpu(cfg):
+        yield (
+            f"trainer.shared_prefix={mode}: its kernels need a CUDA GPU, and there is none here; "
+            "use trainer.shared_prefix=auto"
         )
 
 

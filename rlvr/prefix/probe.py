@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rlvr.prefix.agreement import compare, of_log_probs
-from rlvr.prefix.attention import NO_MASK, DenseMask, UnshareableError, install
+from rlvr.prefix.attention import DenseMask, UnshareableError, install, no_mask
 from rlvr.prefix.precision import in_float32
 from rlvr.prefix.support import base_model
 from rlvr.prefix.trie import Packed, TokenRow, pack
@@ -123,7 +123,7 @@ def _packed_logits(core: Any, packed: Packed, calls: Counter[Any]) -> Tensor:
     logits: Tensor = core(
         input_ids=torch.from_numpy(packed.input_ids)[None].to(core.device),
         position_ids=torch.from_numpy(packed.position_ids)[None].to(core.device),
-        attention_mask=NO_MASK.to(core.device),
+        attention_mask=no_mask(core.device),
         use_cache=False,
         shared_prefix=counted,
     ).logits[0]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rlvr.prefix.attention import NO_MASK, AttentionFunction, choose
+from rlvr.prefix.attention import AttentionFunction, choose, no_mask
 from rlvr.prefix.trie import TokenRow, pack
 
 Pair = tuple[Tensor, Tensor]  # keys and values of one layer, both (batch, h, length, d)
@@ -49,7 +49,7 @@ def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Prefill
         torch.from_numpy(x)[None].to(device) for x in (packed.input_ids, packed.position_ids)
     )
     logits = model(
-        **inputs(ids, positions, NO_MASK.to(device)),
+        **inputs(ids, positions, no_mask(device)),
         shared_prefix=attention,
         logits_to_keep=torch.tensor([int(path[-1]) for path in paths], device=device),
     ).logits[0]

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlvr.prefix.agreement import Values, compare, of_log_probs, require
-from rlvr.prefix.attention import NO_MASK, install
+from rlvr.prefix.attention import install, no_mask
 from rlvr.prefix.precision import in_float32
 from rlvr.prefix.probe import unshareable
 from rlvr.prefix.support import base_model, unsupported_model
@@ -162,9 +162,9 @@ def _replayed(
     tokens = torch.tensor(completions, device=model.device)  # (rows, n)
     logits, attention = _begin(model, prompts, tokens.shape[1], expanded)
     length = torch.tensor([[len(prompt)] for prompt in prompts], device=model.device)
-    seen, no_mask = [logits], NO_MASK.to(model.device)
+    seen, mask = [logits], no_mask(model.device)
     for step in range(tokens.shape[1] - 1):
-        given = inputs(tokens[:, step : step + 1], length + step, no_mask)
+        given = inputs(tokens[:, step : step + 1], length + step, mask)
         seen.append(model(**given, shared_prefix=attention).logits[:, -1])
     return seen
 
@@ -183,7 +183,7 @@ class _Decoding:
         self.model, self.chain, self.draw, self.rows = model, chain, draw, rows
         self.live = list(range(len(prompts)))
         self.seats = torch.tensor(self.live, device=model.device)  # (b,) the same, for the draws
-        self.no_mask = NO_MASK.to(model.device)
+        self.no_mask = no_mask(model.device)
         # For the repetition penalty, which must not see padding: a token of the row's own is none.
         width = max(map(len, prompts))
         padded = [[prompt[0]] * (width - len(prompt)) + list(prompt) for prompt in prompts]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessorList, PreTrainedModel
 
-from rlvr.prefix.attention import NO_MASK
+from rlvr.prefix.attention import no_mask
 from rlvr.sampling.engine import Draw, Rows
 from rlvr.sampling.expanded import Expanded
 from rlvr.sampling.graph import Recorder, Replay, capturable
@@ -40,7 +40,7 @@ class Steps:
         self.rows, self.recorder, device = rows, recorder, model.device
         self.places = list(range(len(prompts)))  # the row of each place in the batch
         self.seats = torch.tensor(self.places, device=device)  # the same, for the draws
-        self.no_mask = NO_MASK.to(device)
+        self.no_mask = no_mask(device)
         # For the repetition penalty, which must not see padding: a token of the row's own is none.
         width = attention.mask.shape[-1]
         padded = [[*prompt, *[prompt[0]] * (width - len(prompt))] for prompt in prompts]

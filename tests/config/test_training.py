@@ -29,6 +29,7 @@ def test_losses_and_schedules_are_those_of_the_libraries():
         (["trainer.lr_scheduler_type=warmup_stable_decay"], "lr_scheduler_kwargs={num_decay_ste"),
         (["model.dtype=float16"], "model.dtype=float16 has too small a range"),
         (["+trainer.extra.fp16=true"], "trainer.extra.fp16"),
+        (["trainer.shared_prefix=flex"], "need a CUDA GPU, and there is none here"),
         (["trainer.downsample_from=8"], "above trainer.num_generations=8, the completions"),
         (["trainer.revisit=0.5", "trainer.num_processes=2"], "trainer.revisit=0.5 chooses in one"),
         (["peft=none", "peft.modules_to_save=[lm_head]"], "trains and saves every module already"),
