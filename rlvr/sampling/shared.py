@@ -33,7 +33,7 @@ from rlvr.sampling.expanded import Expanded, fits
 from rlvr.sampling.graph import Recorder
 from rlvr.sampling.plain import PlainEngine
 from rlvr.sampling.prefill import inputs, prefill
-from rlvr.sampling.stepping import Steps
+from rlvr.sampling.stepping import DecodingSteps
 from rlvr.sampling.stop import StopRule
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class SharedEngine:
         chain, draw = processors(sampling, self.tokenizer), Draw(sampling, seeds, core.device)
         expanded = isinstance(attention, Expanded)
         if isinstance(attention, Expanded):
-            steps = Steps(core, attention, chain, draw, rows, prompts, self.recorder)
+            steps = DecodingSteps(core, attention, chain, draw, rows, prompts, self.recorder)
             steps.run(logits, new)
         else:
             _Decoding(core, chain, draw, rows, prompts).run(logits, attention, new)

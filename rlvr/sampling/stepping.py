@@ -23,7 +23,7 @@ LATE = 1  # steps between a token and the host's look at it
 WORTH_A_GRAPH = 16  # steps: making a graph takes about three
 
 
-class Steps:
+class DecodingSteps:
     """The state of b rows in tensors that stay where they are until rows are dropped."""
 
     def __init__(
