@@ -279,7 +279,7 @@ def test_a_slow_reward_is_tried_on_fewer_questions_and_told(checked, monkeypatch
 
     report = numbers(checked, functions=[judge_model, penalty])
     assert LEAST_QUESTIONS <= report.questions < 20
-    assert "judge_model 10." in report.time
+    assert re.search(r"judge_model [1-4]\d\.", report.time), "ten ms, more on a busy machine"
     assert "for the run's 3200 rollouts" in report.time
     assert caplog.text == "", "ten milliseconds a completion is no large share of a step"
 
