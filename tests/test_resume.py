@@ -83,6 +83,7 @@ def test_names_and_directories(outputs):
         resume.find("nowhere")
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_by_its_own_command_wherever_the_user_is(tmp_path):
     env = os.environ | {"RLVR_OUTPUT_DIR": str(tmp_path)}
 

@@ -208,6 +208,7 @@ def test_two_processes_train_one_model(small, tmp_path, strategy, monkeypatch):
     assert (tmp_path / "run/model/model.safetensors").stat().st_size > 100_000
 
 
+@pytest.mark.slow
 def test_sigterm_leaves_a_killed_result(small, tmp_path):
     process = job(tmp_path / "run", small("trainer.max_steps=500", "eval=none"))
     progress = tmp_path / "run/progress.json"

@@ -78,6 +78,7 @@ def test_an_unreadable_result_does_not_hide_the_others(make_sweep, grid):
     assert text.count("<0.001") == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("won", "registered"), [(60, True), (3, False)])
 def test_the_best_model_is_registered_where_it_beats_the_base(
     make_sweep, answer, mlflow_uri, won, registered

@@ -193,6 +193,7 @@ def test_completions_cannot_leave_their_place(make_sweep):
     assert "</script><script>" in data(text)["questions"][0]["question"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["<" * 2000 + "{}", "\U0001f600" * 2000 + "{}", "word {}"])
 def test_the_page_stays_below_500_kb(make_sweep, text):
     directory = hostile_sweep(make_sweep, 24, 200, text)

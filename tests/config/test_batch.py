@@ -69,6 +69,7 @@ def test_a_group_may_be_spread_over_the_steps_of_its_generation_batch():
     assert not [*problems(settings(batch_size=4, optimizer_steps_per_generation=4))]
 
 
+@pytest.mark.slow
 @hypothesis_settings(deadline=None)
 @given(
     st.integers(1, 300),

@@ -214,6 +214,7 @@ def test_shots_without_exemplars() -> None:
         problems("exemplars=null", shots=2)
 
 
+@pytest.mark.slow
 def test_generated_exemplars_and_answers_of_several_lines() -> None:
     pytest.importorskip("reasoning_gym", reason="reasoning_gym is an optional package")
     sizes = ("loader.train_size=20", "loader.test_size=5", "loader.config.max_empty=9")

@@ -33,6 +33,7 @@ def text(folder, name):
     return (folder / f"evaluations/{name}.jsonl").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peft", ["none", "lora"])
 def test_a_run_and_its_base_are_asked_with_other_shots(
     compose_config, saved_model, tmp_path, monkeypatch, peft
@@ -89,6 +90,7 @@ def test_what_is_known_is_asked_of_no_model_and_loads_none(
     assert not loaded
 
 
+@pytest.mark.slow
 def test_runs_that_are_asked_other_questions_have_base_models_of_their_own(
     compose_config, saved_model, tmp_path
 ):

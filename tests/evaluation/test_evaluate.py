@@ -179,6 +179,7 @@ def killed(child, folder, more, after):
         ended(child)
 
 
+@pytest.mark.slow
 def test_killed_at_ten_moments_and_two_at_once_end_with_the_same_rows(asker, tmp_path):
     """One undisturbed process; two at once; and one killed with -9 again and again."""
     torch.set_num_threads(1)  # a forked child has no threads of torch's pool

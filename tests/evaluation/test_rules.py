@@ -54,6 +54,7 @@ def by_lm_eval(task, name, texts, answers):
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=3000, deadline=None)
 @given(st.lists(st.tuples(TEXTS, NUMBERS), min_size=1, max_size=3))
 def test_every_text_gets_lm_evals_own_verdict(task, pairs):

@@ -87,6 +87,7 @@ def test_cores_are_shared_and_hydra_env_reaches_the_job(app):
     assert environment["MARK"] == "7"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_every_job_and_resume_completes(app, wait_gone):
     sweep = ("shots=0,1", "do=wait,ok")
     process = app.start(*sweep)
@@ -128,6 +129,7 @@ def test_second_ctrl_c_does_not_wait_for_stubborn_jobs(app, wait_gone):
     assert app.states() == ["killed"]
 
 
+@pytest.mark.slow
 def test_controller_killed_leaves_no_orphans_and_resume_runs_the_lost(app, wait_gone):
     process = app.start("do=ok,wait", "shots=0,1")
     app.wait(lambda jobs: [str(j.state) for j in jobs] == ["finished"] * 2 + ["running"] * 2)
@@ -149,6 +151,7 @@ def test_controller_killed_leaves_no_orphans_and_resume_runs_the_lost(app, wait_
     assert len(list((app.outputs / "sweeps").iterdir())) == 1, "no empty directory is left"
 
 
+@pytest.mark.slow
 def test_resume_keeps_finished_and_reruns_what_changed(app):
     app.run("shots=0,1", "value=0.1")
     output = app.run(
@@ -228,6 +231,7 @@ def test_batches_share_one_sweep(app):
     assert app.states() == ["finished"] * 3
 
 
+@pytest.mark.slow
 def test_optuna_gets_the_values(app):
     pytest.importorskip("optuna", minversion="4.0")
     conf = Path(__file__).parents[2] / "conf"

@@ -34,6 +34,7 @@ def test_jobs_run_in_an_array_with_their_resources(slurm, cluster):
     assert [w for w in wanted if f"#SBATCH --{w}\n" not in script] == []
 
 
+@pytest.mark.slow
 def test_jobs_with_other_resources_are_another_array(slurm, cluster):
     slurm.run(*SLURM, "shots=0,1", "launcher.mem_gb=1,2")
     assert cluster.ledger("submitted") == ["100_0", "100_1", "101_0", "101_1"]
@@ -43,6 +44,7 @@ def test_jobs_with_other_resources_are_another_array(slurm, cluster):
     assert slurm.states() == ["finished"] * 4
 
 
+@pytest.mark.slow
 def test_ctrl_c_cancels_and_resume_completes(slurm, cluster):
     process = slurm.start(*SLURM, "seconds=0,60,60", "launcher.n_jobs=2")
     slurm.wait(lambda jobs: [str(j.state) for j in jobs] == ["finished", "running", "running"])
@@ -82,6 +84,7 @@ def test_a_second_ctrl_c_waits_for_nothing(slurm, cluster):
     assert cluster.ledger("cancel") == ["100_0"] * 2
 
 
+@pytest.mark.slow
 def test_jobs_that_slurm_does_not_cancel_stay_its_own(slurm, cluster):
     process = slurm.start(*SLURM, "do=wait")
     slurm.wait_running(1)
@@ -99,6 +102,7 @@ def test_jobs_that_slurm_does_not_cancel_stay_its_own(slurm, cluster):
     assert cluster.ledger("started") == ["100_0"]
 
 
+@pytest.mark.slow
 def test_jobs_outlive_the_controller_and_resume_waits_for_them(slurm, cluster):
     process = slurm.start(*SLURM, "do=ok,wait")
     slurm.wait_running(2)

@@ -54,6 +54,7 @@ def drawn(engine, model, prompts, sampling, stop=NEVER):
     return engine.sample(model, prompts, sampling, stop, range(len(prompts)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED, Sampling(40, 0.8, 0.9, 7, 0.05, 1.2)])
 @pytest.mark.parametrize("family", ["qwen2", "llama"])
 def test_replayed_steps_give_the_ids_of_the_cpu(

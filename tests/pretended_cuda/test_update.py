@@ -52,6 +52,7 @@ def trained(harness, folder, on_cuda, mode="auto", records=(), **settings):
     return trainer, gradients.steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_gradients_are_those_of_the_cpu(harness, tmp_path, no_cuda, case):
     from pretended_cuda.pretence import pretended_cuda
@@ -69,6 +70,7 @@ def test_gradients_are_those_of_the_cpu(harness, tmp_path, no_cuda, case):
         assert distance <= off * whole, case
 
 
+@pytest.mark.slow
 def test_the_attention_is_chosen_and_written_down(harness, tmp_path, cuda):
     record = tmp_path / "shared_attention.json"
     trainer, _ = trained(harness, tmp_path, on_cuda=True, peft=LORA, bf16=True, records=(record,))
@@ -116,6 +118,7 @@ def asked(harness, folder, cuda, mode, **settings):
     return second.counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulation", [1, 3])
 def test_no_more_waits_than_stock_but_for_the_tokens(harness, tmp_path, cuda, accumulation):
     """The host gets the tokens that it folds, once a pass, and the prompts that it groups; TRL's

@@ -65,6 +65,7 @@ def test_warm_pools_have_a_quota_of_their_own(pretended: Emulator) -> None:
         submit(pretended, "kept-too", **KEPT)
 
 
+@pytest.mark.slow
 def test_spot_is_billed_less_and_its_volume_is_not(pretended: Emulator) -> None:
     take(pretended, running=200)
     submit(pretended, "spot", ResourceConfig=MACHINE, **SPOT).wait()

@@ -183,6 +183,7 @@ def test_a_seed_decides_by_the_jobs_tag_and_attempt() -> None:
     assert once.running != again.running
 
 
+@pytest.mark.slow
 def test_hundreds_of_jobs_share_one_thread(pretended: Emulator) -> None:
     take(pretended, running=200)
     before = threading.active_count()

@@ -184,6 +184,7 @@ def test_system_metrics(tracking, client, monkeypatch):
     assert found
 
 
+@pytest.mark.slow
 def test_many_processes_one_store(tracking, client):
     """No point is lost; the run of a process that is killed stays open until it is ended."""
     jobs = [Job(n, str(n), "h", [], str(n)) for n in range(5)]

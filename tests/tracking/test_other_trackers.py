@@ -70,6 +70,7 @@ def test_tensorboard(tmp_path: Path):
     assert b"hf_canary" not in kept
 
 
+@pytest.mark.slow
 def test_tensorboard_has_no_step_twice(tmp_path: Path):
     """Of a run that was cut off after step 2, and goes on from a checkpoint of step 1."""
     for steps in ((1, 2), (2, 3)):

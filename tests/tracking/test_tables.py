@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlvr.tracking.tables import flat_rows
@@ -28,6 +28,7 @@ def test_other_lists_are_text():
     assert flat_rows([{"a": [], "b": {"x": "é"}}]) == [{"a": "[]", "b": '{"x": "é"}'}]
 
 
+@settings(max_examples=25)
 @given(st.lists(st.dictionaries(st.text(), VALUES)))
 def test_a_cell_is_a_scalar(rows):
     flat = flat_rows(rows)

@@ -29,6 +29,7 @@ def left(folder):
     return hashlib.sha256(weights).hexdigest(), metrics, answers
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_pruned_is_the_same_to_the_bit(compose_config, tmp_path, monkeypatch):
     run(compose_config(*RUN), tmp_path / "without")
     monkeypatch.setattr(pruning, "below_base", lambda looks: None)
@@ -46,6 +47,7 @@ def test_a_run_that_is_not_pruned_is_the_same_to_the_bit(compose_config, tmp_pat
     assert not any(question in tested for question in questions)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_told_to_end_goes_on_without_a_pruner(compose_config, tmp_path, monkeypatch):
     """And ends as if nobody had ever told it."""
     run(compose_config(*RUN), tmp_path / "whole")

@@ -59,6 +59,7 @@ def test_a_presets_defining_setting_changes_the_update(trained, preset, off):
     )
 
 
+@pytest.mark.slow
 def test_presets_differ_from_each_other_off_policy_and_where_they_should_on_policy(trained):
     presets = ("grpo", "gspo", "cispo", "dapo", "dr_grpo")
     for steps in (4, 1):

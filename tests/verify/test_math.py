@@ -206,6 +206,7 @@ def test_bad_parameters() -> None:
         MathVerifier(seconds=0)
 
 
+@pytest.mark.slow
 def test_hangs_cost_their_deadline_and_the_rest_is_scored(hasty: MathVerifier) -> None:
     good = [r"\pi/2", r"\frac{2\pi}{4}", r"\frac{\pi}{3}"]
     answers = [good[0], *HANGS, *good[1:]]

@@ -215,6 +215,7 @@ def from_hub(home: Path, *arguments: dict[str, str], **environment: str) -> list
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_from_the_hub_and_then_from_its_cache(tmp_path: Path, hub: str) -> None:
     """The cache serves a hub that is gone; a pinned version it has not is refused."""
     bad = [{"subset": "socratic"}, {"hub_id": "openai/gsm9k"}]
@@ -234,6 +235,7 @@ def test_from_the_hub_and_then_from_its_cache(tmp_path: Path, hub: str) -> None:
     assert cached[2].startswith(f"UserError: dataset.loader.revision={'b' * 40} is not in the hub")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}],

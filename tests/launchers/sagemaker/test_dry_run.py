@@ -26,6 +26,7 @@ def without_ids(text):
     return re.sub(r'("RLVR_RUN_ID": )"[0-9a-f]{32}"', r'\1"RUN"', text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [

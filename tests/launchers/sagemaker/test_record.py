@@ -57,6 +57,7 @@ def test_a_bucket_without_the_sweep_is_said(bucket, tmp_path):
     assert bucket.requests() == {}
 
 
+@pytest.mark.slow
 def test_another_machine_submits_what_this_one_would(bucket, regions, submission, sweep):
     first, second = (
         ready(regions, submission(i, requirements=None, fallback_instance_types=["ml.c5.xlarge"]))

@@ -176,6 +176,7 @@ def test_one_that_fails_in_a_later_step_is_written_down(
     assert made["tried"]["tiring"]["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_two_ranks_take_the_same(tmp_path: Path) -> None:
     """Where one measures otherwise, and one fails later."""
     script = Path(__file__).with_name("two_ranks_choose.py")

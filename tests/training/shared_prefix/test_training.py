@@ -35,6 +35,7 @@ def trained(
     return torch.cat([p.detach().flatten().double() for p in trainer.model.parameters()])
 
 
+@pytest.mark.slow
 def test_ten_steps_end_where_stock_ends(harness: Any, tmp_path: Path) -> None:
     """As close to stock as stock is to itself with another attention function.
 
@@ -54,6 +55,7 @@ def test_off_is_stock_to_the_last_bit(harness: Any, tmp_path: Path) -> None:
     assert torch.equal(trained(harness, tmp_path, STOCK_OFF), trained(harness, tmp_path, None))
 
 
+@pytest.mark.slow
 def test_two_ranks(tmp_path: Path) -> None:
     """DDP with packs of different number and with rows that only one rank skips."""
     script = Path(__file__).with_name("two_ranks.py")
