@@ -47,7 +47,7 @@ def test_the_page_of_a_sweep_is_served_until_ctrl_c(sweep):
         assert {run["info"]["run_name"] for run in found} == {"n", "shots=0", "shots=1"}
     finally:
         os.kill(shown.pid, signal.SIGINT)
-        assert shown.wait(timeout=30) == 130
+        assert shown.wait(timeout=90) == 130
     assert is_free(port)
 
 
