@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlvr.prefix.attention import AttentionFunction, choose, no_mask
-from rlvr.prefix.trie import TokenRow, pack
+from rlvr.prefix.trie import TokenRow, on_device, pack
 
 Pair = tuple[Tensor, Tensor]  # keys and values of one layer, both (batch, h, length, d)
 
@@ -45,9 +45,7 @@ def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> Prefill
     paths = [torch.from_numpy(packed.sources[packed.rows == j]) for j in range(len(prompts))]
     kind = choose("auto" if device.type == "cpu" else "dense", device)
     attention = Recorded(kind(packed, device))
-    ids, positions = (
-        torch.from_numpy(x)[None].to(device) for x in (packed.input_ids, packed.position_ids)
-    )
+    ids, positions = (on_device(x, device)[None] for x in (packed.input_ids, packed.position_ids))
     logits = model(
         **inputs(ids, positions, no_mask(device)),
         shared_prefix=attention,
