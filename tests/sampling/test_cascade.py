@@ -1,22 +1,10 @@
 """Decoding from one copy of every shared key, against attention over the whole row."""
 
 import torch
+from one_step import HEADS, KEY_HEADS, WIDTH, Layer, stock
 from torch import Tensor
 
 from rlvr.sampling.cascade import Cascade, Own, Prompts
-
-HEADS, KEY_HEADS, WIDTH = 4, 2, 8
-
-
-class Layer:
-    layer_idx = 0
-
-
-def stock(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """(H, d) queries of one row over (h, n, d) keys and values."""
-    keys, values = (x.repeat_interleave(HEADS // KEY_HEADS, 0) for x in (keys, values))
-    weights = (torch.einsum("hd,hnd->hn", query, keys) * WIDTH**-0.5).softmax(-1)
-    return torch.einsum("hn,hnd->hd", weights, values)
 
 
 def test_rows_see_prefix_question_and_their_own_tokens() -> None:

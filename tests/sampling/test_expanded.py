@@ -1,23 +1,13 @@
 """Decoding from each row's own copy of the keys, against attention over the whole row."""
 
 import torch
+from one_step import HEADS, KEY_HEADS, WIDTH, Layer, stock
 from torch import Tensor
 
 from rlvr.sampling.expanded import ALIGNED, Expanded
 from rlvr.sampling.prefill import Prefilled
 
-HEADS, KEY_HEADS, WIDTH, VALUE_WIDTH = 4, 2, 8, 6
-
-
-class Layer:
-    layer_idx = 0
-
-
-def stock(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """(H, d) queries of one row over (h, n, d) keys and values."""
-    keys, values = (x.repeat_interleave(HEADS // KEY_HEADS, 0) for x in (keys, values))
-    weights = (torch.einsum("hd,hnd->hn", query, keys) * WIDTH**-0.5).softmax(-1)
-    return torch.einsum("hn,hnd->hd", weights, values)
+VALUE_WIDTH = 6
 
 
 def test_rows_see_their_prompt_and_their_own_tokens() -> None:
